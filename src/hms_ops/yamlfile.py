@@ -19,7 +19,7 @@ all of them.
 import difflib
 import math
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -254,7 +254,7 @@ class OpenCollection:
         self.key, self.key_line = key, line
         if key in self.mapping:
             first = self.mapping[key].line
-            tree.problems.append(f"{tree.name}:{line}: key {key!r} was given in line {first} already; remove one of them")
+            tree.problems.append(f"{tree.name}:{line}: key {key!r} was given in line {first} already; remove one")
         elif key == "<<":
             tree.problems.append(f"{tree.name}:{line}: merge keys ('<<') are not supported; write the keys out")
 
@@ -268,9 +268,13 @@ class OpenCollection:
     def node(self, name: str) -> Node:
         if self.is_mapping:
             value: Any = {key: node.value for key, node in self.mapping.items()}
-            return Node(name, self.line, value, self.mapping, 1 + sum(node.node_count for node in self.mapping.values()))
+            return Node(name, self.line, value, self.mapping, 1 + count_nodes(self.mapping.values()))
         value = [node.value for node in self.sequence]
-        return Node(name, self.line, value, self.sequence, 1 + sum(node.node_count for node in self.sequence))
+        return Node(name, self.line, value, self.sequence, 1 + count_nodes(self.sequence))
+
+
+def count_nodes(nodes: Iterable[Node]) -> int:
+    return sum(node.node_count for node in nodes)
 
 
 Handler = Callable[[Tree, Any], None]
