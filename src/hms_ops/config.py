@@ -1,0 +1,177 @@
+"""The engine's configuration: `config/engine.yaml`, or a dict with its keys, as one frozen `Config`.
+
+`load()` is called by the composition root and by `check-config`; everything else is handed the section it needs. Each
+field below carries its default and its `Kind`: how to read it, how to word what is wanted, how to show it. A key nobody
+knows, a value of the wrong type or out of range is a problem `file:line: what, why, what to do`; all problems of a file
+come in one ConfigError, so that one run mends them all.
+
+Secrets: `${env:NAME}` and `${file:PATH}` are replaced in `receivers`, `actions.url` and `http_tokens` when the file is
+read. `effective()` shows what came from a reference, and what its key calls a secret, as `***`.
+
+Paths: `rules` and `${file:…}` are relative to the file they stand in; `data_dir` and `unix` to the working directory,
+as on the command line. What a rule or a receiver means is not decided here: see `alert/`.
+"""
+
+import glob
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from hms_ops.errors import ConfigError
+from hms_ops.quantity import Address
+from hms_ops.secret import PROFILES, SECRET_TEXT, TOKENS, Profile, Secret
+from hms_ops.setting import (
+    ADDRESS,
+    ADDRESSES,
+    PATH,
+    TRUTH,
+    UNIX_PATH,
+    Kind,
+    choice,
+    duration,
+    node_of,
+    power_of_two,
+    read_section,
+    section,
+    setting,
+    show_section,
+    size,
+    whole,
+)
+from hms_ops.yamlfile import Node, load_file
+
+
+@dataclass(frozen=True)
+class RuleSources:
+    """Where rules come from: `patterns` of files, and rules written inline, as nodes that know their line."""
+
+    patterns: tuple[str, ...] = ()
+    inline: tuple[Node, ...] = ()
+
+
+def read_rules(node: Node, path: str, base: Path) -> RuleSources:
+    elements = [node] if isinstance(node.value, str) else list(node.elements())
+    for element in elements:
+        if not isinstance(element.value, str | dict) or not element.value:
+            raise ConfigError(element.expected("a path of a rule file, or a rule, in the list of rules"))
+    patterns = tuple(str(base / element.value) for element in elements if isinstance(element.value, str))
+    return RuleSources(patterns, tuple(element for element in elements if isinstance(element.value, dict)))
+
+
+def read_inline(node: Node, path: str, base: Path) -> tuple[Node, ...]:
+    return tuple(node.elements())
+
+
+def show_inline(nodes: tuple[Node, ...]) -> list[Any]:
+    return [node.value for node in nodes]
+
+
+RULES: Final = Kind(read_rules, lambda rules: [*rules.patterns, *show_inline(rules.inline)])
+INLINE: Final = Kind(read_inline, show_inline)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is bounded, and where: each bound has a counter in the ledger or in `engine.*`."""
+
+    series: int = setting(100_000, whole(1, 16_000_000))
+    ring_samples: int = setting(64, power_of_two(2, 65_536))
+    datagram_bytes: int = setting(65_507, whole(512, 65_507))
+    late_samples: int = setting(65_536, whole(1, 16_777_216))
+    subscription_queue: int = setting(65_536, whole(1, 16_777_216))
+
+
+@dataclass(frozen=True)
+class Statsd:
+    """The dialect of StatsD that is spoken to us."""
+
+    gauge_sign: str = setting("delta", choice("delta", "absolute"))
+
+
+@dataclass(frozen=True)
+class Actions:
+    """The action service and its stop switch; `run` are inline actions, as in a rule file."""
+
+    url: Secret | None = setting(None, SECRET_TEXT)
+    stop: bool = setting(False, TRUTH)
+    run: tuple[Node, ...] = setting((), INLINE)
+
+
+@dataclass(frozen=True)
+class History:
+    """How much closed history of 10-s steps stays on disk."""
+
+    retention_seconds: float = setting(172_800.0, duration("1h", "3650d"), key="retention")
+    bytes_max: int = setting(10 * 1024**3, size(64 * 1024**2, 1024**5), key="bytes")
+
+
+@dataclass(frozen=True)
+class Log:
+    """What the daemon writes to standard error."""
+
+    format: str = setting("text", choice("text", "json"))
+    level: str = setting("info", choice("debug", "info", "warning", "error"))
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings; `base` is the directory of the file they came from."""
+
+    udp: tuple[Address, ...] = setting((Address("127.0.0.1", 8125),), ADDRESSES)
+    listeners: int = setting(1, whole(1, 64))
+    unix: Path | None = setting(None, UNIX_PATH)
+    receive_buffer_bytes: int = setting(64 * 1024**2, size(4096, 1024**3), key="receive_buffer")
+    statsd: Statsd = setting(Statsd(), section(Statsd))
+    http: Address | None = setting(Address("127.0.0.1", 8126), ADDRESS)
+    http_tokens: tuple[Secret, ...] = setting((), TOKENS)
+    data_dir: Path | None = setting(Path("data"), PATH)
+    history: History = setting(History(), section(History))
+    limits: Limits = setting(Limits(), section(Limits))
+    rules: RuleSources = setting(RuleSources(), RULES)
+    anomalies: tuple[Node, ...] = setting((), INLINE)
+    receivers: tuple[Profile, ...] = setting((), PROFILES)
+    actions: Actions = setting(Actions(), section(Actions))
+    host_metrics: bool = setting(True, TRUTH)
+    self_metrics: bool = setting(True, TRUTH)
+    log: Log = setting(Log(), section(Log))
+    base: Path = field(default=Path(), compare=False)
+
+    def rule_files(self) -> tuple[Path, ...]:
+        """The files the patterns name now, sorted, each once; ConfigError for a pattern that names none."""
+        found: dict[Path, None] = {}
+        for pattern in self.rules.patterns:
+            paths = sorted(glob.glob(pattern, recursive=True))
+            if not paths:
+                raise ConfigError(f"{pattern}:1: no such rule file; correct `rules`, or remove it there")
+            found.update(dict.fromkeys(map(Path, paths)))
+        return tuple(found)
+
+
+def load(source: str | Path | Mapping[str, Any] | None = None) -> Config:
+    """The configuration of a file, of a dict with the file's keys, or the defaults; ConfigError holds every problem."""
+    if source is None:
+        return Config()
+    if isinstance(source, Mapping):
+        return load_mapping(source)
+    path = Path(source)
+    return load_node(load_file(path), path.parent)
+
+
+def load_mapping(source: Mapping[str, Any]) -> Config:
+    try:
+        return load_node(node_of(source, "config"), Path())
+    except ConfigError as error:
+        # A dict has no lines: the key in the text is the place.
+        raise ConfigError(*(problem.replace("config:1: ", "config: ", 1) for problem in error.problems)) from None
+
+
+def load_node(root: Node, base: Path) -> Config:
+    config: Config = read_section(root, Config, "", base)
+    object.__setattr__(config, "base", base)
+    return config
+
+
+def effective(config: Config) -> dict[str, Any]:
+    """Every key with the value that holds, as the file would write it, secrets as `***`."""
+    return show_section(config)
