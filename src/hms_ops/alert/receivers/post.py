@@ -1,0 +1,205 @@
+"""One HTTP POST with a deadline for the whole exchange, its answer made an outcome.
+
+The receivers and the action service go through here. A timeout of a socket bounds one read, so a server that drips a
+byte a second would hold a worker for ever; here every read gets only what is left until the deadline. Answers are read
+up to `ANSWER_BYTES_MAX`. Redirects are not followed: an alert with its credentials stays with the host configured.
+
+Not bounded: resolving a host's name, which the C library does in its own time; a worker of one receiver waits there
+for nobody else. Errors: none is raised; what went wrong stands in the answer. `sent` tells whether the request may have
+reached the server, for callers that must not send twice.
+"""
+
+import base64
+import email.utils
+import functools
+import http.client
+import io
+import json
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any, Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from hms_ops.alert.notification import Dead, Delivered, Outcome, Retry
+from hms_ops.clock import SECOND_NS, WallAnchor
+
+POST_SECONDS_MAX: Final = 10.0
+ANSWER_BYTES_MAX: Final = 4096
+REASON_CHARS_MAX: Final = 200
+
+# Answers from 400 to 499 that time can cure; all others are permanent.
+PASSING_STATUS: Final = frozenset({408, 425, 429})
+
+REAL_TIME: Final = WallAnchor()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a POST. `status` is 0 when no answer came, and then `error` says why."""
+
+    status: int = 0
+    body: str = ""
+    error: str = ""
+    sent: bool = True
+    retry_after_seconds: float | None = None
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+    def __str__(self) -> str:
+        said = f"HTTP {self.status} {self.body}".strip() if self.status else self.error
+        return said[:REASON_CHARS_MAX]
+
+
+def outcome_of(answer: Answer) -> Outcome:
+    """2xx is delivered; no answer, 5xx, 408, 425 and 429 come again; the rest, redirects included, is dead at once."""
+    if answer.is_success:
+        return Delivered(str(answer))
+    if answer.status == 0 or answer.status >= 500 or answer.status in PASSING_STATUS:
+        return Retry(str(answer), answer.retry_after_seconds)
+    return Dead(str(answer))
+
+
+def post_json(
+    url: str, document: Any, headers: Mapping[str, str], seconds_max: float = POST_SECONDS_MAX
+) -> Answer:
+    """POST a document as JSON to an http or https URL; user and password in it become basic authorization."""
+    try:
+        place = urlsplit(url)
+        send = {"Content-Type": "application/json", "User-Agent": "hms-ops", **authorization(place), **headers}
+        connection = Connection(place, seconds_max)
+    except ValueError as error:
+        return Answer(400, f"the URL or a header is wrong: {error}", sent=False)
+    try:
+        return exchange(connection, request_path(place), json.dumps(document).encode(), send)
+    finally:
+        connection.close()
+
+
+def exchange(connection: "Connection", path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    try:
+        connection.connect()
+    except OSError as error:
+        return Answer(error=f"cannot connect: {describe(error)}", sent=False)
+    try:
+        connection.request("POST", path, body, {**headers, "Connection": "close"})
+        response = connection.getresponse()
+    except (OSError, http.client.HTTPException) as error:
+        return Answer(error=f"no answer: {describe(error)}")
+    except ValueError as error:  # http.client refuses line breaks in a header or a path before it sends anything
+        return Answer(400, f"the URL or a header is wrong: {error}", sent=False)
+    return Answer(response.status, read_text(response), retry_after_seconds=retry_after_seconds(response.headers))
+
+
+def read_text(response: http.client.HTTPResponse) -> str:
+    """The beginning of the answer in one line; the status has decided already, so a broken body changes nothing."""
+    try:
+        content = response.read(ANSWER_BYTES_MAX)
+    except (OSError, http.client.HTTPException):
+        return ""
+    words = content.decode("utf-8", "replace").split()
+    return "".join(char if char.isprintable() else "?" for char in " ".join(words))[:REASON_CHARS_MAX]
+
+
+def retry_after_seconds(headers: Message) -> float | None:
+    """Retry-After in seconds; a date counts from the answer's own Date, so no clock needs to agree with another."""
+    wanted = headers.get("Retry-After", "").strip()
+    if wanted.isascii() and wanted.isdigit():
+        return float(wanted[:9])
+    try:
+        until = email.utils.parsedate_to_datetime(wanted)
+        answered = email.utils.parsedate_to_datetime(headers.get("Date", ""))
+        return max(0.0, (until - answered).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def request_path(place: SplitResult) -> str:
+    return (place.path or "/") + (f"?{place.query}" if place.query else "")
+
+
+def authorization(place: SplitResult) -> dict[str, str]:
+    if place.username is None:
+        return {}
+    pair = f"{unquote(place.username)}:{unquote(place.password or '')}"
+    return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+
+
+def describe(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    return f"{error}" or type(error).__name__
+
+
+class Connection(http.client.HTTPConnection):
+    """An HTTP or HTTPS connection whose sends and reads all end by one deadline."""
+
+    def __init__(self, place: SplitResult, seconds_max: float) -> None:
+        if place.scheme not in ("http", "https") or not place.hostname:
+            raise ValueError(f"{place.scheme}://{place.hostname} is not an http or https URL with a host")
+        self.tls = place.scheme == "https"
+        self.deadline_ns = REAL_TIME.now_ns() + int(seconds_max * SECOND_NS)
+        super().__init__(place.hostname, place.port or (443 if self.tls else 80))
+
+    def connect(self) -> None:
+        plain = socket.create_connection((self.host, self.port), remaining_seconds(self.deadline_ns))
+        try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            plain.settimeout(remaining_seconds(self.deadline_ns))
+            secured = tls_context().wrap_socket(plain, server_hostname=self.host) if self.tls else plain
+        except BaseException:
+            plain.close()
+            raise
+        # http.client only calls sendall, makefile and close of its socket.
+        self.sock = DeadlineSocket(secured, self.deadline_ns)
+
+
+def remaining_seconds(deadline_ns: int) -> float:
+    """What is left, as a socket's timeout; TimeoutError when nothing is (0 would mean non-blocking)."""
+    left = (deadline_ns - REAL_TIME.now_ns()) / SECOND_NS
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+class DeadlineSocket:
+    """The three calls http.client makes of a socket, each with the time that is left."""
+
+    def __init__(self, plain: socket.socket, deadline_ns: int) -> None:
+        self.plain = plain
+        self.deadline_ns = deadline_ns
+
+    def sendall(self, data: bytes) -> None:
+        self.plain.settimeout(remaining_seconds(self.deadline_ns))
+        self.plain.sendall(data)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(DeadlineReader(self.plain, self.deadline_ns))
+
+    def close(self) -> None:
+        self.plain.close()
+
+
+class DeadlineReader(io.RawIOBase):
+    def __init__(self, plain: socket.socket, deadline_ns: int) -> None:
+        self.plain = plain
+        self.deadline_ns = deadline_ns
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self.plain.settimeout(remaining_seconds(self.deadline_ns))
+        return self.plain.recv_into(buffer)
+
+
+@functools.cache
+def tls_context() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+Post = Callable[[str, Any, Mapping[str, str]], Answer]
