@@ -1,0 +1,321 @@
+"""Opening LMDB safely: one `Environment` is one directory with data.mdb, LMDB's lock.mdb and our marker file FORMAT.
+
+History, catalogue and journal each write through one of their own, so that none waits for another's disk.
+
+- **Durable.** Default sync: when `commit` returns, the transaction is on disk. Never NOSYNC; never writemap, with which
+  a full disk kills the process. LMDB gives the GIL up while it waits for the disk.
+- **One process.** `DirectoryLock` keeps a second engine out of a data directory. In a forked child every use of an
+  environment raises StorageError: LMDB's locks and memory map are the parent's.
+- **Growth.** The map starts at 1 GiB of address space (no memory, no disk) and doubles when full. LMDB allows that only
+  while this process has no transaction open, so `read` and `commit` pass a gate; reads must be short anyway, because
+  LMDB cannot reuse a page that a reader may still see.
+- **Damage.** LMDB has no checksums and maps its file: reading beyond the end of a cut file is a SIGBUS. So the file is
+  looked at before LMDB maps it (pages.py): it is LMDB's, and all pages in use are there. FORMAT is written once the
+  environment exists; a missing or empty data.mdb beside it is a loss, not a fresh start. What cannot be used is set
+  aside under a name ending in `.damaged-<time of its last change>`, never deleted.
+
+Errors: StartError (DirectoryLock), StorageError; EnvironmentDamaged, where setting aside is the remedy. Views from a
+`read` transaction are valid inside its `with` only.
+"""
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, TypeAlias, TypeVar
+
+import lmdb
+
+from hms_ops.errors import StartError, StorageError
+from hms_ops.storage.pages import EnvironmentDamaged, check_pages
+
+FORMAT: Final = 1
+MAP_BYTES: Final = 1 << 30
+MAP_BYTES_MAX: Final = 1 << 42
+"""4 TiB: beyond it something else is wrong."""
+
+DATA_FILE: Final = "data.mdb"
+MARKER_FILE: Final = "FORMAT"
+LOCK_FILE: Final = "engine.lock"
+DAMAGED: Final = ".damaged-"
+
+Transaction: TypeAlias = "lmdb.Transaction[memoryview]"  # a string: subscriptable in its stub only
+T = TypeVar("T")
+
+_DAMAGE: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)
+
+
+class DirectoryLock:
+    """Holds `data_dir/engine.lock`, with the pid in it, until `release` or the end of the process."""
+
+    def __init__(self, data_dir: Path) -> None:
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StartError(f"data directory {data_dir} cannot be written: {error.strerror}; choose another") from None
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
+        except BlockingIOError:
+            holder = os.pread(self._fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(self._fd)
+            raise StartError(
+                f"data directory {data_dir} is in use by process {holder}; stop it, or choose another directory"
+            ) from None
+        except OSError as error:
+            os.close(self._fd)
+            raise StartError(f"data directory {data_dir} cannot be locked: {error.strerror}; choose another") from None
+        _held_locks.add(self._fd)
+
+    def release(self) -> None:
+        """Idempotent; nothing to do in a forked child, which does not hold it."""
+        if self._fd in _held_locks:
+            _held_locks.discard(self._fd)
+            os.close(self._fd)
+
+
+# A child would otherwise keep the lock of a parent that has died: the file description is shared.
+_held_locks: Final[set[int]] = set()
+
+
+def _let_go_in_child() -> None:
+    while _held_locks:
+        os.close(_held_locks.pop())
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+class Environment:
+    """One open LMDB environment. `read` from any thread; `commit` from any, one at a time."""
+
+    def __init__(self, path: Path, databases: int = 0, map_bytes: int = MAP_BYTES) -> None:
+        """Opens, or creates what is not there. `databases`: how many named ones it may hold, 0 for the unnamed one."""
+        self.path = path
+        self._databases = databases
+        self._pid = os.getpid()
+        self._gate = threading.Condition()
+        self._readers = 0
+        self._is_shut = False
+        self._writing = threading.Lock()
+        fresh = check_files(path)
+        self._map_bytes = max(map_bytes, 2 * self.file_bytes())
+        self._lmdb = self._open()
+        if fresh:
+            self._mark()
+
+    def read(self) -> "Reading":
+        """`with environment.read() as transaction:` a snapshot; keep it short."""
+        return Reading(self)
+
+    def commit(self, write: Callable[[Transaction], T]) -> T:
+        """Run `write` in a transaction and put it on disk; all of it or, when this raises, nothing.
+
+        `write` runs again after the map was full, so it must change nothing but the transaction.
+        """
+        self._check_process()
+        with self._writing:
+            while True:
+                try:
+                    return self._attempt(write)
+                except lmdb.MapFullError:
+                    self._grow()
+                except lmdb.Error as error:
+                    raise self._translated(error) from error
+
+    def database(self, name: bytes) -> "lmdb._Database":
+        """The named database, created when it is not there. Before any other thread uses the environment."""
+        try:
+            return self._lmdb.open_db(name)
+        except lmdb.Error as error:
+            raise self._translated(error) from error
+
+    def file_bytes(self) -> int:
+        """What data.mdb takes on disk; 0 before it is there."""
+        try:
+            return (self.path / DATA_FILE).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def close(self) -> None:
+        """Waits for the readers; idempotent; nothing in a forked child, whose parent still uses it."""
+        if os.getpid() != self._pid:
+            return
+        with self._writing, self._alone():
+            self._is_shut = True
+            self._lmdb.close()
+
+    def _open(self) -> lmdb.Environment:
+        try:
+            return lmdb.Environment(
+                os.fspath(self.path), map_size=self._map_bytes, max_dbs=self._databases, readahead=False
+            )
+        except (lmdb.Error, OSError) as error:
+            raise self._translated(error) from error
+
+    def _mark(self) -> None:
+        """Durably: the environment's own entry first, then the marker that vouches for it."""
+        draft = self.path / (MARKER_FILE + ".new")
+        try:
+            sync_directory(self.path)
+            with draft.open("w") as file:
+                file.write(f"hms-ops {FORMAT}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            draft.rename(self.path / MARKER_FILE)
+            sync_directory(self.path)
+            sync_directory(self.path.parent)
+        except OSError as error:
+            self._lmdb.close()
+            raise StorageError(f"{self.path} cannot be written: {error.strerror}") from error
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise StorageError(f"{self.path} belongs to process {self._pid}; a forked child must open its own")
+
+    def _attempt(self, write: Callable[[Transaction], T]) -> T:
+        environment = self._enter()
+        try:
+            with environment.begin(None, None, True, True) as transaction:
+                return write(transaction)
+        finally:
+            self._leave()
+
+    def _enter(self) -> lmdb.Environment:
+        with self._gate:
+            if self._is_shut:
+                raise StorageError(f"{self.path} is closed")
+            self._readers += 1
+            return self._lmdb
+
+    def _leave(self) -> None:
+        with self._gate:
+            self._readers -= 1
+            if self._readers == 0:
+                self._gate.notify_all()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No transaction is open in this process, and none begins, while the body runs."""
+        with self._gate:
+            self._gate.wait_for(lambda: self._readers == 0)
+            yield
+
+    def _grow(self) -> None:
+        if self._map_bytes >= MAP_BYTES_MAX:
+            raise StorageError(f"{self.path} is full at {self._map_bytes} bytes, the most it may take")
+        self._map_bytes *= 2
+        with self._alone():
+            try:
+                self._lmdb.set_mapsize(self._map_bytes)
+            except lmdb.Error as error:
+                raise self._translated(error) from error
+
+    def _translated(self, error: Exception) -> StorageError:
+        if isinstance(error, lmdb.PanicError):
+            self._reopen()
+        kind = EnvironmentDamaged if isinstance(error, _DAMAGE) else StorageError
+        return kind(f"{self.path}: {error}")
+
+    def _reopen(self) -> None:
+        """After a failed write of a meta page LMDB refuses everything until it is opened again."""
+        with self._alone():
+            self._lmdb.close()
+            try:
+                self._lmdb = self._open()
+            except StorageError:
+                self._is_shut = True
+                raise
+
+
+class Reading:
+    """A read transaction as a context; translates LMDB's errors, and ends the snapshot whatever happens."""
+
+    __slots__ = ("_environment", "_transaction")
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    def __enter__(self) -> Transaction:
+        self._environment._check_process()
+        begin = self._environment._enter().begin
+        try:
+            self._transaction = begin(None, None, False, True)
+        except lmdb.Error as error:
+            self._environment._leave()
+            raise self._environment._translated(error) from error
+        return self._transaction
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._transaction.abort()
+        self._environment._leave()
+        if isinstance(error, lmdb.Error):
+            raise self._environment._translated(error) from error
+
+
+def open_or_set_aside(path: Path, databases: int = 0, map_bytes: int = MAP_BYTES) -> tuple[Environment, bool]:
+    """The environment, and whether a damaged one was set aside to make room for an empty one."""
+    try:
+        return Environment(path, databases, map_bytes), False
+    except EnvironmentDamaged:
+        set_aside(path)
+        return Environment(path, databases, map_bytes), True
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a closed environment's directory out of the way; returns its new path."""
+    changed = datetime.fromtimestamp(int(path.stat().st_mtime), UTC).strftime("%Y%m%dT%H%M%SZ")
+    target = path.with_name(f"{path.name}{DAMAGED}{changed}")
+    number = 1
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.name}{DAMAGED}{changed}.{number}")
+    path.rename(target)
+    sync_directory(path.parent)
+    return target
+
+
+def check_files(path: Path) -> bool:
+    """Look before LMDB maps the file; True when the environment has never been opened to the end.
+
+    EnvironmentDamaged when what should be there is not; StorageError for a newer format or a disk that cannot be read.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        marked = _check_marker(path)
+        data = path / DATA_FILE
+        if data.exists() and data.stat().st_size:
+            check_pages(data)
+        elif marked:
+            raise EnvironmentDamaged(f"{data} is {'empty' if data.exists() else 'gone'}, and it was not before")
+        return not marked
+    except OSError as error:
+        raise StorageError(f"{path} cannot be opened: {error.strerror}") from error
+
+
+def sync_directory(path: Path) -> None:
+    """Put a directory's entries (a new, renamed or removed file) on disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _check_marker(path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        text = (path / MARKER_FILE).read_bytes()[:64]
+        words = text.split()
+        if len(words) != 2 or words[0] != b"hms-ops" or not words[1].isdigit():
+            raise EnvironmentDamaged(f"{path / MARKER_FILE} reads {text!r}, which this release never wrote")
+        if int(words[1]) > FORMAT:
+            raise StorageError(
+                f"{path} has format {int(words[1])}, this release reads {FORMAT}; install a newer release"
+            )
+        return True
+    return False
