@@ -1,0 +1,397 @@
+"""Aggregates of every window of every rule, over all series, in one call without the GIL.
+
+A window is a handful of stored steps: `cover` picks them (1 s, 10 s and 60 s, the largest aligned closed ones that
+fit), `window_groups` folds them for each member series and pools the members of each group. Every tick adds the steps
+up anew; nothing is ever subtracted from a running sum, so a 1e150 that leaves a window leaves nothing behind.
+
+    start                                               end        a window of 4 minutes
+      |10|10|     60      |     60      |     60      |10|1|1|1|
+      starts on a step of 10 s, then whole minutes, then 10 s, then the last seconds one by one
+
+Fed by the rule set (alert.evaluate), which allocates all arrays; reads the store's sealed columns in place, which never
+change until their slot comes round. The rule program (kernels.program) reads `stats`.
+Data: `cols` is float64[tier 3, field 6, slot 64, series], C order. **Fields other than COUNT are garbage where COUNT
+is 0**, so everything selects on COUNT. Rows nobody has written yet have COUNT 0 (the store hands out zeroed pages).
+Threads: any; no state, no GIL. Kernels trust their caller: no bounds, no dtypes are checked.
+The explicit signature compiles (or loads) the kernel at import, so importing is warming.
+Not here: what an aggregate means for a kind, beyond LAST and DELTA (kernels.program); percentiles.
+"""
+
+from typing import Final
+
+import numpy as np
+from numba import njit, types
+from numpy.typing import NDArray
+
+COUNT: Final = 0  # fields of `cols`, and of `stats`
+SUM: Final = 1
+M2: Final = 2
+MIN: Final = 3
+MAX: Final = 4
+LAST: Final = 5
+DELTA: Final = 6  # of `stats` only
+SEEN: Final = 7
+
+STEP_SECONDS: Final = (1, 10, 60)
+SLOTS: Final = 64
+WINDOW_SECONDS_MAX: Final = 3600
+GAUGE_SECONDS: Final = 300  # how long a silent gauge keeps its last value
+
+SCRATCH_ROWS: Final = 9  # COUNT SUM M2 MIN MAX, DELTA, and three rows in which a block's scattered members are lined up
+_DELTA_ROW: Final = 5
+_BLOCK: Final = 512  # members folded together: nine rows of 4 KB stay in the second-level cache
+
+_COUNTER: Final = 1  # numbers of hms_ops.kinds, which a kernel does not import
+_GAUGE: Final = 2
+
+_TIER_SECONDS: Final = (60, 600, 3600)  # the longest window read from each tier
+
+
+def cover(start: int, end: int, first_second: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """The stored steps that make up the window [start, end), oldest first: (tiers, slots, covered_seconds).
+
+    `end` is the last sealed second + 1. The start is rounded down to a step of the tier that windows of this length are
+    read from, then clipped to `first_second`. Where that falls inside a step whose seconds are no longer stored, the
+    whole step is taken: it holds nothing older. `rate` divides by `covered_seconds`; 0 if nothing is covered.
+
+    ValueError if the window is empty or longer than an hour; history answers those.
+    """
+    if not 0 < end - start <= WINDOW_SECONDS_MAX:
+        raise ValueError(f"a window of {end - start} s is outside 1 to {WINDOW_SECONDS_MAX} s")
+    begin = max(start - start % _window_step(end - start), first_second)
+    tiers, slots = [], []
+    at = begin - begin % STEP_SECONDS[_finest_tier(begin, end)]
+    while begin < end and at < end:
+        row_tier = _largest_step(at, end)
+        tiers.append(row_tier)
+        slots.append(at // STEP_SECONDS[row_tier] % SLOTS)
+        at += STEP_SECONDS[row_tier]
+    return np.array(tiers, np.int64), np.array(slots, np.int64), max(0, end - begin)
+
+
+def _window_step(seconds: int) -> int:
+    return next(step for step, longest in zip(STEP_SECONDS, _TIER_SECONDS, strict=True) if seconds <= longest)
+
+
+def _finest_tier(second: int, end: int) -> int:
+    """The finest tier in which `second` is still stored: 60 seconds, 61 closed steps of 10 s, of 60 s; -1 beyond."""
+    if second >= end - 60:
+        return 0
+    if second >= end - end % 10 - 610:
+        return 1
+    if second >= end - end % 60 - 3660:
+        return 2
+    return -1
+
+
+_finest_tier_native = njit(nogil=True, error_model="numpy")(_finest_tier)
+
+
+def _largest_step(at: int, end: int) -> int:
+    for tier in (2, 1):
+        if at % STEP_SECONDS[tier] == 0 and at + STEP_SECONDS[tier] <= end:
+            return tier
+    return 0
+
+
+# ---- folding: a block of members, row by row ------------------------------------------------------------------------
+
+
+@njit(nogil=True, error_model="numpy")
+def _fold_block(cols, row_tier, row_slot, mask, member, scratch):  # type: ignore[no-untyped-def]
+    """All rows of one window into scratch[0:5] for one block of members."""
+    dense = member[-1] - member[0] == len(member) - 1
+    with_m2, with_min, with_max = mask >> M2 & 1, mask >> MIN & 1, mask >> MAX & 1
+    with_sum = mask >> SUM & 1 | with_m2
+    scratch[COUNT, :] = 0.0
+    scratch[SUM, :] = 0.0
+    scratch[M2, :] = 0.0
+    scratch[MIN, :] = np.inf
+    scratch[MAX, :] = -np.inf
+    for r in range(len(row_tier)):
+        row = cols[row_tier[r], :, row_slot[r]]
+        count = _line_up(row[COUNT], member, dense, scratch[6])
+        if with_sum:
+            total = _line_up(row[SUM], member, dense, scratch[7])
+            if with_m2:
+                _fold_m2(scratch, count, total, _line_up(row[M2], member, dense, scratch[8]))
+            _fold_sum(scratch[SUM], count, total)
+        if with_min:
+            _fold_min(scratch[MIN], count, _line_up(row[MIN], member, dense, scratch[8]))
+        if with_max:
+            _fold_max(scratch[MAX], count, _line_up(row[MAX], member, dense, scratch[8]))
+        _fold_count(scratch[COUNT], count)
+
+
+@njit(nogil=True, error_model="numpy")
+def _line_up(row, member, dense, buffer):  # type: ignore[no-untyped-def]
+    """The members' values of one row side by side: in place if the members are neighbours, else copied."""
+    if dense:
+        return row[member[0] : member[0] + len(member)]
+    for i in range(len(member)):
+        buffer[i] = row[member[i]]
+    return buffer
+
+
+@njit(nogil=True, error_model="numpy")
+def _fold_count(into, count):  # type: ignore[no-untyped-def]
+    for i in range(len(into)):
+        into[i] += count[i]
+
+
+@njit(nogil=True, error_model="numpy")
+def _fold_sum(into, count, value):  # type: ignore[no-untyped-def]
+    for i in range(len(into)):
+        into[i] += value[i] if count[i] > 0 else 0.0
+
+
+@njit(nogil=True, error_model="numpy")
+def _fold_min(into, count, value):  # type: ignore[no-untyped-def]
+    for i in range(len(into)):
+        x = value[i] if count[i] > 0 else np.inf
+        into[i] = x if x < into[i] else into[i]
+
+
+@njit(nogil=True, error_model="numpy")
+def _fold_max(into, count, value):  # type: ignore[no-untyped-def]
+    for i in range(len(into)):
+        x = value[i] if count[i] > 0 else -np.inf
+        into[i] = x if x > into[i] else into[i]
+
+
+@njit(nogil=True, error_model="numpy")
+def _fold_m2(scratch, count, total, m2):  # type: ignore[no-untyped-def]
+    """Chan's merge of one row; runs before `_fold_sum` and `_fold_count`, whose older state it needs."""
+    into_count, into_sum, into_m2 = scratch[COUNT], scratch[SUM], scratch[M2]
+    for i in range(len(count)):
+        n, k = into_count[i], count[i]
+        apart = total[i] / k - into_sum[i] / n
+        between = apart * apart * (n * k / (n + k)) if n > 0 else 0.0
+        into_m2[i] += m2[i] + between if k > 0 else 0.0
+
+
+# ---- pooling: the members of a group --------------------------------------------------------------------------------
+
+
+@njit(nogil=True, error_model="numpy")
+def _pool(chosen, mask, scratch, stats):  # type: ignore[no-untyped-def]
+    count, total, m2, low, high = 0.0, 0.0, 0.0, np.inf, -np.inf
+    for i in chosen:
+        k = scratch[COUNT, i]
+        if k > 0:
+            if mask >> M2 & 1:
+                apart = scratch[SUM, i] / k - total / count if count > 0 else 0.0
+                m2 += scratch[M2, i] + apart * apart * (count * k / (count + k))
+            count += k
+            total += scratch[SUM, i]
+            low = min(low, scratch[MIN, i])
+            high = max(high, scratch[MAX, i])
+    stats[:] = np.nan
+    stats[COUNT] = count
+    if mask >> SUM & 1:
+        stats[SUM] = total
+    if mask >> M2 & 1:
+        stats[M2] = m2
+    if mask >> MIN & 1 and count > 0:
+        stats[MIN] = low
+    if mask >> MAX & 1 and count > 0:
+        stats[MAX] = high
+
+
+@njit(nogil=True, error_model="numpy")
+def _see(chosen, member, last_second, stats):  # type: ignore[no-untyped-def]
+    seen = 0
+    for i in chosen:
+        seen += last_second[member[i]] > 0
+    stats[SEEN] = seen
+
+
+@njit(nogil=True, error_model="numpy")
+def _last(cols, last_value, last_second, end, start, chosen, member, kind):  # type: ignore[no-untyped-def]
+    if kind == _COUNTER:
+        return _last_second_sum(cols, last_second, end, chosen, member)
+    newest = (end - GAUGE_SECONDS if kind == _GAUGE else start) - 1
+    value = np.nan
+    for i in chosen:
+        m = member[i]
+        if last_second[m] > newest and last_second[m] > 0:
+            newest, value = last_second[m], last_value[m]
+    return value
+
+
+@njit(nogil=True, error_model="numpy")
+def _last_second_sum(cols, last_second, end, chosen, member):  # type: ignore[no-untyped-def]
+    slot = (end - 1) % SLOTS
+    seen, total = False, 0.0
+    for i in chosen:
+        m = member[i]
+        seen |= last_second[m] > 0
+        if cols[0, COUNT, slot, m] > 0:
+            total += cols[0, SUM, slot, m]
+    return total if seen else np.nan
+
+
+@njit(nogil=True, error_model="numpy")
+def _pool_delta(chosen, scratch):  # type: ignore[no-untyped-def]
+    total, found = 0.0, False
+    for i in chosen:
+        delta = scratch[_DELTA_ROW, i]
+        if not np.isnan(delta):
+            total += delta
+            found = True
+    return total if found else np.nan
+
+
+# ---- DELTA: a gauge's change over the window ------------------------------------------------------------------------
+
+
+@njit(nogil=True, error_model="numpy")
+def _delta_block(  # type: ignore[no-untyped-def]
+    cols, last_value, last_second, start, end, row_tier, row_slot, member, delta
+):
+    """One member after the other: gauges with `rate` or `delta` are few, and a step's row is in cache for eight."""
+    for i in range(len(member)):
+        m = member[i]
+        if last_second[m] == 0 or last_second[m] < end - GAUGE_SECONDS:
+            delta[i] = np.nan
+        elif last_second[m] < start:
+            delta[i] = 0.0
+        else:
+            delta[i] = last_value[m] - _base(cols[:, :, :, m], start, end, row_tier, row_slot)
+
+
+@njit(nogil=True, error_model="numpy")
+def _base(series, start, end, row_tier, row_slot):  # type: ignore[no-untyped-def]
+    """The last value before the window, up to 300 s before; else that of the window's first step with a sample.
+
+    Seconds older than a minute are stored in steps of 10 s, those older than ten in steps of 60 s, so the step in which
+    the stored resolution changes may hold samples of both sides. COUNT tells: if none of its samples are after the
+    border, its LAST is the answer; if all are, it is passed over; if there are some on both sides, the value we want is
+    hidden, and the window's first is its next neighbour.
+    """
+    at = start
+    while at > start - GAUGE_SECONDS:
+        tier = _finest_tier_native(at - 1, end)
+        if tier < 0:
+            break
+        step = STEP_SECONDS[tier]
+        begin = at - 1 - (at - 1) % step
+        slot = begin // step % SLOTS
+        count = series[tier, COUNT, slot]
+        if begin + step > at and _finest_tier_native(at, end) == tier:
+            break  # the window starts inside a step: the engine did then, and saw nothing before
+        after = _count_between(series, tier - 1, at, begin + step) if begin + step > at else 0.0
+        if count > 0 and after == 0:
+            return series[tier, LAST, slot]
+        if count > after:
+            break
+        at = begin
+    for r in range(len(row_tier)):
+        if series[row_tier[r], COUNT, row_slot[r]] > 0:
+            return series[row_tier[r], LAST, row_slot[r]]
+    return np.nan
+
+
+@njit(nogil=True, error_model="numpy")
+def _count_between(series, tier, start, stop):  # type: ignore[no-untyped-def]
+    count = 0.0
+    for at in range(start, stop, STEP_SECONDS[tier]):
+        count += series[tier, COUNT, at // STEP_SECONDS[tier] % SLOTS]
+    return count
+
+
+# ---- the kernel: last, because its signature compiles it here --------------------------------------------------------
+
+_i4 = types.Array(types.int32, 1, "C", readonly=True)
+_i8 = types.Array(types.int64, 1, "C", readonly=True)
+_f8 = types.Array(types.float64, 1, "C", readonly=True)
+_WINDOW_GROUPS = types.void(
+    types.float64[:, :, :, ::1],
+    _f8,
+    _i8,
+    types.int64,
+    _i8,
+    _i8,
+    _i8,
+    _i8,
+    _i8,
+    _i4,
+    _i8,
+    _i4,
+    _i8,
+    _i8,
+    types.Array(types.int8, 1, "C", readonly=True),
+    types.float64[:, ::1],
+    types.float64[:, ::1],
+)
+
+
+@njit(_WINDOW_GROUPS, cache=True, nogil=True, error_model="numpy")
+def window_groups(
+    cols: NDArray[np.float64],
+    last_value: NDArray[np.float64],
+    last_second: NDArray[np.int64],
+    end: int,
+    row_tier: NDArray[np.int64],
+    row_slot: NDArray[np.int64],
+    row_offset: NDArray[np.int64],
+    covered: NDArray[np.int64],
+    field_mask: NDArray[np.int64],
+    member: NDArray[np.int32],
+    member_offset: NDArray[np.int64],
+    group_member: NDArray[np.int32],
+    group_offset: NDArray[np.int64],
+    group_window: NDArray[np.int64],
+    group_kind: NDArray[np.int8],
+    scratch: NDArray[np.float64],
+    stats: NDArray[np.float64],
+) -> None:
+    """Fold W windows over their members, then pool the members of G groups into `stats`.
+
+    cols, last_value, last_second    the store's; `cols` must be writable memory, though nothing is written
+    end                              last sealed second + 1
+    row_tier, row_slot               int64[rows], what `cover` gave, window after window
+    row_offset                       int64[W + 1]: window w has rows row_offset[w]:row_offset[w + 1]
+    covered                          int64[W], seconds covered
+    field_mask                       int64[W]: bit f asks for stats[:, f]. COUNT and SEEN are always there; what is not
+                                     asked for is NaN and costs nothing
+    member                           int32[M], series slots, ascending and unique within a window
+    member_offset                    int64[W + 1]: window w has members member_offset[w]:member_offset[w + 1]
+    group_member                     int32[], positions in `member` (not in its window), group after group
+    group_offset                     int64[G + 1]
+    group_window, group_kind         int64[G], int8[G] (hms_ops.kinds)
+    scratch                          float64[SCRATCH_ROWS, M], contents do not matter
+    stats                            float64[G, 8], out:
+        COUNT, SUM   pooled, weighted; 0 when empty
+        M2           Σ w (x - mean)² by Chan's merge; 0 when empty. Variance is M2 / COUNT
+        MIN, MAX     NaN when empty
+        LAST         counter: Σ of the last sealed second's sums, 0 when silent; gauge: the newest sample of all
+                     members, up to 300 s old; others: the newest sample in the window. NaN where there is none. Of two
+                     members seen in the same second the lower slot wins
+        DELTA        gauges: Σ over members of (last at the end - last before the window), see `_delta`; NaN if none
+        SEEN         members ever seen; where it is 0, everything is NULL
+
+    Cost: rows × (fields asked for + COUNT) × members × 8 bytes of sequential reading.
+    Source for M2: Chan, Golub, LeVeque, "Updating Formulae and a Pairwise Algorithm", 1979.
+    """
+    for w in range(len(covered)):
+        first, last = row_offset[w], row_offset[w + 1]
+        for at in range(member_offset[w], member_offset[w + 1], _BLOCK):
+            stop = min(at + _BLOCK, member_offset[w + 1])
+            block = member[at:stop]
+            _fold_block(cols, row_tier[first:last], row_slot[first:last], field_mask[w], block, scratch[:, at:stop])
+            if field_mask[w] >> DELTA & 1:
+                start = end - covered[w]
+                delta = scratch[_DELTA_ROW, at:stop]
+                _delta_block(
+                    cols, last_value, last_second, start, end, row_tier[first:last], row_slot[first:last], block, delta
+                )
+    for g in range(len(group_window)):
+        w = group_window[g]
+        chosen = group_member[group_offset[g] : group_offset[g + 1]]
+        _pool(chosen, field_mask[w], scratch, stats[g])
+        _see(chosen, member, last_second, stats[g])
+        if field_mask[w] >> LAST & 1:
+            stats[g, LAST] = _last(cols, last_value, last_second, end, end - covered[w], chosen, member, group_kind[g])
+        if field_mask[w] >> DELTA & 1 and group_kind[g] == _GAUGE:
+            stats[g, DELTA] = _pool_delta(chosen, scratch)
