@@ -25,8 +25,10 @@ class ExpressionError(HmsOpsError):
     """An expression of the alert language is wrong; the text shows the line with a caret under `column` (from 1)."""
 
     def __init__(self, message: str, text: str, line: int, column: int) -> None:
-        shown = text.splitlines()[line - 1] if text.splitlines() else ""
-        super().__init__(f"line {line}, column {column}: {message}\n  {shown}\n  {' ' * (column - 1)}^")
+        lines = text.splitlines() or [""]
+        start = max(0, column - 80)  # a long line is shown from here, so that the caret stays in sight
+        shown = "".join(c if c.isprintable() else " " for c in lines[line - 1][start : start + 120])
+        super().__init__(f"line {line}, column {column}: {message}\n  {shown}\n  {' ' * (column - 1 - start)}^")
         self.message = message
         self.line = line
         self.column = column
