@@ -11,19 +11,10 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
-LEVELS: Final = ("debug", "info", "warning", "error")
-# C0, DEL and C1, and what reorders or breaks lines in a terminal or a viewer.
-CONTROL: Final = {
-    code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
-    for code in (*range(32), *range(127, 160), *range(0x200E, 0x2010), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
-}
+from hms_ops.escape import printable
+
 # Journald reads a level from this prefix: sd-daemon(3).
 PRIORITY: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
-
-
-def printable(text: str) -> str:
-    """Text with control characters, and lone surrogates, written as escapes."""
-    return text.translate(CONTROL).encode("utf-8", "backslashreplace").decode()
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:

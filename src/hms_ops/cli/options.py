@@ -1,0 +1,90 @@
+"""Options and types that several commands share, and how they print."""
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import click
+
+from hms_ops.escape import printable
+from hms_ops.quantity import Address, parse_address, parse_duration
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_HTTP: Final = "http://127.0.0.1:8126"
+
+
+class AddressType(click.ParamType[Address]):
+    """`host:port`."""
+
+    name = "host:port"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        try:
+            return value if isinstance(value, Address) else parse_address(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class DurationType(click.ParamType[float]):
+    """`10s`, as float seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return value if isinstance(value, float) else parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class TagType(click.ParamType[tuple[str, str]]):
+    """`key:value`, as a pair."""
+
+    name = "key:value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        key, _, text = value.partition(":")
+        if not key or key.startswith("__"):
+            self.fail(f"{value!r} is no tag; write key:value, and no key that begins with __", param, ctx)
+        return key, text
+
+
+ADDRESS: Final = AddressType()
+DURATION: Final = DurationType()
+TAG: Final = TagType()
+
+
+def json_option(command: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(command)
+
+
+def url_option(command: F) -> F:
+    return click.option(
+        "--url",
+        default=lambda: os.environ.get("HMS_OPS_HTTP") or DEFAULT_HTTP,
+        show_default=f"$HMS_OPS_HTTP or {DEFAULT_HTTP}",
+        help="The engine to ask.",
+    )(command)
+
+
+def show_json(value: Any) -> None:
+    """One line of JSON, ASCII only, so that nothing in it reaches the terminal as a control."""
+    click.echo(json.dumps(value, default=str))
+
+
+def show_table(rows: list[tuple[str, ...]]) -> None:
+    """Columns padded to their widest entry, everything escaped."""
+    escaped = [tuple(map(printable, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*escaped, strict=True)]
+    for row in escaped:
+        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def series_text(metric: str, tags: dict[str, str]) -> str:
+    """`finance.api_ms{agency=irs}`, tags sorted."""
+    inside = ",".join(f"{key}={value}" for key, value in sorted(tags.items()))
+    return f"{metric}{{{inside}}}" if inside else metric

@@ -1,0 +1,78 @@
+"""One request to a running engine over HTTP, for the commands that ask it something.
+
+Errors: Unreachable when nobody answers or what answers is no engine; RequestRefused with the engine's own words and its
+status. No proxies of the environment: an engine is on this host or on a private network. `HMS_OPS_TOKEN` is sent as a
+bearer token where it is set.
+"""
+
+import json
+import os
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from hms_ops.errors import HmsOpsError, Unreachable
+
+TIMEOUT_SECONDS: Final = 5.0
+ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
+
+
+class RequestRefused(HmsOpsError):
+    """The engine said no; `status` is HTTP's, `body` its answer as parsed JSON or text."""
+
+    def __init__(self, status: int, body: Any) -> None:
+        said = body.get("error") if isinstance(body, dict) else body
+        super().__init__(str(said) if said else f"the engine answered HTTP {status}")
+        self.status = status
+        self.body = body
+
+
+def get(url: str, path: str, timeout_seconds: float = TIMEOUT_SECONDS, **parameters: object) -> Any:
+    """The parsed JSON answer of GET; parameters that are None are left out."""
+    given = {key: value for key, value in parameters.items() if value is not None}
+    return request(url, path + ("?" + urlencode(given) if given else ""), None, timeout_seconds)
+
+
+def post(url: str, path: str, body: object, timeout_seconds: float = TIMEOUT_SECONDS) -> Any:
+    """The parsed JSON answer of POST with a JSON body."""
+    return request(url, path, json.dumps(body, allow_nan=False).encode(), timeout_seconds)
+
+
+def request(url: str, path: str, data: bytes | None, timeout_seconds: float) -> Any:
+    from http.client import HTTPException
+    from urllib.error import HTTPError
+    from urllib.request import ProxyHandler, Request, build_opener
+
+    address = url.rstrip("/") if "://" in url else f"http://{url.rstrip('/')}"
+    try:
+        asked = Request(address + path, data, headers(data))
+        with build_opener(ProxyHandler({})).open(asked, timeout=timeout_seconds) as response:
+            return parsed(response.read(ANSWER_BYTES_MAX), address)
+    except HTTPError as error:
+        with error:
+            raise RequestRefused(error.code, refusal(error.read(100_000))) from None
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise Unreachable(f"no engine answers at {address}: {reason}; start one with hms-ops-engine run") from None
+
+
+def headers(data: bytes | None) -> dict[str, str]:
+    made = {"Accept": "application/json"}
+    if data is not None:
+        made["Content-Type"] = "application/json"
+    if token := os.environ.get("HMS_OPS_TOKEN"):
+        made["Authorization"] = f"Bearer {token}"
+    return made
+
+
+def parsed(answer: bytes, address: str) -> Any:
+    try:
+        return json.loads(answer)
+    except ValueError:
+        raise Unreachable(f"what answers at {address} is no engine; give its address with --url") from None
+
+
+def refusal(answer: bytes) -> Any:
+    try:
+        return json.loads(answer)
+    except ValueError:
+        return answer.decode("utf-8", "replace").strip()
