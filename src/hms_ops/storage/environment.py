@@ -118,7 +118,7 @@ class Environment:
 
         `write` runs again after the map was full, so it must change nothing but the transaction.
         """
-        self._check_process()
+        check_process(self._pid, self.path)  # before the lock, which the parent may have held when it forked
         with self._writing:
             while True:
                 try:
@@ -174,10 +174,6 @@ class Environment:
             self._lmdb.close()
             raise StorageError(f"{self.path} cannot be written: {error.strerror}") from error
 
-    def _check_process(self) -> None:
-        if os.getpid() != self._pid:
-            raise StorageError(f"{self.path} belongs to process {self._pid}; a forked child must open its own")
-
     def _attempt(self, write: Callable[[Transaction], T]) -> T:
         environment = self._enter()
         try:
@@ -187,6 +183,7 @@ class Environment:
             self._leave()
 
     def _enter(self) -> lmdb.Environment:
+        check_process(self._pid, self.path)
         with self._gate:
             if self._is_shut:
                 raise StorageError(f"{self.path} is closed")
@@ -242,10 +239,9 @@ class Reading:
         self._environment = environment
 
     def __enter__(self) -> Transaction:
-        self._environment._check_process()
-        begin = self._environment._enter().begin
+        environment = self._environment._enter()
         try:
-            self._transaction = begin(None, None, False, True)
+            self._transaction = environment.begin(None, None, False, True)
         except lmdb.Error as error:
             self._environment._leave()
             raise self._environment._translated(error) from error
@@ -256,6 +252,12 @@ class Reading:
         self._environment._leave()
         if isinstance(error, lmdb.Error):
             raise self._environment._translated(error) from error
+
+
+def check_process(pid: int, path: Path) -> None:
+    """StorageError in any process but `pid`, which opened `path`."""
+    if os.getpid() != pid:
+        raise StorageError(f"{path} belongs to process {pid}; a forked child must not use it")
 
 
 def open_or_set_aside(path: Path, databases: int = 0, map_bytes: int = MAP_BYTES) -> tuple[Environment, bool]:
