@@ -13,6 +13,7 @@ from typing import Final
 from hms_ops.alert.state import Event
 
 GroupTags = tuple[tuple[str, str], ...]  # sorted by tag
+EpisodeKey = tuple[str, GroupTags, int]  # name, group, episode
 
 NUMBERS: Final[dict[Event, int]] = {"firing": 1, "resolved": 2}
 """The number of a notification within its episode; a resolve is no duplicate of its page."""
@@ -53,7 +54,7 @@ class Notification:
     note: str = ""
 
     @property
-    def episode_key(self) -> tuple[str, GroupTags, int]:
+    def episode_key(self) -> EpisodeKey:
         """The notifications of one episode leave in their order."""
         return self.alert.name, self.alert.group, self.alert.episode
 

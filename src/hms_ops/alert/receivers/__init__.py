@@ -8,7 +8,7 @@ a warning when the rules are loaded.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -70,13 +70,19 @@ def parse_target(text: str) -> Target:
 def route(target: Target, profiles: Mapping[str, Profile]) -> Route:
     """Who serves the target. What cannot be served as written goes to the log, and `warning` says so."""
     if target.scheme in LATER:
-        return logged(target, f"{target.scheme}: is not in this version")
+        return logged(target, f"{target.scheme} is not in this version")
     profile = profiles.get(profile_name(target))
     if target.scheme == "sms" and profile is None:
         return logged(target, "no SMS gateway is configured (receivers.sms.url)")
     if target.scheme == "webhook" and profile is None and not is_http(target.address):
         return logged(target, f"no receiver {target.address!r} is configured")
     return Route(target, SENDERS[target.scheme], profile)
+
+
+def warnings_of(receivers: Iterable[str], profiles: Mapping[str, Profile]) -> list[str]:
+    """What the owner of rules should know when they are loaded: each receiver that is not served as written."""
+    routes = (route(parse_target(receiver), profiles) for receiver in dict.fromkeys(receivers))
+    return [served_by.warning for served_by in routes if served_by.warning]
 
 
 def logged(target: Target, why: str) -> Route:

@@ -1,0 +1,305 @@
+"""Carries notifications to their receivers: one lane per receiver, each with its own queue and its own worker.
+
+The engine puts what the book's events make (`notification.notifications_of`); a lane's worker sends. A receiver that
+hangs, fails or is slow delays no other receiver and no tick. Delivered at least once, or dead and counted:
+
+    put → waiting → sent: Delivered                                       delivered
+                          Retry  → waits 1 s to 5 min, full jitter, or what Retry-After says; tried again   retried
+                          Dead, or older than 24 h                        dead
+        → the lane is full, there are too many lanes, or this is a fork   dropped
+
+    queued = delivered + dead + dropped + waiting                         at any quiet moment
+
+The notifications of one episode leave in their order: a resolve waits until its page is delivered or dead. A page that
+could not leave in time is still delivered after the alert resolved, and says so in its note. Every attempt carries the
+same idempotency key.
+
+Threads: the lanes' workers are started through `start_thread`, which the engine hands in, named `notify-<receiver>`;
+`put` may be called from any thread and never waits for a receiver. `on_outcome` is called from the worker.
+Time: only through the `Clock`. `Lane.step` sends at most one notification and says when to come again, so a test with
+a manual clock needs neither threads nor sleeps.
+Kept in memory. A store stands behind it without change: write a notification before `put`, delete it in `on_outcome`,
+and `put` what is left after a restart; the keys stay the same.
+"""
+
+import logging
+import os
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Final
+
+from hms_ops.alert.notification import Dead, Delivered, EpisodeKey, Notification, Outcome, Profile, Retry
+from hms_ops.alert.receivers import Route, parse_target, route
+from hms_ops.clock import SECOND_NS, Clock
+
+LOGGER: Final = logging.getLogger("hms_ops.alert")
+
+LANE_WAITING_MAX: Final = 10_000
+LANES_MAX: Final = 64
+BACKOFF_SECONDS_MIN: Final = 1.0
+BACKOFF_SECONDS_MAX: Final = 300.0
+LIFETIME_SECONDS_MAX: Final = 24 * 3600.0
+IDLE_SECONDS: Final = 60.0
+
+StartThread = Callable[[str, Callable[[], None]], threading.Thread]
+OnOutcome = Callable[[Notification, Outcome], None]
+
+
+@dataclass(slots=True)
+class Counters:
+    """The outbox's part of the ledger. `retried` counts attempts, the others notifications."""
+
+    queued: int = 0
+    delivered: int = 0
+    retried: int = 0
+    dead: int = 0
+    dropped: int = 0
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A notification in a lane: when it came, when it is due, how often it was tried."""
+
+    notification: Notification
+    queued_ns: int
+    due_ns: int
+    attempts: int = 0
+
+
+def backoff_seconds(attempts: int, chance: float) -> float:
+    """Full jitter over a ceiling that doubles: `chance` in [0, 1) of at most 2 s, 4 s, … 5 min, and at least 1 s."""
+    ceiling = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN * 2.0 ** min(attempts, 20))
+    return max(BACKOFF_SECONDS_MIN, chance * ceiling)
+
+
+class Lane:
+    """The queue of one receiver. `step` is called by one worker; `put` by anyone."""
+
+    def __init__(
+        self, served_by: Route, clock: Clock, on_outcome: OnOutcome, chance: Callable[[], float] = random.random
+    ) -> None:
+        self.served_by = served_by
+        self.counters = Counters()
+        self.wake = threading.Event()
+        self._clock = clock
+        self._on_outcome = on_outcome
+        self._chance = chance
+        self._lock = threading.Lock()
+        self._episodes: dict[EpisodeKey, deque[Waiting]] = {}  # each episode's notifications, in their order
+        self._waiting_count = 0
+        self._paused_until_ns = 0
+
+    def put(self, notification: Notification) -> bool:
+        """Queue it; False when the lane is full, which is counted as dropped."""
+        now_ns = self._clock.now_ns()
+        with self._lock:
+            self.counters.queued += 1
+            if self._waiting_count >= LANE_WAITING_MAX:
+                self.counters.dropped += 1
+                return False
+            self._waiting_count += 1
+            self._episodes.setdefault(notification.episode_key, deque()).append(Waiting(notification, now_ns, now_ns))
+        self.wake.set()
+        return True
+
+    @property
+    def waiting_count(self) -> int:
+        with self._lock:
+            return self._waiting_count
+
+    def due_count(self, deadline_ns: int) -> int:
+        """How many episodes have something that may be tried before the deadline."""
+        with self._lock:
+            return sum(max(queue[0].due_ns, self._paused_until_ns) < deadline_ns for queue in self._episodes.values())
+
+    def step(self) -> int:
+        """Send the first notification that is due; returns the time in ns to come again (now, if one was sent)."""
+        now_ns = self._clock.now_ns()
+        with self._lock:
+            item, due_ns = self._next(now_ns)
+        if item is None:
+            return due_ns
+        outcome = self._send(item)
+        now_ns = self._clock.now_ns()
+        with self._lock:
+            settled = self._settle(item, outcome, now_ns)
+        self._tell(item.notification, settled)
+        return now_ns
+
+    def _next(self, now_ns: int) -> tuple[Waiting | None, int]:
+        """The first item that is due, of those that are the oldest of their episode, or when there may be one."""
+        if now_ns < self._paused_until_ns:
+            return None, self._paused_until_ns
+        earliest_ns = now_ns + int(IDLE_SECONDS * SECOND_NS)
+        for queue in self._episodes.values():
+            if queue[0].due_ns <= now_ns:
+                return queue[0], now_ns
+            earliest_ns = min(earliest_ns, queue[0].due_ns)
+        return None, earliest_ns
+
+    def _send(self, item: Waiting) -> Outcome:
+        """One attempt; a receiver that raises against its contract has failed for this time."""
+        target = self.served_by.target
+        try:
+            return self.served_by.send(target.address, self._noted(item), self.served_by.profile)
+        except Exception as error:
+            LOGGER.exception("receiver %s failed", target.shown)
+            return Retry(f"{type(error).__name__}: {error}")
+
+    def _noted(self, item: Waiting) -> Notification:
+        """The notification as it leaves now: late pages say what has become of their alert."""
+        with self._lock:
+            has_newer = len(self._episodes[item.notification.episode_key]) > 1
+        if has_newer and item.notification.alert.state == "firing":
+            return replace(item.notification, note="delivered late: the alert has resolved meanwhile")
+        return item.notification
+
+    def _settle(self, item: Waiting, outcome: Outcome, now_ns: int) -> Outcome:
+        """Take the item out, or plan its next attempt; returns what it came to."""
+        item.attempts += 1
+        if isinstance(outcome, Retry):
+            outcome = self._plan(item, outcome, now_ns)
+        if isinstance(outcome, Retry):
+            self.counters.retried += 1
+            return outcome
+        self._remove(item)
+        if isinstance(outcome, Delivered):
+            self.counters.delivered += 1
+        else:
+            self.counters.dead += 1
+        return outcome
+
+    def _remove(self, item: Waiting) -> None:
+        """Only the worker removes, and only the head of an episode, so `item` still is one."""
+        episode = item.notification.episode_key
+        self._episodes[episode].popleft()
+        self._waiting_count -= 1
+        if not self._episodes[episode]:
+            del self._episodes[episode]
+
+    def _plan(self, item: Waiting, outcome: Retry, now_ns: int) -> Outcome:
+        wait_seconds = backoff_seconds(item.attempts, self._chance())
+        if outcome.after_seconds is not None:
+            # Who says Retry-After speaks for all that is meant for him, not for this notification.
+            wait_seconds = max(outcome.after_seconds, BACKOFF_SECONDS_MIN)
+            self._paused_until_ns = now_ns + int(wait_seconds * SECOND_NS)
+        item.due_ns = now_ns + int(wait_seconds * SECOND_NS)
+        if item.due_ns - item.queued_ns > LIFETIME_SECONDS_MAX * SECOND_NS:
+            return Dead(f"undelivered for 24 h after {item.attempts} attempts: {outcome.reason}")
+        return outcome
+
+    def _tell(self, notification: Notification, outcome: Outcome) -> None:
+        if isinstance(outcome, Dead):
+            LOGGER.error("%s to %s is dead: %s", notification.alert.name, self.served_by.target.shown, outcome.reason)
+        try:
+            self._on_outcome(notification, outcome)
+        except Exception:
+            LOGGER.exception("the callback for outcomes of notifications failed")
+
+
+def no_outcome(notification: Notification, outcome: Outcome) -> None:
+    """The callback of who does not want to know."""
+
+
+class Outbox:
+    """All lanes, made when their receiver is first used."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        start_thread: StartThread,
+        profiles: Mapping[str, Profile] | None = None,
+        on_outcome: OnOutcome = no_outcome,
+    ) -> None:
+        self._clock = clock
+        self._start_thread = start_thread
+        self._profiles = dict(profiles or {})
+        self._on_outcome = on_outcome
+        self._lock = threading.Lock()
+        self._lanes: dict[str, Lane] = {}
+        self._threads: list[threading.Thread] = []
+        self._refused = Counters()
+        self._settled = threading.Event()
+        self._is_stopped = False
+        self._pid = os.getpid()
+
+    def put(self, notification: Notification) -> bool:
+        """Queue one notification; False when it is dropped. Never raises and never waits for a receiver."""
+        if os.getpid() != self._pid:
+            return False  # a forked child has no workers; its parent's copy of this outbox delivers
+        try:
+            lane = self._lane(notification.receiver)
+        except ValueError as error:
+            LOGGER.error("notification of %s dropped: %s", notification.alert.name, error)
+            lane = None
+        if lane is not None:
+            return lane.put(notification)
+        with self._lock:
+            self._refused.queued += 1
+            self._refused.dropped += 1
+        return False
+
+    def counters(self) -> dict[str, int]:
+        """The sum over all receivers, and `waiting`."""
+        with self._lock:
+            lanes = list(self._lanes.values())
+        parts = [asdict(self._refused), *(asdict(lane.counters) for lane in lanes)]
+        total = {name: sum(part[name] for part in parts) for name in parts[0]}
+        return total | {"waiting": sum(lane.waiting_count for lane in lanes)}
+
+    def counters_by_receiver(self) -> dict[str, dict[str, int]]:
+        with self._lock:
+            lanes = list(self._lanes.values())
+        return {lane.served_by.target.shown: asdict(lane.counters) | {"waiting": lane.waiting_count} for lane in lanes}
+
+    def drain(self, deadline_ns: int) -> int:
+        """Wait until nothing is left that could be sent before the deadline; returns how many still wait."""
+        with self._lock:
+            lanes = list(self._lanes.values())
+        while any(lane.due_count(deadline_ns) for lane in lanes) and self._clock.now_ns() < deadline_ns:
+            self._settled.clear()
+            if any(lane.due_count(deadline_ns) for lane in lanes):
+                self._clock.sleep_until_ns(deadline_ns, self._settled)
+        return sum(lane.waiting_count for lane in lanes)
+
+    def stop(self, deadline_ns: int) -> bool:
+        """End the workers; True when all ended before the deadline. One that hangs in its receiver is left behind."""
+        with self._lock:
+            self._is_stopped = True
+            lanes, threads = list(self._lanes.values()), list(self._threads)
+        for lane in lanes:
+            lane.wake.set()
+        for thread in threads:
+            thread.join(max(0.0, (deadline_ns - self._clock.now_ns()) / SECOND_NS))
+        return not any(thread.is_alive() for thread in threads)
+
+    def _lane(self, receiver: str) -> Lane | None:
+        """The lane of a receiver, made with its worker when it is new; None when it cannot be."""
+        with self._lock:
+            lane = self._lanes.get(receiver)
+            if lane is not None or self._is_stopped:
+                return None if self._is_stopped else lane
+            if len(self._lanes) >= LANES_MAX:
+                raise ValueError(f"more than {LANES_MAX} receivers are in use")
+            served_by = route(parse_target(receiver), self._profiles)
+            lane = self._lanes[receiver] = Lane(served_by, self._clock, self._told)
+            name = f"notify-{served_by.target.shown}"
+            self._threads.append(self._start_thread(name, lambda: self._work(lane)))
+            return lane
+
+    def _work(self, lane: Lane) -> None:
+        """A worker's life: send what is due, sleep until more is, end when told to."""
+        while not self._is_stopped:
+            lane.wake.clear()
+            come_again_ns = lane.step()
+            if come_again_ns > self._clock.now_ns() and not self._is_stopped:
+                self._clock.sleep_until_ns(come_again_ns, lane.wake)
+
+    def _told(self, notification: Notification, outcome: Outcome) -> None:
+        try:
+            self._on_outcome(notification, outcome)
+        finally:
+            self._settled.set()

@@ -1,0 +1,274 @@
+"""What is watched and what is done about it: rules, anomaly rules and actions, as frozen values.
+
+A rule comes from a rule file, from `engine.alert(…)`, or later over HTTP, in keys or as one sentence; all three end
+here. `evaluate.py` evaluates the trees, `state.py` judges what they come to, the outbox takes `notify`.
+Errors: `rule_from_keys` returns every problem with its key; `rule_from_arguments` raises them as one ConfigError.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, cast
+
+from hms_ops.alert.grammar import parse_group_by, parse_recover, parse_statement, parse_where
+from hms_ops.alert.keys import (
+    KeyProblem,
+    Reader,
+    duration_from,
+    number_from,
+    one_of,
+    read_duration,
+    read_flag,
+    read_keys,
+    read_mapping,
+    read_name,
+    read_receivers,
+    read_text,
+)
+from hms_ops.alert.receivers import is_http
+from hms_ops.alert.state import NODATA_POLICIES, Nodata
+from hms_ops.alert.tree import Condition, Statement, Tags
+from hms_ops.errors import ConfigError, ExpressionError
+
+DEFAULT_SEVERITY: Final = "page"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One alert rule.
+
+    text: the condition as it was written. group_by: tags; () is one instance over all series, ("*",) one per series.
+    notify: receivers' URLs; () notifies the log. source: `file:line`, or what else it came from.
+    """
+
+    name: str
+    condition: Condition
+    text: str
+    for_seconds: float = 0.0
+    keep_seconds: float = 0.0
+    recover: Condition | None = None
+    where: Tags | None = None
+    group_by: tuple[str, ...] = ()
+    nodata: Nodata = "keep"
+    severity: str = DEFAULT_SEVERITY
+    notify: tuple[str, ...] = ()
+    source: str = ""
+
+    def looks_for_same(self, other: "Rule") -> bool:
+        """True when both have the same instances in the same conditions; timing, severity and receivers may differ."""
+        return (self.condition, self.recover, self.where, self.group_by) == (
+            other.condition,
+            other.recover,
+            other.where,
+            other.group_by,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalyRule:
+    """A series is strange when it exceeds `factor` times its own moving mean of the window before.
+
+    metric: "*" is every series that has a mean. on: what is judged, the second's mean or its max (any single value).
+    min_samples in the window, min_difference in the metric's unit: guards without which it floods. ttl_seconds: the
+    alert ends so long after the last strange second.
+    """
+
+    name: str
+    metric: str
+    factor: float = 2.0
+    window_seconds: float = 600.0
+    on: str = "mean"
+    min_samples: int = 10
+    min_difference: float = 0.0
+    severity: str = DEFAULT_SEVERITY
+    notify: tuple[str, ...] = ()
+    ttl_seconds: float = 300.0
+    source: str = ""
+
+
+def read_group_by(value: Any) -> tuple[str, ...]:
+    """Tags, as a list or as the language has them, parted by commas, or `*`."""
+    if isinstance(value, str):
+        return parse_group_by(value)
+    if not isinstance(value, list | tuple) or not all(isinstance(tag, str) and tag for tag in value) or "*" in value:
+        raise ValueError(f"expected tags such as [agency, region], or '*' alone, found {value!r}")
+    return tuple(dict.fromkeys(value))
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRule:
+    """What to run when the alert or anomaly `on` fires. url: base of the action service, "" is the configured one."""
+
+    on: str
+    template: str
+    input: Mapping[str, Any] = field(default_factory=dict)
+    url: str = ""
+    cooldown_seconds: float = 600.0
+    limit_per_hour: int = 6
+    dry_run: bool = False
+    verify_seconds: float = 120.0
+    source: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.on} -> {self.template}"
+
+
+def read_url(value: Any) -> str:
+    url = read_text(value)
+    if not is_http(url) or not url.isprintable() or " " in url:
+        raise ValueError(f"expected http://host:port of the action service, found {url!r}")
+    return url
+
+
+def read_act(value: Any) -> dict[str, Any]:
+    """The template to run and its input."""
+    values, problems = read_keys(read_mapping(value), ACT_READERS, required=("template",))
+    if problems:
+        raise ValueError("; ".join(describe(problem) for problem in problems))
+    return values
+
+
+RULE_READERS: Final[dict[str, Reader]] = {
+    "alert": read_name,
+    "if": lambda value: parse_statement(read_text(value)),
+    "for": read_duration,
+    "keep": read_duration,
+    "recover": read_text,  # `< 150` borrows the left side of the condition, so it is read after that
+    "where": lambda value: parse_where(read_text(value)),
+    "group_by": read_group_by,
+    "nodata": one_of(NODATA_POLICIES),
+    "severity": read_name,
+    "notify": read_receivers,
+}
+
+ANOMALY_READERS: Final[dict[str, Reader]] = {
+    "anomaly": read_name,
+    "metric": read_name,
+    "factor": number_from(1, above=True),
+    "window": duration_from(10),
+    "on": one_of(("mean", "max")),
+    "min_samples": number_from(1, whole=True),
+    "min_difference": number_from(0),
+    "severity": read_name,
+    "notify": read_receivers,
+    "ttl": duration_from(1),
+}
+
+ACT_READERS: Final[dict[str, Reader]] = {"template": read_name, "input": read_mapping}
+
+ACTION_READERS: Final[dict[str, Reader]] = {
+    "on": read_name,
+    "act": read_act,
+    "url": read_url,
+    "cooldown": read_duration,
+    "limit_per_hour": number_from(1, whole=True),
+    "dry_run": read_flag,
+    "verify": read_duration,
+}
+
+# The keys of a rule that a sentence may hold too, and where its tree has them.
+CLAUSES: Final[dict[str, str]] = {
+    "alert": "name",
+    "for": "for_seconds",
+    "keep": "keep_seconds",
+    "recover": "recover",
+    "where": "where",
+    "group_by": "group_by",
+    "nodata": "nodata",
+    "severity": "severity",
+    "notify": "notify",
+}
+LATER_CLAUSES: Final[dict[str, str]] = {"every_seconds": "EVERY", "policy": "POLICY"}
+
+
+def rule_from_keys(given: Mapping[str, Any], source: str) -> tuple[Rule | None, list[KeyProblem]]:
+    """The rule that the keys of a rule file describe, or None and all that is wrong with them.
+
+    `if` is a condition or a whole sentence; a clause may stand in the sentence or under its key, not in both.
+    """
+    values, problems = read_keys(given, RULE_READERS, required=("if",))
+    statement = values.pop("if", None)
+    if statement is None:
+        return None, problems
+    problems += [
+        KeyProblem(key, f"{key!r} stands in the sentence and as a key; remove one of the two")
+        for key in values
+        if getattr(statement, CLAUSES[key])
+    ]
+    problems += check_sentence(statement)
+    if "alert" not in given and statement.name is None:
+        problems.append(KeyProblem("", "the key 'alert' is missing: the rule needs a name"))
+    if "recover" in values:
+        try:
+            values["recover"] = parse_recover(values["recover"], statement.condition)
+        except ExpressionError as error:
+            problems.append(KeyProblem("recover", str(error)))
+    if problems:
+        return None, problems
+    return rule_of(replace(statement, **{CLAUSES[key]: value for key, value in values.items()}), source), []
+
+
+def check_sentence(statement: Statement) -> list[KeyProblem]:
+    """What a sentence may say in the language, and a rule cannot mean (yet)."""
+    problems = [
+        KeyProblem("if", f"{word} comes with a later version; remove it")
+        for field, word in LATER_CLAUSES.items()
+        if getattr(statement, field) is not None
+    ]
+    checked: dict[str, Any] = {"alert": statement.name, "severity": statement.severity, "notify": statement.notify}
+    found = read_keys({key: value for key, value in checked.items() if value}, RULE_READERS)[1]
+    return problems + [KeyProblem("if", problem.message) for problem in found]
+
+
+def rule_of(statement: Statement, source: str) -> Rule:
+    return Rule(
+        name=statement.name or "",
+        condition=statement.condition,
+        text=statement.text,
+        for_seconds=statement.for_seconds or 0.0,
+        keep_seconds=statement.keep_seconds or 0.0,
+        recover=statement.recover,
+        where=statement.where,
+        group_by=statement.group_by,
+        nodata=cast(Nodata, (statement.nodata or "keep").lower()),
+        severity=statement.severity or DEFAULT_SEVERITY,
+        notify=statement.notify,
+        source=source,
+    )
+
+
+def rule_from_sentence(text: str, source: str) -> tuple[Rule | None, list[KeyProblem]]:
+    """The rule of `ALERT name WHEN condition …`."""
+    return rule_from_keys({"if": text}, source)
+
+
+def rule_from_arguments(name: str, arguments: Mapping[str, Any], source: str) -> Rule:
+    """The rule of `engine.alert(name, if_=…, for_=…, notify=[…])`; ConfigError names every wrong argument."""
+    given = {"alert": name, **{key.rstrip("_"): value for key, value in arguments.items()}}
+    rule, problems = rule_from_keys(given, source)
+    if rule is None:
+        raise ConfigError(*(f"{source}: {describe(problem)}" for problem in problems))
+    return rule
+
+
+def anomaly_from_keys(given: Mapping[str, Any], source: str) -> tuple[AnomalyRule | None, list[KeyProblem]]:
+    """The anomaly rule that the keys describe, or None and all that is wrong with them."""
+    values, problems = read_keys(given, ANOMALY_READERS, required=("anomaly", "metric"))
+    if problems:
+        return None, problems
+    renamed = {"anomaly": "name", "window": "window_seconds", "ttl": "ttl_seconds"}
+    return AnomalyRule(**{renamed.get(key, key): value for key, value in values.items()}, source=source), []
+
+
+def action_from_keys(given: Mapping[str, Any], source: str) -> tuple[ActionRule | None, list[KeyProblem]]:
+    """The action that the keys describe, or None and all that is wrong with them."""
+    values, problems = read_keys(given, ACTION_READERS, required=("on", "act"))
+    if problems:
+        return None, problems
+    renamed = {"cooldown": "cooldown_seconds", "verify": "verify_seconds"}
+    values |= values.pop("act")
+    return ActionRule(**{renamed.get(key, key): value for key, value in values.items()}, source=source), []
+
+
+def describe(problem: KeyProblem) -> str:
+    return f"{problem.key}: {problem.message}" if problem.key else problem.message
