@@ -172,22 +172,22 @@ def select(data: bytes | memoryview, wanted: Ids) -> tuple[Head, NDArray[np.intp
     """The rows of a few series; only their frames are unpacked and compared with their checksums.
 
     wanted uint32[k] ascending. Returns the head, positions intp[m] of those found in `wanted`, ascending, and their
-    columns float64[6, m]. For one series of 100,000: about 40 us.
+    columns float64[6, m]. For one series of 100,000: about 60 us.
     """
     head = read_head(data)
-    frame_of = head.frames["first_id"].searchsorted(wanted, "right") - 1
+    edges = np.append(wanted.searchsorted(head.frames["first_id"]), len(wanted))
     positions: list[NDArray[np.intp]] = []
     columns: list[Columns] = []
-    for number in np.unique(frame_of[frame_of >= 0]):
+    for number in np.flatnonzero(edges[1:] > edges[:-1]):
         frame = Frame(*head.frames[number].item())
-        asked = np.flatnonzero((frame_of == number) & (wanted <= frame.last_id))
-        if not len(asked):
+        asked = wanted[edges[number] : edges[number + 1]]
+        if asked[0] > frame.last_id:
             continue
         planes = _unpack(data, head.payloads_at, frame)
         ids = _ids(planes, frame.first_id)
-        row = np.minimum(ids.searchsorted(wanted[asked]), len(ids) - 1)
-        found = ids[row] == wanted[asked]
-        positions.append(asked[found])
+        row = np.minimum(ids.searchsorted(asked), len(ids) - 1)
+        found = np.flatnonzero(ids[row] == asked)
+        positions.append(edges[number] + found)
         columns.append(_columns(planes, row[found]))
     if len(positions) == 1:
         return head, positions[0], columns[0]

@@ -1,0 +1,181 @@
+"""The catalogue: which number a series has on disk. Numbers are given once and never again, so blocks stay readable.
+
+The engine asks `ids_for` once for each series it meets and keeps the numbers beside its own slots; queries ask `find`.
+Everything is in LMDB (data_dir/catalogue, three databases, keys in keys.py); nothing grows in memory.
+
+    series    id   -> {name, tags, created}      created in ns
+    ids       name, tags -> id                   a metric's series are one range of keys
+    metrics   name -> {kind, unit, help}         a kind belongs to the metric: settling it is one write
+
+Threads: `ids_for` and `describe` belong to the writer, reads are anybody's. Limits: `series_max` series for good; those
+beyond get the number 0, "not kept", and are counted in `refused`. A damaged record is skipped and counted. A damaged
+catalogue is set aside by `open_catalogue`; numbers then go on above `highest_id`, so that no old row gets a new name.
+Errors: StorageError when the disk fails, ValueError for a name that cannot be one.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hms_ops import kinds
+from hms_ops.series import SeriesInfo
+from hms_ops.storage import keys
+from hms_ops.storage.environment import Environment, Transaction, open_or_set_aside
+from hms_ops.storage.record import RecordDamaged, pack_record, unpack_record
+
+SERIES_MAX: Final = 16_777_216
+NOT_KEPT: Final = 0
+
+
+class Catalogue:
+    """`refused` and `damaged` count series without a number, and records that could not be read."""
+
+    def __init__(self, environment: Environment, highest_id: Callable[[], int], series_max: int = SERIES_MAX) -> None:
+        """`highest_id` is asked when the catalogue is empty: the highest number that rows on disk already bear."""
+        self.environment = environment
+        self.series_max = series_max
+        self.refused = 0
+        self.damaged = 0
+        self._series = environment.database(b"series")
+        self._ids = environment.database(b"ids")
+        self._metrics = environment.database(b"metrics")
+        self._last_id = self._highest() or highest_id()
+
+    def ids_for(self, series: Sequence[SeriesInfo], now_ns: int) -> NDArray[np.uint32]:
+        """The number of each series, uint32[n] in their order; those never seen get one, in one transaction.
+
+        A kind that differs from the metric's is taken over, unless it is unknown.
+        """
+        if not series:
+            return np.empty(0, np.uint32)
+        by_key = [keys.series_key(info.name, info.tags) for info in series]
+        known = self._known_ids(by_key)
+        fresh = {key: info for key, info in zip(by_key, series, strict=True) if key not in known}
+        settled = self._settled_kinds(series)
+        if fresh or settled:
+            given = self._numbered(fresh)
+            self.environment.commit(lambda transaction: self._write(transaction, fresh, given, settled, now_ns))
+            self._last_id += sum(number != NOT_KEPT for number in given.values())
+            self.refused += sum(number == NOT_KEPT for number in given.values())
+            known |= given
+        return np.fromiter((known[key] for key in by_key), np.uint32, len(by_key))
+
+    def find(self, name: str, tags: Mapping[str, str] | None = None) -> list[tuple[int, SeriesInfo]]:
+        """The series of a metric with their numbers; only the one with exactly `tags` when they are given."""
+        kind = self.description(name)["kind"]
+        return [
+            (series_id, SeriesInfo(name, record["tags"], kind))
+            for series_id, record in self._records(keys.name_prefix(name))
+            if record["name"] == name and (tags is None or record["tags"] == tags)
+        ]
+
+    def names(self) -> list[str]:
+        """All metrics that have series or a description, in order."""
+        with self.environment.read() as transaction, transaction.cursor(self._metrics) as cursor:
+            return [bytes(key).decode() for key in cursor.iternext(keys=True, values=False)]
+
+    def describe(self, name: str, *, unit: str | None = None, help: str | None = None) -> None:
+        """Keep a metric's unit and help; None leaves what is there."""
+        keys.name_prefix(name)
+        changes = {member: value for member, value in (("unit", unit), ("help", help)) if value is not None}
+        self.environment.commit(lambda transaction: self._change_metric(transaction, name, changes))
+
+    def description(self, name: str) -> dict[str, Any]:
+        """{kind: int, unit: str, help: str}; unknown and empty for a metric nobody has described."""
+        with self.environment.read() as transaction:
+            return self._metric(transaction, name)
+
+    def series_count(self) -> int:
+        with self.environment.read() as transaction:
+            return transaction.stat(self._series)["entries"]
+
+    def counters(self) -> dict[str, int]:
+        return {
+            "series": self.series_count(),
+            "refused": self.refused,
+            "damaged": self.damaged,
+            "bytes_on_disk": self.environment.file_bytes(),
+        }
+
+    def close(self) -> None:
+        self.environment.close()
+
+    def _highest(self) -> int:
+        with self.environment.read() as transaction, transaction.cursor(self._series) as cursor:
+            return keys.id_of(cursor.key()) if cursor.last() else 0
+
+    def _known_ids(self, by_key: list[bytes]) -> dict[bytes, int]:
+        with self.environment.read() as transaction, transaction.cursor(self._ids) as cursor:
+            return {bytes(key): keys.id_of(number) for key, number in cursor.getmulti(sorted(by_key))}
+
+    def _settled_kinds(self, series: Sequence[SeriesInfo]) -> dict[str, int]:
+        """Metrics whose kind on disk is to change, and those that are new."""
+        latest = {info.name: info.kind for info in series}
+        with self.environment.read() as transaction:
+            before = {name: self._metric(transaction, name)["kind"] for name in latest}
+            is_new = {name for name in latest if transaction.get(name.encode(), db=self._metrics) is None}
+        return {
+            name: kind for name, kind in latest.items() if name in is_new or kind not in (before[name], kinds.UNKNOWN)
+        }
+
+    def _numbered(self, fresh: Iterable[bytes]) -> dict[bytes, int]:
+        """In the order they were asked for: the engine's own, so that its rows ascend without being sorted."""
+        room = max(0, self.series_max - self._last_id)
+        first = self._last_id + 1
+        return {key: first + place if place < room else NOT_KEPT for place, key in enumerate(fresh)}
+
+    def _write(
+        self,
+        transaction: Transaction,
+        fresh: dict[bytes, SeriesInfo],
+        given: dict[bytes, int],
+        settled: dict[str, int],
+        now_ns: int,
+    ) -> None:
+        kept = [(key, number) for key, number in given.items() if number != NOT_KEPT]
+        with transaction.cursor(self._ids) as cursor:
+            cursor.putmulti([(key, keys.id_key(number)) for key, number in sorted(kept)])
+        with transaction.cursor(self._series) as cursor:
+            cursor.putmulti([(keys.id_key(number), _series_record(fresh[key], now_ns)) for key, number in kept])
+        for name, kind in settled.items():
+            self._change_metric(transaction, name, {"kind": kind})
+
+    def _change_metric(self, transaction: Transaction, name: str, changes: dict[str, Any]) -> None:
+        transaction.put(name.encode(), pack_record(self._metric(transaction, name) | changes), db=self._metrics)
+
+    def _metric(self, transaction: Transaction, name: str) -> dict[str, Any]:
+        members: dict[str, Any] = {"kind": kinds.UNKNOWN, "unit": "", "help": ""}
+        data = transaction.get(name.encode(), db=self._metrics) if name else None
+        return members if data is None else members | self._readable(data)
+
+    def _records(self, prefix: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(number, record) of the series whose keys begin with `prefix`."""
+        with self.environment.read() as transaction, transaction.cursor(self._ids) as cursor:
+            is_there = cursor.set_range(prefix)
+            while is_there and bytes(cursor.key()).startswith(prefix):
+                number = bytes(cursor.value())
+                data = transaction.get(number, db=self._series)
+                record = self._readable(data) if data is not None else {}
+                if "tags" in record:
+                    yield keys.id_of(number), record
+                is_there = cursor.next()
+
+    def _readable(self, data: memoryview) -> dict[str, Any]:
+        try:
+            return unpack_record(data)
+        except RecordDamaged:
+            self.damaged += 1
+            return {}
+
+
+def open_catalogue(data_dir: Path, highest_id: Callable[[], int]) -> tuple[Catalogue, bool]:
+    """The catalogue of a data directory, and whether a damaged one was set aside."""
+    environment, was_damaged = open_or_set_aside(data_dir / "catalogue", databases=4)
+    return Catalogue(environment, highest_id), was_damaged
+
+
+def _series_record(info: SeriesInfo, now_ns: int) -> bytes:
+    return pack_record({"name": info.name, "tags": info.tags, "created": now_ns})

@@ -1,0 +1,72 @@
+"""A data directory, opened: the lock that makes it ours, history, catalogue and journal.
+
+    data_dir/
+        engine.lock            held by the one engine that uses the directory, with its pid
+        history/10s/<hour>/    rows, one LMDB environment each six hours (history.py)
+        catalogue/             the numbers of series (catalogue.py)
+        state/                 the journal (journal.py), and what alerting has to remember
+
+The engine opens it once at start and closes it at stop. Whatever is wrong with it is a StartError of one line here;
+later errors are StorageErrors, after which the engine goes on in memory and tries again with its next step.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hms_ops.errors import StartError, StorageError
+from hms_ops.storage.catalogue import Catalogue, open_catalogue
+from hms_ops.storage.environment import DirectoryLock, Environment, open_or_set_aside
+from hms_ops.storage.history import History, HistoryConfig
+from hms_ops.storage.journal import Journal
+
+STATE_DATABASES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """What is on disk. `state` is the environment that alert states and outbox share with the journal."""
+
+    lock: DirectoryLock
+    history: History
+    catalogue: Catalogue
+    state: Environment
+    journal: Journal
+    set_aside: tuple[str, ...]
+    """Which of catalogue and state were damaged and begun anew."""
+
+    def counters(self) -> dict[str, Any]:
+        """The counters of each part; `set_aside` counts environments that were damaged and begun anew."""
+        return {
+            "history": self.history.counters(),
+            "catalogue": self.catalogue.counters(),
+            "journal": self.journal.counters(),
+            "set_aside": len(self.set_aside),
+        }
+
+    def close(self) -> None:
+        """Idempotent. The caller has stopped writing; readers are waited for."""
+        self.history.close()
+        self.catalogue.close()
+        self.state.close()
+        self.lock.release()
+
+
+def open_storage(data_dir: Path, config: HistoryConfig | None = None) -> Storage:
+    """Open a data directory, created when it is not there. StartError: nothing stays open."""
+    lock = DirectoryLock(data_dir)
+    opened: list[History | Catalogue | Environment] = []
+    try:
+        history = History(data_dir, config)
+        opened.append(history)
+        catalogue, is_new_catalogue = open_catalogue(data_dir, history.highest_id)
+        opened.append(catalogue)
+        state, is_new_state = open_or_set_aside(data_dir / "state", databases=STATE_DATABASES)
+        opened.append(state)
+        damaged = [name for name, is_new in (("catalogue", is_new_catalogue), ("state", is_new_state)) if is_new]
+        return Storage(lock, history, catalogue, state, Journal(state), tuple(damaged))
+    except StorageError as error:
+        for part in opened:
+            part.close()
+        lock.release()
+        raise StartError(str(error)) from error
