@@ -1,0 +1,157 @@
+"""Rule files: YAML with the keys `rules`, `anomalies` and `actions`, read whole or not at all.
+
+    rules:
+      - alert: finance.latency_high
+        if: avg(finance.api_ms) > 200
+        for: 3m
+        notify: [sms:+1-555-0100]
+      - ALERT db.slow WHEN p99(db.write_ms, 5m) > 200ms FOR 3m NOTIFY webhook:ops
+    anomalies:
+      - {anomaly: finance.anomaly, metric: finance.api_ms, factor: 2, window: 10m}
+    actions:
+      - {on: finance.anomaly, act: {template: infra.scale-db, input: {replicas: 2}}, cooldown: 10m}
+
+`load_rules` reads several files as one: names must not repeat across them. Any problem anywhere and nothing is loaded;
+the ConfigError then holds all problems of all files, each with `file:line`, those of an expression on the line of
+their key and with a caret. The keys' readers are tables in `rule.py`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from hms_ops.alert.keys import KeyProblem
+from hms_ops.alert.notification import Profile
+from hms_ops.alert.receivers import warnings_of
+from hms_ops.alert.rule import (
+    ActionRule,
+    AnomalyRule,
+    Rule,
+    action_from_keys,
+    anomaly_from_keys,
+    rule_from_keys,
+    rule_from_sentence,
+)
+from hms_ops.errors import ConfigError
+from hms_ops.yamlfile import Node, load_file, load_text, unknown_keys
+
+RULES_MAX: Final = 10_000
+
+Part = TypeVar("Part", Rule, AnomalyRule, ActionRule)
+FromSentence = Callable[[str, str], tuple[Part | None, list[KeyProblem]]]
+FromKeys = Callable[[Mapping[str, Any], str], tuple[Part | None, list[KeyProblem]]]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFile:
+    """What one or several rule files say, in their order."""
+
+    rules: tuple[Rule, ...] = ()
+    anomalies: tuple[AnomalyRule, ...] = ()
+    actions: tuple[ActionRule, ...] = ()
+
+    def warnings(self, profiles: Mapping[str, Profile]) -> list[str]:
+        """What loads, but not as its author may think: `file:line: …` each."""
+        watching: list[Rule | AnomalyRule] = [*self.rules, *self.anomalies]
+        names = {part.name for part in watching}
+        return [
+            f"{part.source}: {warning}" for part in watching for warning in warnings_of(part.notify, profiles)
+        ] + [
+            f"{action.source}: no rule or anomaly here is named {action.on!r}; the action waits for alert_now"
+            for action in self.actions
+            if action.on not in names
+        ]
+
+
+def load_rules(paths: Iterable[str | Path]) -> RuleFile:
+    """The rules of all files together; ConfigError with all problems, and then nothing is loaded."""
+    problems: list[str] = []
+    roots: list[Node] = []
+    for path in paths:
+        try:
+            roots.append(load_file(path))
+        except ConfigError as error:
+            problems += error.problems
+    return read_roots(roots, problems)
+
+
+def load_rules_text(text: str, name: str) -> RuleFile:
+    """The same for text that is in memory; `name` stands for the file."""
+    return read_roots([load_text(text, name)], [])
+
+
+def read_roots(roots: Iterable[Node], problems: list[str]) -> RuleFile:
+    rules: list[Rule] = []
+    anomalies: list[AnomalyRule] = []
+    actions: list[ActionRule] = []
+    for root in roots:
+        if root.value is not None and not isinstance(root.value, dict):
+            problems.append(root.expected("the keys rules, anomalies and actions"))
+            continue
+        problems += unknown_keys(root, SECTIONS)
+        rules += read_section(root.get("rules"), problems, rule_from_keys, rule_from_sentence)
+        anomalies += read_section(root.get("anomalies"), problems, anomaly_from_keys)
+        actions += read_section(root.get("actions"), problems, action_from_keys)
+        slos = root.get("slos")
+        if slos is not None and slos.value:
+            problems.append(slos.problem("SLOs come with a later version; remove the key 'slos'"))
+    problems += repeated_names([*rules, *anomalies]) + repeated_names(actions)
+    if len(rules) > RULES_MAX:
+        problems.append(f"{rules[RULES_MAX].source}: more than {RULES_MAX:,} rules")
+    if problems:
+        raise ConfigError(*problems)
+    return RuleFile(tuple(rules), tuple(anomalies), tuple(actions))
+
+
+SECTIONS: Final = ("rules", "anomalies", "actions", "slos")
+
+
+def read_section(
+    section: Node | None,
+    problems: list[str],
+    from_keys: FromKeys[Part],
+    from_sentence: FromSentence[Part] | None = None,
+) -> list[Part]:
+    """The parts of one section that can be read; what cannot is added to `problems`."""
+    if section is None or section.value is None:
+        return []
+    if not isinstance(section.value, list):
+        problems.append(section.expected("a list"))
+        return []
+    parts = []
+    for node in section.elements():
+        part, found = read_part(node, from_keys, from_sentence)
+        problems += [place(node, problem) for problem in found]
+        if part is not None:
+            parts.append(part)
+    return parts
+
+
+def read_part(
+    node: Node, from_keys: FromKeys[Part], from_sentence: FromSentence[Part] | None
+) -> tuple[Part | None, list[KeyProblem]]:
+    if isinstance(node.value, dict):
+        return from_keys(node.value, node.where)
+    if isinstance(node.value, str) and from_sentence is not None:
+        return from_sentence(node.value, node.where)
+    return None, [KeyProblem("", f"expected keys with values, found {node.kind}")]
+
+
+def place(node: Node, problem: KeyProblem) -> str:
+    """The problem with the `file:line` of its key, or of the whole entry."""
+    child = node.get(problem.key) if problem.key and isinstance(node.value, dict) else None
+    if child is None:
+        return node.problem(problem.message)
+    unknown = problem.message.startswith("unknown key")
+    return child.problem(problem.message if unknown else f"{problem.key}: {problem.message}")
+
+
+def repeated_names(parts: Iterable[Rule | AnomalyRule | ActionRule]) -> list[str]:
+    first: dict[str, str] = {}
+    problems = []
+    for part in parts:
+        if part.name in first:
+            problems.append(f"{part.source}: {part.name!r} stands in {first[part.name]} already; rename or remove one")
+        first.setdefault(part.name, part.source)
+    return problems
