@@ -92,10 +92,16 @@ def test_an_anomaly_has_the_founding_documents_defaults() -> None:
 
 def test_an_action_keeps_its_template_and_input() -> None:
     (action,) = read(
-        "actions:\n  - on: finance.anomaly\n    act: {template: infra.scale-db, input: {replicas: 2}}\n    cooldown: 1m\n"
+        "actions:\n  - on: finance.anomaly\n    act: {template: infra.scale-db, input: {replicas: 2}}\n"
+        "    cooldown: 1m\n"
     ).actions
     assert (action.on, action.template, action.input) == ("finance.anomaly", "infra.scale-db", {"replicas": 2})
-    assert (action.cooldown_seconds, action.limit_per_hour, action.dry_run, action.verify_seconds) == (60, 6, False, 120)
+    assert (action.cooldown_seconds, action.limit_per_hour, action.dry_run, action.verify_seconds) == (
+        60,
+        6,
+        False,
+        120,
+    )
 
 
 @pytest.mark.parametrize("text", ["", "# nothing", "rules:", "rules: []", "rules: []\nslos:\nactions:\n"])
@@ -131,9 +137,15 @@ BAD_RULES = [
     ("{alert: x, if: a > 1, notify: smss:+1}", "r.yaml:2: notify: receiver 'smss:+1' has no scheme we know; did you"),
     ("{alert: x, if: a > 1, notify: {a: b}}", "r.yaml:2: notify: expected a receiver"),
     ("{alert: x, if: a > 1, notify: [5]}", "r.yaml:2: notify: expected a receiver"),
-    ("{alert: x, if: a > 1, notify: 'sms:$(reboot)'}", "r.yaml:2: notify: receiver 'sms:$(reboot)' wants a phone number"),
+    (
+        "{alert: x, if: a > 1, notify: 'sms:$(reboot)'}",
+        "r.yaml:2: notify: receiver 'sms:$(reboot)' wants a phone number",
+    ),
     ("{alert: x, if: a > 1, notify: 'webhook:http://'}", "r.yaml:2: notify: receiver 'webhook:http://' wants"),
-    ("{alert: x, if: a > 1, notify: 'webhook:http://h:x/'}", "r.yaml:2: notify: receiver 'webhook:http://h:x/' holds no"),
+    (
+        "{alert: x, if: a > 1, notify: 'webhook:http://h:x/'}",
+        "r.yaml:2: notify: receiver 'webhook:http://h:x/' holds no",
+    ),
     ("{alert: x, if: a > 1 FOR 3m, for: 4m}", "r.yaml:2: for: 'for' stands in the sentence and as a key"),
     ("{alert: x, if: a > 1 EVERY 3s}", "r.yaml:2: if: EVERY comes with a later version"),
     ("ALERT x WHEN a > 1 POLICY night", "r.yaml:2: POLICY comes with a later version"),
@@ -199,7 +211,9 @@ def test_an_expressions_error_shows_the_text_with_a_caret_on_the_line_of_its_key
 
 
 def test_all_problems_of_a_file_are_told_at_once() -> None:
-    text = "rules:\n  - {alert: x, if: a >}\n  - {alert: y, if: b > 1, fro: 1}\nactions:\n  - {on: x}\nslos: [1]\nfoo: 1\n"
+    text = (
+        "rules:\n  - {alert: x, if: a >}\n  - {alert: y, if: b > 1, fro: 1}\nactions:\n  - {on: x}\nslos: [1]\nfoo: 1\n"
+    )
     assert sorted(problem.split(":")[1] for problem in problems_of(text)) == ["2", "3", "5", "6", "7"]
 
 

@@ -140,9 +140,9 @@ def test_an_empty_value_has_neither_keys_nor_elements() -> None:
 def test_the_wrong_shape_says_what_was_found() -> None:
     rules = load_text(RULES, "f.yaml").get("rules")
     assert rules is not None
-    with pytest.raises(ConfigError, match="f.yaml:1: expected keys with values, found a list"):
+    with pytest.raises(ConfigError, match=r"f\.yaml:1: expected keys with values, found a list"):
         rules.get("alert")
-    with pytest.raises(ConfigError, match="f.yaml:2: expected a list, found a mapping"):
+    with pytest.raises(ConfigError, match=r"f\.yaml:2: expected a list, found a mapping"):
         next(first_rule().elements())
     assert first_rule().get("for").expected("a number") == "f.yaml:4: expected a number, found text '3m'"  # type: ignore[union-attr]
 

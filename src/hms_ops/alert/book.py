@@ -13,7 +13,7 @@ The states themselves live here in memory; keeping them across a restart is the 
 
 import math
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,21 +71,28 @@ class Book:
         self._value: Floats = np.zeros(0)
 
     def advance(
-        self, keys: Sequence[Key], condition: Floats, recover: Floats, value: Floats, now_second: int
+        self,
+        keys: Sequence[Key],
+        condition: Floats,
+        recover: Floats,
+        value: Floats,
+        now_second: int,
+        failed: Container[str] = (),
     ) -> list[Alert]:
         """Step all instances to the tick `now_second`; returns its events.
 
         keys: (rule name, sorted tags) of each position; hand over the same object while it has not changed.
         condition, recover: float64[n], 1.0, 0.0 or NaN (NULL). value: float64[n], for people; the caller may reuse
         the arrays afterwards. Live instances that `keys` no longer holds see NULL: a series that is gone resolves
-        nothing unless the rule's NODATA says so.
+        nothing unless the rule's NODATA says so. failed: names of rules that could not be evaluated; their instances
+        have no position and stay as they are.
         """
         with self._lock:
             if keys is not self._keys or len(keys) != len(self._phase):
                 self._place(keys)
             self._value = value.copy()
             events = self._step_positions(condition, recover, value, now_second)
-            events += self._step_unplaced(now_second)
+            events += self._step_unplaced(now_second, failed)
             events += self._end_expired(now_second)
             self._forget(now_second)
             return events
@@ -185,12 +192,14 @@ class Book:
                 events += self._step(key, instance, float(condition[position]), float(recover[position]), now)
         return events
 
-    def _step_unplaced(self, now: int) -> list[Alert]:
+    def _step_unplaced(self, now: int, failed: Container[str]) -> list[Alert]:
         """Instances whose series is gone: no data."""
         if len(self._live) == np.count_nonzero(self._phase):
             return []
         events: list[Alert] = []
         for key, instance in [item for item in self._live.items() if item[1].position < 0]:
+            if key[0] in failed:
+                continue
             events += self._step(key, instance, NULL, NULL, now)
         return events
 
@@ -295,9 +304,7 @@ def state_word(state: AlertState) -> Event:
     return "firing" if state.is_firing else "pending"
 
 
-def alert_of(
-    instance: Instance, state: Event, now: int, reason: str = "", before: AlertState | None = None
-) -> Alert:
+def alert_of(instance: Instance, state: Event, now: int, reason: str = "", before: AlertState | None = None) -> Alert:
     """The public face of an instance; a resolved one takes since and episode from the state before."""
     told = before if state == "resolved" and before is not None else instance.state
     return Alert(

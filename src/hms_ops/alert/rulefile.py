@@ -55,17 +55,24 @@ class RuleFile:
         """What loads, but not as its author may think: `file:line: …` each."""
         watching: list[Rule | AnomalyRule] = [*self.rules, *self.anomalies]
         names = {part.name for part in watching}
-        return [
-            f"{part.source}: {warning}" for part in watching for warning in warnings_of(part.notify, profiles)
-        ] + [
+        return [f"{part.source}: {warning}" for part in watching for warning in warnings_of(part.notify, profiles)] + [
             f"{action.source}: no rule or anomaly here is named {action.on!r}; the action waits for alert_now"
             for action in self.actions
             if action.on not in names
         ]
 
 
-def load_rules(paths: Iterable[str | Path]) -> RuleFile:
-    """The rules of all files together; ConfigError with all problems, and then nothing is loaded."""
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """Entries written in the configuration itself, as nodes that know their line."""
+
+    rules: Iterable[Node] = ()
+    anomalies: Iterable[Node] = ()
+    actions: Iterable[Node] = ()
+
+
+def load_rules(paths: Iterable[str | Path], inline: Inline = Inline()) -> RuleFile:
+    """The rules of all files and of the configuration; ConfigError with all problems, then nothing is loaded."""
     problems: list[str] = []
     roots: list[Node] = []
     for path in paths:
@@ -73,7 +80,7 @@ def load_rules(paths: Iterable[str | Path]) -> RuleFile:
             roots.append(load_file(path))
         except ConfigError as error:
             problems += error.problems
-    return read_roots(roots, problems)
+    return read_roots(roots, problems, inline)
 
 
 def load_rules_text(text: str, name: str) -> RuleFile:
@@ -81,10 +88,10 @@ def load_rules_text(text: str, name: str) -> RuleFile:
     return read_roots([load_text(text, name)], [])
 
 
-def read_roots(roots: Iterable[Node], problems: list[str]) -> RuleFile:
-    rules: list[Rule] = []
-    anomalies: list[AnomalyRule] = []
-    actions: list[ActionRule] = []
+def read_roots(roots: Iterable[Node], problems: list[str], inline: Inline = Inline()) -> RuleFile:
+    rules = read_entries(inline.rules, problems, rule_from_keys, rule_from_sentence)
+    anomalies = read_entries(inline.anomalies, problems, anomaly_from_keys)
+    actions = read_entries(inline.actions, problems, action_from_keys)
     for root in roots:
         if root.value is not None and not isinstance(root.value, dict):
             problems.append(root.expected("the keys rules, anomalies and actions"))
@@ -119,8 +126,17 @@ def read_section(
     if not isinstance(section.value, list):
         problems.append(section.expected("a list"))
         return []
+    return read_entries(section.elements(), problems, from_keys, from_sentence)
+
+
+def read_entries(
+    nodes: Iterable[Node],
+    problems: list[str],
+    from_keys: FromKeys[Part],
+    from_sentence: FromSentence[Part] | None = None,
+) -> list[Part]:
     parts = []
-    for node in section.elements():
+    for node in nodes:
         part, found = read_part(node, from_keys, from_sentence)
         problems += [place(node, problem) for problem in found]
         if part is not None:

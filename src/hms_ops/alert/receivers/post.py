@@ -64,9 +64,7 @@ def outcome_of(answer: Answer) -> Outcome:
     return Dead(str(answer))
 
 
-def post_json(
-    url: str, document: Any, headers: Mapping[str, str], seconds_max: float = POST_SECONDS_MAX
-) -> Answer:
+def post_json(url: str, document: Any, headers: Mapping[str, str], seconds_max: float = POST_SECONDS_MAX) -> Answer:
     """POST a document as JSON to an http or https URL; user and password in it become basic authorization."""
     try:
         place = urlsplit(url)
