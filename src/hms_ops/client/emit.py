@@ -7,7 +7,6 @@ Threads: any, at once; also signal handlers and __del__. Errors: none are raised
 sent is counted, see `counters`; what HTTP raises is in `api`.
 """
 
-import random
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final
@@ -203,4 +202,6 @@ def _is_drawn(rate: float) -> bool:
     """Whether this call is among the share that is sent."""
     if not 0 < rate <= 1:
         raise ValueError(f"a rate is in (0, 1], not {rate!r}")
-    return random.random() < rate
+    from random import random  # few services sample, all pay for an import
+
+    return random() < rate

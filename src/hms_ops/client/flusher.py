@@ -26,8 +26,11 @@ EXIT_WAIT_SECONDS: Final = 0.5
 
 
 class Doorbell:
-    """Wakes one waiting thread. Unlike a threading.Event it may be rung in a signal handler or __del__: ringing waits for
-    no lock that the interrupted thread might hold."""
+    """Wakes one waiting thread.
+
+    Unlike a threading.Event it may be rung in a signal handler or __del__: ringing waits for no lock that the
+    interrupted thread might hold.
+    """
 
     def __init__(self) -> None:
         self._silence = threading.Lock()

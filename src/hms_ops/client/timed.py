@@ -12,7 +12,6 @@ and are counted as invalid; use `with` inside.
 """
 
 import functools
-import math
 from collections.abc import Callable
 from contextvars import ContextVar
 from time import perf_counter_ns
@@ -23,6 +22,7 @@ from hms_ops.client.wire import Tags
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _NS_PER_MS = 1e6
+_NEVER_ENTERED = float("nan")  # as a duration, counted as invalid
 
 
 class Record(Protocol):
@@ -60,8 +60,7 @@ class Timed:
             _entries.set(top.below)
         else:
             top = _take_out(self, top)
-        # Left in a context where it was never entered, there is no start: not a number, and counted as such.
-        self._record(self._name, (end_ns - top.start_ns) / _NS_PER_MS if top else math.nan, "timer", self._tags)
+        self._record(self._name, (end_ns - top.start_ns) / _NS_PER_MS if top else _NEVER_ENTERED, "timer", self._tags)
 
     async def __aenter__(self) -> None:
         self.__enter__()
@@ -74,7 +73,7 @@ class Timed:
         import inspect  # heavy, and only decorated code pays for it
 
         if inspect.isasyncgenfunction(function):
-            self._record(self._name, math.nan, "timer", self._tags)
+            self._record(self._name, _NEVER_ENTERED, "timer", self._tags)
             return function
         if inspect.iscoroutinefunction(function):
             wrapper = self._coroutine(function)

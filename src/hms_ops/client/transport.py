@@ -10,13 +10,11 @@ was not is counted. A receiver whose queue is full is waited for, once and brief
 
 import contextlib
 import errno
-import math
 import os
 import select
 import socket
 import time
 from typing import Final, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 UDP_DATAGRAM_BYTES: Final = 1432
 UNIX_DATAGRAM_BYTES: Final = 8192
@@ -40,6 +38,8 @@ class Target(NamedTuple):
 
 def parse_url(url: str) -> Target:
     """The target of `udp://host:port` or `unix:///path`; ValueError quotes what is wrong."""
+    from urllib.parse import unquote, urlsplit  # a tenth of what importing the client may cost
+
     parts = urlsplit(url)
     if parts.scheme == "unix" and parts.path and not parts.netloc:
         return Target("", 0, unquote(parts.path), UNIX_DATAGRAM_BYTES)
@@ -61,9 +61,9 @@ class Transport:
     """
 
     def __init__(self, url: str | None) -> None:
+        self._socket: socket.socket | None = None
         self._target = None if url is None else parse_url(url)
         self._is_configured = url is not None
-        self._socket: socket.socket | None = None
         self.forget()
 
     def forget(self) -> None:
@@ -73,7 +73,7 @@ class Transport:
         self.datagrams = 0
         self.dropped_busy = 0
         self.dropped_unreachable = 0
-        self._tried_at = -math.inf
+        self._tried_at = -RETRY_SECONDS
 
     def target(self) -> Target | None:
         if not self._is_configured:
@@ -99,6 +99,9 @@ class Transport:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def __del__(self) -> None:
+        self.close()  # a service that ends without close() is no reason for a ResourceWarning
 
     def _send(self, connected: socket.socket, datagram: bytes, samples: int, wait_seconds: float) -> bool:
         """False when the receiver stayed full, so that the caller waits no more."""

@@ -14,7 +14,6 @@ Characters that would break a line become `_`: control characters and `: | # @ {
 which `emit` turns into a count. Pure functions, no state.
 """
 
-import json
 from collections.abc import Mapping
 from itertools import groupby
 from typing import Final, NamedTuple
@@ -129,6 +128,8 @@ def member(value: object) -> str:
 
 def gauge_document(name: str, value: float, tags: Tags | None, rate: float) -> str:
     """A gauge below zero, which no StatsD line can say."""
+    import json  # few services have a gauge below zero, all pay for an import
+
     document: dict[str, object] = {"metric": clean_name(name), "value": value, "kind": "gauge"}
     if tags:
         document["tags"] = dict(clean_tags(tags))
