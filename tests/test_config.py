@@ -139,6 +139,29 @@ def test_rule_files_are_found_beside_the_configuration_and_inline_rules_keep_the
     assert (rule.line, rule.value) == (4, {"alert": "x", "if": "y > 1"})
 
 
+def test_rules_of_files_and_inline_rules_load_as_one(tmp_path: Path) -> None:
+    (tmp_path / "more.yaml").write_text("rules: [ALERT a.slow WHEN avg(a.ms) > 1]\n")
+    text = """
+rules:
+  - more.yaml
+  - ALERT b.slow WHEN avg(b.ms) > 2 FOR 3m
+  - {alert: c.slow, if: avg(c.ms) > 3}
+anomalies: [{anomaly: c.anomaly, metric: c.ms}]
+actions: {url: "http://127.0.0.1:1", run: [{on: c.anomaly, act: {template: t}}]}
+"""
+    rules = load(written(tmp_path, text)).load_rules()
+    assert [rule.name for rule in rules.rules] == ["a.slow", "b.slow", "c.slow"]
+    assert rules.rules[2].source == f"{tmp_path / 'engine.yaml'}:5"
+    assert [rule.name for rule in rules.anomalies] == ["c.anomaly"]
+    assert [rule.on for rule in rules.actions] == ["c.anomaly"]
+
+
+def test_a_wrong_inline_rule_names_its_line(tmp_path: Path) -> None:
+    config = load(written(tmp_path, "rules:\n  - alert: x\n    if: avg(x > 1\n"))
+    with pytest.raises(ConfigError, match=r"engine\.yaml:3: if: "):
+        config.load_rules()
+
+
 def test_a_pattern_that_names_no_rule_file_is_refused(tmp_path: Path) -> None:
     config = load(written(tmp_path, "rules: [none/*.yaml]\n"))
     with pytest.raises(ConfigError, match="no such rule file"):
@@ -152,26 +175,40 @@ def test_credentials_come_from_the_environment_and_files_and_are_never_shown(
     (tmp_path / "key").write_text("key-2\n")
     text = """
 receivers:
-  pager: {url: "https://me:pw-3@pager/x?k=${env:PAGER_TOKEN}", headers: {X-Key: "${file:key}"}, api_key: plain-4}
+  pager: {url: "https://me:pw-3@pager/x?k=${env:PAGER_TOKEN}", headers: {X-Key: "${file:key}", X-Plain: plain-4}}
 actions: {url: "http://host/${env:PAGER_TOKEN}"}
 http_tokens: [plain-5]
 """
     config = load(written(tmp_path, text))
-    (pager,) = config.receivers
-    assert pager.settings["url"] == "https://me:pw-3@pager/x?k=tok-1"
-    assert pager.settings["headers"] == {"X-Key": "key-2"}
+    pager = config.profiles()["pager"]
+    assert pager.url == "https://me:pw-3@pager/x?k=tok-1"
+    assert pager.headers == {"X-Key": "key-2", "X-Plain": "plain-4"}
     assert config.actions.url is not None
     assert config.actions.url.value == "http://host/tok-1"
     assert config.http_tokens[0].value == "plain-5"
     shown = effective(config)
     assert shown["receivers"]["pager"] == {
         "url": "https://me:***@pager/x?k=***",
-        "headers": {"X-Key": "***"},
-        "api_key": "***",
+        "headers": {"X-Key": "***", "X-Plain": "***"},
     }
     for secret in ("tok-1", "key-2", "pw-3", "plain-4", "plain-5"):
         assert secret not in repr(config)
         assert secret not in repr(shown)
+
+
+@pytest.mark.parametrize(
+    ("profile", "why"),
+    [
+        ({}, "receivers.pager has no url"),
+        ({"url": "ftp://x"}, "receivers.pager.url is 'ftp://x'; give http://HOST"),
+        ({"url": 3}, "receivers.pager.url is 3; give text"),
+        ({"url": "http://x/", "header": {}}, "unknown key 'header', did you mean 'headers'?"),
+        ({"url": "http://x/", "headers": {"a": 1}}, "receivers.pager.headers.a is 1; give text"),
+    ],
+)
+def test_a_wrong_profile_is_refused(profile: dict[str, Any], why: str) -> None:
+    (problem,) = problems_of({"receivers": {"pager": profile}})
+    assert why in problem
 
 
 @pytest.mark.parametrize(

@@ -6,21 +6,24 @@ knows, a value of the wrong type or out of range is a problem `file:line: what, 
 come in one ConfigError, so that one run mends them all.
 
 Secrets: `${env:NAME}` and `${file:PATH}` are replaced in `receivers`, `actions.url` and `http_tokens` when the file is
-read. `effective()` shows what came from a reference, and what its key calls a secret, as `***`.
+read; `effective()` shows them as `***`, see `secret.py`.
 
 Paths: `rules` and `${file:…}` are relative to the file they stand in; `data_dir` and `unix` to the working directory,
 as on the command line. What a rule or a receiver means is not decided here: see `alert/`.
 """
 
 import glob
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from hms_ops.alert.notification import Profile
+from hms_ops.alert.rulefile import RuleFile, read_roots
 from hms_ops.errors import ConfigError
 from hms_ops.quantity import Address
-from hms_ops.secret import PROFILES, SECRET_TEXT, TOKENS, Profile, Secret
+from hms_ops.secret import RECEIVERS, SECRET_TEXT, TOKENS, Receiver, Secret
 from hms_ops.setting import (
     ADDRESS,
     ADDRESSES,
@@ -50,13 +53,18 @@ class RuleSources:
     inline: tuple[Node, ...] = ()
 
 
+def is_pattern(node: Node) -> bool:
+    """A path or glob of rule files; text that begins as the language's sentences do is a rule."""
+    return isinstance(node.value, str) and SENTENCE.match(node.value) is None
+
+
 def read_rules(node: Node, path: str, base: Path) -> RuleSources:
     elements = [node] if isinstance(node.value, str) else list(node.elements())
     for element in elements:
         if not isinstance(element.value, str | dict) or not element.value:
             raise ConfigError(element.expected("a path of a rule file, or a rule, in the list of rules"))
-    patterns = tuple(str(base / element.value) for element in elements if isinstance(element.value, str))
-    return RuleSources(patterns, tuple(element for element in elements if isinstance(element.value, dict)))
+    patterns = tuple(str(base / element.value) for element in elements if is_pattern(element))
+    return RuleSources(patterns, tuple(element for element in elements if not is_pattern(element)))
 
 
 def read_inline(node: Node, path: str, base: Path) -> tuple[Node, ...]:
@@ -67,6 +75,8 @@ def show_inline(nodes: tuple[Node, ...]) -> list[Any]:
     return [node.value for node in nodes]
 
 
+# ALERT name WHEN condition …, or WHEN condition …
+SENTENCE: Final = re.compile(r"\s*(ALERT|WHEN)\s", re.IGNORECASE)
 RULES: Final = Kind(read_rules, lambda rules: [*rules.patterns, *show_inline(rules.inline)])
 INLINE: Final = Kind(read_inline, show_inline)
 
@@ -130,15 +140,19 @@ class Config:
     limits: Limits = setting(Limits(), section(Limits))
     rules: RuleSources = setting(RuleSources(), RULES)
     anomalies: tuple[Node, ...] = setting((), INLINE)
-    receivers: tuple[Profile, ...] = setting((), PROFILES)
+    receivers: tuple[Receiver, ...] = setting((), RECEIVERS)
     actions: Actions = setting(Actions(), section(Actions))
     host_metrics: bool = setting(True, TRUTH)
     self_metrics: bool = setting(True, TRUTH)
     log: Log = setting(Log(), section(Log))
     base: Path = field(default=Path(), compare=False)
 
+    def profiles(self) -> dict[str, Profile]:
+        """The receivers' profiles by name, as the outbox wants them."""
+        return {receiver.name: receiver.profile for receiver in self.receivers}
+
     def rule_files(self) -> tuple[Path, ...]:
-        """The files the patterns name now, sorted, each once; ConfigError for a pattern that names none."""
+        """The files the patterns name now, each once; ConfigError for a pattern that names none."""
         found: dict[Path, None] = {}
         for pattern in self.rules.patterns:
             paths = sorted(glob.glob(pattern, recursive=True))
@@ -146,6 +160,24 @@ class Config:
                 raise ConfigError(f"{pattern}:1: no such rule file; correct `rules`, or remove it there")
             found.update(dict.fromkeys(map(Path, paths)))
         return tuple(found)
+
+    def load_rules(self) -> RuleFile:
+        """The rules of all files and those written inline, as the files are now; ConfigError with all problems."""
+        roots: list[Node] = []
+        problems: list[str] = []
+        for path in self.rule_files():
+            try:
+                roots.append(load_file(path))
+            except ConfigError as error:
+                problems.extend(error.problems)
+        inline = {"rules": self.rules.inline, "anomalies": self.anomalies, "actions": self.actions.run}
+        return read_roots([*roots, mapping_of(inline)], problems)
+
+
+def mapping_of(sections: Mapping[str, tuple[Node, ...]]) -> Node:
+    """Inline rules as the root of a rule file; each entry keeps its own line."""
+    lists = {key: Node("", 1, [node.value for node in nodes], list(nodes)) for key, nodes in sections.items()}
+    return Node("", 1, {key: node.value for key, node in lists.items()}, lists)
 
 
 def load(source: str | Path | Mapping[str, Any] | None = None) -> Config:

@@ -1,8 +1,8 @@
 """Credentials in a configuration: `${env:NAME}` and `${file:PATH}`, and how nobody gets to see them.
 
 References are replaced when the file is read, so a missing one stops the start and not a page at night. What came from
-a reference, the value under a key that names a credential, and passwords in URLs are shown as `***`, in `check-config`,
-logs and reprs alike. Paths are relative to the file the reference stands in.
+a reference, headers, tokens and passwords in URLs are shown as `***`, in `check-config`, logs and reprs alike. Paths
+are relative to the file the reference stands in.
 """
 
 import os
@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from hms_ops.alert.notification import Profile
+from hms_ops.alert.receivers import is_http
 from hms_ops.errors import ConfigError
 from hms_ops.setting import Kind, quoted, show_optional
-from hms_ops.yamlfile import Node
+from hms_ops.yamlfile import Node, unknown_keys
 
 HIDDEN: Final = "***"
 REFERENCE: Final = re.compile(r"\$\{(env|file):([^}]*)\}")
-SECRET_KEY: Final = re.compile(r"pass(word|wd)?$|token|secret|api_?key|authorization|credential", re.IGNORECASE)
+PLAIN_HEADERS: Final = ("accept", "content-type", "user-agent")
 URL_PASSWORD: Final = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+@")
 # A reference into /dev/zero or a log by mistake must not fill the memory; no credential is longer.
 SECRET_BYTES_MAX: Final = 64 * 1024
@@ -76,42 +78,48 @@ def read_tokens(node: Node, path: str, base: Path) -> tuple[Secret, ...]:
 
 
 @dataclass(frozen=True)
-class Profile:
-    """A receiver's name and its settings, references replaced; `shown` is the same for people."""
+class Receiver:
+    """A named receiver's profile, references replaced; `shown` is the same for people."""
 
     name: str
-    settings: Mapping[str, Any] = field(repr=False)
+    profile: Profile
     shown: Mapping[str, Any]
 
 
-def read_profiles(node: Node, path: str, base: Path) -> tuple[Profile, ...]:
-    return tuple(read_profile(name, child, f"{path}.{name}", base) for name, child in node.items())
+def read_receivers(node: Node, path: str, base: Path) -> tuple[Receiver, ...]:
+    problems: list[str] = []
+    receivers = []
+    for name, child in node.items():
+        try:
+            receivers.append(read_receiver(name, child, f"{path}.{name}", base))
+        except ConfigError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigError(*problems)
+    return tuple(receivers)
 
 
-def read_profile(name: str, node: Node, path: str, base: Path) -> Profile:
-    settings, shown = {}, {}
-    for key, child in node.items():
-        settings[key], shown[key] = read_open(child, f"{path}.{key}", base, bool(SECRET_KEY.search(key)))
-    return Profile(name, settings, shown)
+def read_receiver(name: str, node: Node, path: str, base: Path) -> Receiver:
+    if problems := unknown_keys(node, ("url", "headers")):
+        raise ConfigError(*problems)
+    address, headers = node.get("url"), node.get("headers")
+    if address is None:
+        raise ConfigError(node.problem(f"{path} has no url; give the address to post to"))
+    url = read_secret(address, f"{path}.url", base)
+    if not is_http(url.value):
+        raise ConfigError(address.problem(f"{path}.url is {quoted(url.shown)}; give http://HOST/… or https://HOST/…"))
+    # Any header may carry a credential, so none is shown unless it is a plain name of a type.
+    values = {
+        key: read_secret(child, f"{path}.headers.{key}", base, is_secret=key.lower() not in PLAIN_HEADERS)
+        for key, child in (headers.items() if headers else ())
+    }
+    profile = Profile(url.value, {key: secret.value for key, secret in values.items()})
+    shown = {"url": url.shown} | ({"headers": {key: str(secret) for key, secret in values.items()}} if values else {})
+    return Receiver(name, profile, shown)
 
 
-def read_open(node: Node, path: str, base: Path, is_secret: bool) -> tuple[Any, Any]:
-    """A value of any shape with the references in its texts replaced, and the same as it is shown."""
-    if isinstance(node.value, dict):
-        pairs = {
-            key: read_open(child, f"{path}.{key}", base, is_secret or bool(SECRET_KEY.search(key)))
-            for key, child in node.items()
-        }
-        return {key: pair[0] for key, pair in pairs.items()}, {key: pair[1] for key, pair in pairs.items()}
-    if isinstance(node.value, list):
-        listed = [read_open(child, path, base, is_secret) for child in node.elements()]
-        return [pair[0] for pair in listed], [pair[1] for pair in listed]
-    if isinstance(node.value, str):
-        secret = read_secret(node, path, base, is_secret)
-        return secret.value, secret.shown
-    return node.value, HIDDEN if is_secret else node.value
-
-
-PROFILES: Final = Kind(read_profiles, lambda profiles: {profile.name: dict(profile.shown) for profile in profiles})
+RECEIVERS: Final = Kind(
+    read_receivers, lambda receivers: {receiver.name: dict(receiver.shown) for receiver in receivers}
+)
 SECRET_TEXT: Final = Kind(read_optional_secret, show_optional)
 TOKENS: Final = Kind(read_tokens, lambda tokens: list(map(str, tokens)))

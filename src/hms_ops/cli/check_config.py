@@ -1,0 +1,127 @@
+"""`check-config`: everything that a start would refuse, without a start."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from hms_ops.cli.options import json_option, show_json
+from hms_ops.errors import ConfigError
+from hms_ops.escape import printable_lines
+
+if TYPE_CHECKING:
+    from hms_ops.alert.rulefile import RuleFile
+    from hms_ops.config import Config
+    from hms_ops.yamlfile import Node
+
+INVALID = 3
+
+
+class Checked(NamedTuple):
+    """What was found in one file; `config` where it is an engine's configuration."""
+
+    file: str
+    kind: str
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    rules: "RuleFile | None" = None
+    config: "Config | None" = None
+
+
+@click.command()
+@click.argument("files", metavar="FILE...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--print", "print_", is_flag=True, help="Print the effective configuration, secrets as ***.")
+@json_option
+def check_config(files: tuple[Path, ...], print_: bool, as_json: bool) -> int:
+    """Check configuration and rule files, and the rule files a configuration names.
+
+    Exits 3 when any is invalid: a line for each problem says what, why, and what to do.
+
+    \b
+    Examples:
+      hms-ops-engine check-config config/engine.yaml config/rules/*.yaml
+      hms-ops-engine check-config /etc/hms-ops/engine.yaml --print
+    """
+    if not files and not print_:
+        raise click.UsageError("give a FILE to check, or --print for the defaults")
+    checked = [check(file) for file in files]
+    if as_json:
+        show_json(answer(checked, print_))
+    else:
+        show(checked, print_)
+    return INVALID if any(one.problems for one in checked) else 0
+
+
+def check(file: Path) -> Checked:
+    from hms_ops.alert.rulefile import read_roots
+    from hms_ops.config import load_node
+    from hms_ops.yamlfile import load_file
+
+    kind, config, rules = "config", None, None
+    try:
+        root = load_file(file)
+        if is_rule_file(root):
+            kind, rules = "rules", read_roots([root], [])
+        else:
+            config = load_node(root, file.parent)
+            rules = config.load_rules()
+    except ConfigError as error:
+        return Checked(str(file), kind, problems=error.problems, config=config)
+    # A rule file alone cannot know the profiles of the configuration it will be part of.
+    warnings = tuple(rules.warnings(config.profiles())) if config else ()
+    return Checked(str(file), kind, warnings=warnings, rules=rules, config=config)
+
+
+def is_rule_file(root: "Node") -> bool:
+    """A file with nothing but a rule file's keys; `rules` that are paths, or `actions` with a url, are an engine's."""
+    from hms_ops.alert.rulefile import SECTIONS
+    from hms_ops.config import is_pattern
+
+    if not isinstance(root.value, dict) or not root.value or not set(root.value) <= set(SECTIONS):
+        return False
+    rules, actions = root.get("rules"), root.get("actions")
+    if actions is not None and isinstance(actions.value, dict):
+        return False
+    return rules is None or not isinstance(rules.value, list) or not any(map(is_pattern, rules.elements()))
+
+
+def effective_of(checked: list[Checked]) -> dict[str, Any] | None:
+    """The configuration that holds with the last of the files that is one; the defaults without any file."""
+    from hms_ops.config import Config, effective
+
+    configs = [one.config for one in checked if one.config is not None]
+    if configs or not checked:
+        return effective(configs[-1] if configs else Config())
+    return None
+
+
+def answer(checked: list[Checked], print_: bool) -> dict[str, Any]:
+    files = [
+        {
+            "file": one.file,
+            "kind": one.kind,
+            "valid": not one.problems,
+            "problems": one.problems,
+            "warnings": one.warnings,
+        }
+        for one in checked
+    ]
+    shown = {"config": effective_of(checked)} if print_ else {}
+    return {"valid": not any(one.problems for one in checked), "files": files, **shown}
+
+
+def show(checked: list[Checked], print_: bool) -> None:
+    for one in checked:
+        for problem in one.problems:
+            click.echo(printable_lines(problem), err=True)
+        for warning in one.warnings:
+            click.echo(f"warning: {printable_lines(warning)}", err=True)
+        if not print_ and one.rules is not None:
+            counts = (
+                f"{len(one.rules.rules)} rules, {len(one.rules.anomalies)} anomalies, {len(one.rules.actions)} actions"
+            )
+            click.echo(f"{printable_lines(one.file)}: fine, {counts}")
+    if print_ and (config := effective_of(checked)) is not None:
+        import yaml
+
+        click.echo(yaml.safe_dump(config, sort_keys=False, allow_unicode=False).rstrip())

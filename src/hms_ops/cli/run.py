@@ -1,0 +1,165 @@
+"""`run`: the daemon. Builds the engine, says when it is ready, waits for signals, stops it.
+
+SIGTERM and SIGINT stop it, drained and flushed, within STOP_SECONDS; if something hangs longer, it prints where
+each thread stands and exits 1. SIGHUP reloads the rules; a bad file keeps the old ones and says why. Under systemd:
+sockets by LISTEN_FDS, READY, WATCHDOG and STOPPING.
+"""
+
+import faulthandler
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+import hms_ops
+from hms_ops.cli.options import ADDRESS, json_option, show_json
+from hms_ops.cli.signals import Signals, interrupt
+from hms_ops.errors import HmsOpsError, StartError
+from hms_ops.quantity import Address
+
+if TYPE_CHECKING:
+    from hms_ops.config import Config
+    from hms_ops.engine import Engine
+
+STOP_SECONDS: Final = 5.0
+
+log = logging.getLogger("hms_ops.cli")
+
+
+@click.command()
+@click.option("-c", "--config", "config_file", type=click.Path(path_type=Path, dir_okay=False), help="engine.yaml")
+@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Where history is kept.")
+@click.option("--udp", type=ADDRESS, help="Where to listen for datagrams; port 0 takes a free one.")
+@click.option("--http", type=ADDRESS, help="Where to answer HTTP; port 0 takes a free one.")
+@json_option
+def run(
+    config_file: Path | None, data_dir: Path | None, udp: Address | None, http: Address | None, as_json: bool
+) -> None:
+    """Run the engine until SIGTERM. Options win over the configuration file.
+
+    With --json, one line on standard output says when it is receiving:
+    {"event": "ready", "udp": "127.0.0.1:8125", "http": "127.0.0.1:8126", …}
+
+    \b
+    Examples:
+      hms-ops-engine run
+      hms-ops-engine run -c /etc/hms-ops/engine.yaml
+      hms-ops-engine run --udp 127.0.0.1:0 --http 127.0.0.1:0 --data-dir /tmp/data --json
+    """
+    from hms_ops.config import load
+    from hms_ops.logs import configure
+
+    config = load(config_file)
+    configure(config.log.format, config.log.level, in_journal="JOURNAL_STREAM" in os.environ)
+    # Until the engine is up, SIGTERM unwinds like Ctrl-C: whatever was started is stopped on the way out.
+    signal.signal(signal.SIGTERM, interrupt)
+    engine = started(config_file, config, data_dir, udp, http)
+    try:
+        announce(engine, config, data_dir, as_json)
+        serve(engine)
+    finally:
+        stop(engine)
+
+
+def started(
+    config_file: Path | None, config: "Config", data_dir: Path | None, udp: Address | None, http: Address | None
+) -> "Engine":
+    """An engine that receives; nothing is left behind when it cannot start."""
+    from hms_ops.engine import Engine
+
+    options: dict[str, Any] = {"config": config_file}
+    options["udp"] = [str(address) for address in ((udp,) if udp else config.udp)]
+    options["http"] = str(http or config.http) if http or config.http else None
+    options["data_dir"] = data_dir or config.data_dir
+    if sockets := inherited_sockets():
+        options["sockets"] = sockets
+    engine = Engine(**options)
+    try:
+        engine.start()
+    except BaseException:
+        engine.stop()
+        raise
+    return engine
+
+
+def inherited_sockets() -> list[Any]:
+    from hms_ops.systemd import inherited
+
+    try:
+        return inherited()
+    except (ValueError, OSError) as error:
+        raise StartError(f"cannot take the sockets that were handed over: {error}; see the .socket unit") from None
+
+
+def announce(engine: "Engine", config: "Config", data_dir: Path | None, as_json: bool) -> None:
+    """Say that it is receiving: to systemd, and to whoever started it."""
+    from hms_ops.systemd import notify
+
+    udp, http = address_text(engine.udp_address), address_text(engine.http_address)
+    directory = data_dir or config.data_dir
+    notify(f"READY=1\nSTATUS=receiving on {udp}")
+    if as_json:
+        show_json(
+            {
+                "event": "ready",
+                "udp": udp,
+                "http": http,
+                "pid": os.getpid(),
+                "version": hms_ops.__version__,
+                "data_dir": None if directory is None else str(directory),
+            }
+        )
+        return
+    lines = [
+        f"HMS-OPS {hms_ops.__version__}, pid {os.getpid()}",
+        f"  datagrams  {udp or 'none'}",
+        f"  dashboard  {f'http://{http}/' if http else 'none'}",
+        f"  history    {directory or 'in memory only'}",
+    ]
+    click.echo("\n".join(lines), err=True)
+
+
+def address_text(address: tuple[str, int] | None) -> str | None:
+    return None if address is None else str(Address(*address))
+
+
+def serve(engine: "Engine") -> None:
+    """Until a signal ends it: reload on SIGHUP, feed systemd's watchdog."""
+    from hms_ops.systemd import notify, watchdog_seconds
+
+    feed_seconds = watchdog_seconds()
+    with Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        while True:
+            received = signals.wait(feed_seconds)
+            if signal.SIGTERM in received or signal.SIGINT in received:
+                return
+            if signal.SIGHUP in received:
+                reload(engine)
+            if feed_seconds is not None:
+                notify("WATCHDOG=1")
+
+
+def reload(engine: "Engine") -> None:
+    """New rules, or the old ones and why."""
+    try:
+        engine.reload()
+    except HmsOpsError as error:
+        log.error("the rules are unchanged, the new ones are invalid: %s", error)
+    else:
+        log.info("rules reloaded")
+
+
+def stop(engine: "Engine") -> None:
+    """Drain, flush, end; a second signal meanwhile, or STOP_SECONDS, end it at once."""
+    from hms_ops.systemd import notify
+
+    notify("STOPPING=1")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    # Its own thread in C needs no GIL, so it also ends a process that hangs inside a native loop.
+    faulthandler.dump_traceback_later(STOP_SECONDS, exit=True)
+    engine.stop()
+    faulthandler.cancel_dump_traceback_later()
