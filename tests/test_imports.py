@@ -76,7 +76,15 @@ def test_there_are_modules_to_look_at() -> None:
 
 @pytest.mark.parametrize("path", modules_in("hms_ops.kernels"), ids=name_of)
 def test_a_kernel_imports_numpy_and_numba_only(path: Path) -> None:
-    allowed = ("numpy", "numba", "math", "typing", "collections.abc", "hms_ops.kernels", "hms_ops.kinds")
+    allowed: tuple[str, ...] = (
+        "numpy",
+        "numba",
+        "math",
+        "typing",
+        "collections.abc",
+        "hms_ops.kernels",
+        "hms_ops.kinds",
+    )
     if name_of(path) in ("hms_ops.kernels", "hms_ops.kernels.warm"):
         # These choose numba's cache directory and fill it, before the first kernel runs.
         allowed += ("os", "sys", "tempfile", "pathlib", "time", "contextlib", "warnings", "importlib", "logging")
