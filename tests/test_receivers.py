@@ -5,6 +5,7 @@ import socket
 import time
 
 import pytest
+from tests.answering import answering, status
 
 from hms_ops.alert.notification import (
     Alert,
@@ -20,7 +21,6 @@ from hms_ops.alert.notification import (
 from hms_ops.alert.receivers import LATER, SENDERS, Target, log, parse_target, profile_from, route, sms, webhook
 from hms_ops.alert.receivers.post import Answer, outcome_of, post_json
 from hms_ops.errors import ConfigError
-from tests.answering import answering, status
 
 FIRING = Alert(
     "finance.latency_high",
