@@ -1,0 +1,31 @@
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from hms_ops._sample cimport batch_t
+from hms_ops._store cimport store_t
+
+cdef class Store:
+    cdef store_t st
+    cdef batch_t batch                  # of in-process ingest; the GIL guards it
+    cdef char scratch[65536 + 64]       # padded copy of what ingest decodes, and of names looked up
+    cdef object __weakref__
+    cdef readonly object cols, last_value, last_second
+    cdef readonly dict blocks
+    cdef list input_names
+    cdef readonly bint signs_are_deltas
+    cdef object forward
+    cdef uint64_t dropped_after_fork
+
+    cdef void* _map(self, name, size_t size, bint dense) except NULL
+    cdef _map_names(self)
+    cdef _map_values(self)
+    cdef _start_clock(self)
+    cdef uint64_t _ingest_small(self, const char* data, size_t n, uint32_t input)
+    cdef uint64_t _ingest_large(self, const char* data, size_t n, uint32_t input) except? 0xFFFFFFFFFFFFFFFF
+    cdef void _drain(self) noexcept
+    cdef void _push(self, uint32_t slot, uint8_t kind, uint8_t input, double value) noexcept
+    cdef void _drain_full(self) noexcept
+    cdef uint32_t _resolve(self, bytes name, int kind, dict tags, int input, uint8_t* bad)
+    cdef void _count_bad(self, uint32_t input, uint8_t bad) noexcept
+    cdef uint32_t _find_metric(self, name)
+    cdef _flag(self, str name, uint8_t flag, bint on, int kind)
+    cdef _forward(self, name, double value, int kind, tags)

@@ -1,0 +1,858 @@
+"""The store: names, rings, cells and columns of all series, and the ledger, behind one mutex.
+
+Fed by listeners (`_udp`, without the GIL), HTTP bodies (`ingest`) and in-process calls (`Series`, `InProcess`). Read by
+the kernels, in place, through `cols`, and by the tick. What the memory looks like is in `_store.pxd`, how a sample gets
+in and a second gets sealed in `_append.pyx`, how a name becomes a slot in `_intern.pyx`.
+
+    cols         float64[3, 6, 64, capacity]   [tier 1 s, 10 s, 60 s][COUNT SUM M2 MIN MAX LAST][step % 64][series]
+    last_value   float64[capacity]             the last sealed value of each series
+    last_second  int64[capacity]               its Unix second, 0 = never
+
+Memory is reserved for `series_max` series at start and costs nothing until touched; `bytes_reserved` is its bound.
+Nothing is ever reallocated, so arrays handed out stay valid as long as the store lives.
+
+Threads: every method may be called from any thread that holds the GIL. The mutex is never held by anybody who wants the
+GIL, so waiting for it with the GIL held cannot deadlock; the wait is one batch (well under a millisecond).
+Fork: in the child the store is dead: its mutex is made anew, in-process calls are forwarded or counted as dropped.
+"""
+
+import mmap
+import os
+import secrets
+import weakref
+
+import msgpack
+import numpy as np
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.dict cimport PyDict_GetItem
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from hms_ops import kinds
+from hms_ops.distinct import estimate
+from hms_ops.series import SeriesInfo
+
+from hms_ops._append cimport *
+from hms_ops._hll cimport REGISTERS, register_add, set_free, set_t, sketch_t
+from hms_ops._intern cimport (intern_find, key_at, key_text, kind_settle, metric_find, metric_make, metric_set_flag,
+                              store_resolve)
+from hms_ops._sample cimport *
+from hms_ops._store cimport *
+from hms_ops.collector._decode cimport batch_clear, batch_free, batch_start, decode_datagram
+from hms_ops.collector._emit cimport HMS_PAD, NAME_BYTES_MAX, TAGS_BYTES_MAX, key_hash
+
+cdef enum:
+    DECODE_SAMPLES = 4096
+    SCRATCH_BYTES = 65536
+    PENDING_ROOM = 65536
+    CACHED_MAX = 100000
+
+MAP_NORESERVE = 0x4000      # Linux; not in Python's mmap module
+
+REJECTED = ("empty", "truncated", "json_syntax", "duplicate_key", "json_trailing", "msgpack_syntax", "msgpack_length",
+            "msgpack_trailing", "nesting", "utf8", "too_large")
+BAD = ("none", "syntax", "number", "nan", "infinite", "magnitude", "kind", "kind_conflict", "name_empty", "name_too_long",
+       "control_byte", "utf8", "too_many_tags", "tags_too_long", "tag_reserved", "tag", "rate", "time", "time_too_old",
+       "time_too_far_ahead", "late_queue_full", "set_member", "name_missing", "value_missing", "element",
+       "set_memory_full", "name_reserved")
+IGNORED = ("section", "member", "event", "check")
+assert len(REJECTED) == REJECT_COUNT and len(BAD) == BAD_COUNT and len(IGNORED) == IGNORED_COUNT
+
+
+# ---- tables to Python ----
+
+cdef dict counts(const uint64_t* row, tuple names, int first):
+    """Only the reasons that happened."""
+    cdef int i
+    return {names[i]: row[i] for i in range(first, len(names)) if row[i]}
+
+
+cdef dict tally_dict(const tally_t* t):
+    return {
+        "received": t.received, "accepted": t.accepted, "rejected": counts(t.rejected, REJECTED, 0),
+        "values": t.values, "samples": t.samples, "bad": counts(t.bad, BAD, 1),
+        "ignored": counts(t.ignored, IGNORED, 0),
+    }
+
+
+cdef object text_of(const char* p, size_t n):
+    return p[:n].decode("utf-8", "backslashreplace")
+
+
+cdef dict tags_of(const char* p, size_t n):
+    """Canonical tags back to a dict."""
+    cdef bytes raw = p[:n]
+    tags = {}
+    for tag in raw.split(b"\0")[1:]:
+        key, _, value = tag.partition(b"\1")
+        tags[key.decode()] = value.decode()
+    return tags
+
+
+cdef bytes canonical_of(dict tags):
+    """What `_intern` makes of tags: NUL, key, SOH, value for each, sorted by the key's bytes."""
+    pairs = sorted((key.encode(), value.encode()) for key, value in tags.items())
+    return b"".join(b"\0" + key + b"\1" + value for key, value in pairs)
+
+
+# ---- fork ----
+
+cdef object live_stores = weakref.WeakSet()
+
+
+def _after_fork_in_child():
+    """The child has no listener thread and may have inherited a held mutex: every store is dead here."""
+    cdef Store store
+    for store in list(live_stores):
+        pthread_mutex_init(&store.st.mutex, NULL)
+        store.st.dead = True
+        store.st.pending_n = 0
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+cdef class Store:
+    """The memory of up to `series_max` series.
+
+    series_max: the cap, 1 to 16,777,216; beyond it samples fold into `__overflow__` series.
+    ring_samples: latest raw samples kept of each series, a power of two from 2 to 65,536.
+    late_max, pending_max, subscribed_max: bounds of the queues of stamped samples, of in-process calls (at most
+    65,536) and of values for on_metric (a power of two).
+    set_bytes_max: bound on the memory of all set series together, in bytes.
+    now_ns: a fixed clock for tests, moved with `set_now_ns`; None: monotonic time + `offset_ns`.
+    Raises ValueError quoting a setting out of range, OSError when the address space is refused.
+    """
+
+    def __init__(self, unsigned int series_max=100_000, *, unsigned int ring_samples=64, unsigned int late_max=65_536,
+                 unsigned int pending_max=1024, unsigned int subscribed_max=65_536,
+                 unsigned long long set_bytes_max=256 << 20, long long offset_ns=0, now_ns=None,
+                 bint signs_are_deltas=True):
+        cdef store_t* st = &self.st
+        cdef int i
+        if self.blocks is not None:
+            raise RuntimeError("a store is initialised once")
+        for name, value, low, high in (("series_max", series_max, 1, 1 << 24), ("ring_samples", ring_samples, 2, 1 << 16),
+                                       ("late_max", late_max, 1, 1 << 24), ("pending_max", pending_max, 1, 1 << 16),
+                                       ("subscribed_max", subscribed_max, 1, 1 << 24)):
+            if not low <= value <= high:
+                raise ValueError(f"{name} is {value}, allowed are {low} to {high}")
+        for name, value in (("ring_samples", ring_samples), ("subscribed_max", subscribed_max)):
+            if value & (value - 1):
+                raise ValueError(f"{name} is {value}, it must be a power of two")
+        self.blocks = {}
+        self.input_names = []
+        self.signs_are_deltas = signs_are_deltas
+        st.series_max = series_max
+        st.capacity = series_max + OVERFLOW_SLOTS
+        st.ring_mask = ring_samples - 1
+        st.late_max = late_max
+        st.pending_max = pending_max
+        st.subscribed_mask = subscribed_max - 1
+        st.sets.bytes_max = set_bytes_max
+        st.offset_ns = offset_ns
+        st.manual_ns = now_ns or 0
+        for i in range(7):
+            st.overflow_slots[i] = NONE
+        pthread_mutex_init(&st.mutex, NULL)
+        self._map_names()
+        self._map_values()
+        self._start_clock()
+        self.add_input("self")
+        self.add_input("in-process")
+        if not batch_start(&self.batch, DECODE_SAMPLES, 1 << 24, st.keys.seed, signs_are_deltas):
+            raise MemoryError("no memory for the decoder")
+        live_stores.add(self)
+
+    cdef void* _map(self, name, size_t size, bint dense) except NULL:
+        """Zeroed pages that cost nothing until touched. Huge pages only for what is dense from its first byte on: in
+        time-major columns one series would cost 2 MiB a row."""
+        cdef char[::1] view
+        block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
+        block.madvise(mmap.MADV_HUGEPAGE if dense else mmap.MADV_NOHUGEPAGE)
+        self.blocks[name] = block
+        view = block
+        return &view[0]
+
+    cdef _map_names(self):
+        cdef store_t* st = &self.st
+        cdef size_t n = st.capacity, entries = 1
+        while entries < 4 * n:
+            entries *= 2
+        st.keys.mask = entries - 1
+        st.keys.used_max = entries // 4 * 3
+        st.keys.seed = secrets.randbits(64)
+        st.keys.arena_units = 1
+        st.keys.arena_units_max = <uint32_t>min(<size_t>0xFFFFFF00, 32 * n + 65536)
+        st.changes_mask = <uint32_t>(entries // 2 - 1)
+        st.keys.entries = <entry_t*>self._map("name table", entries * sizeof(entry_t), True)
+        st.keys.arena = <char*>self._map("name texts", <size_t>st.keys.arena_units_max * KEY_UNIT + 4096, False)
+        st.meta = <meta_t*>self._map("series", n * sizeof(meta_t), False)
+        st.metrics = <metric_t*>self._map("metrics", n * sizeof(metric_t), False)
+        st.free_slots = <uint32_t*>self._map("free slots", n * 4, False)
+        st.free_metrics = <uint32_t*>self._map("free metrics", n * 4, False)
+        st.changes = <uint32_t*>self._map("changes", (<size_t>st.changes_mask + 1) * 4, False)
+
+    cdef _map_values(self):
+        cdef store_t* st = &self.st
+        cdef size_t n = st.capacity
+        st.cells = <cell_t*>self._map("cells", n * sizeof(cell_t), True)
+        st.rings = <raw_t*>self._map("rings", n * (st.ring_mask + 1) * sizeof(raw_t), True)
+        st.columns = <double*>self._map("columns", <size_t>TIERS * FIELDS * SLOTS * n * 8, False)
+        st.last_value = <double*>self._map("last values", n * 8, False)
+        st.last_second = <int64_t*>self._map("last seconds", n * 8, False)
+        st.late = <late_t*>self._map("late samples", st.late_max * sizeof(late_t), False)
+        st.pending = <pending_t*>self._map("in-process calls", PENDING_ROOM * sizeof(pending_t), False)
+        st.subscribed = <subscribed_t*>self._map("subscribed values", (<size_t>st.subscribed_mask + 1) * sizeof(subscribed_t), False)
+        st.sets.by_slot = <set_t**>self._map("sets", n * sizeof(set_t*), False)
+        st.sets.slots = <uint32_t*>self._map("set slots", n * 4, False)
+        # The arrays keep their blocks, so they outlive the store if somebody holds on to them.
+        self.cols = np.frombuffer(self.blocks["columns"], np.float64).reshape(TIERS, FIELDS, SLOTS, n)
+        self.last_value = np.frombuffer(self.blocks["last values"], np.float64)
+        self.last_second = np.frombuffer(self.blocks["last seconds"], np.int64)
+
+    cdef _start_clock(self):
+        cdef store_t* st = &self.st
+        st.first_second = store_now_ns(st) // 1_000_000_000
+        st.sealed_second = st.first_second - 1
+        st.cleared_second = st.first_second
+        st.rolled_end[1] = st.first_second // 10 * 10
+        st.rolled_end[2] = st.first_second // 60 * 60
+
+    def __dealloc__(self):
+        cdef store_t* st = &self.st
+        batch_free(&self.batch)
+        while st.sets.n:
+            set_free(&st.sets, st.sets.slots[0])
+
+    # ---- what it is ----
+
+    @property
+    def series_max(self): return self.st.series_max
+    @property
+    def capacity(self): return self.st.capacity
+    @property
+    def series_count(self): return self.st.high
+    @property
+    def series_live(self): return self.st.live
+    @property
+    def ring_samples(self): return self.st.ring_mask + 1
+    @property
+    def first_second(self): return self.st.first_second
+    @property
+    def sealed_second(self): return self.st.sealed_second
+    @property
+    def dead(self): return self.st.dead
+    @property
+    def changes_count(self): return self.st.changes_n
+
+    @property
+    def bytes_reserved(self):
+        """The bound on the store's memory: what it takes when every series has been alive for an hour."""
+        return sum(len(block) for block in self.blocks.values()) + self.st.sets.bytes_max
+
+    def counters(self):
+        """What the bounds turned away, and what happened to stamped samples."""
+        cdef store_t* st = &self.st
+        return {
+            "series": st.live, "series_max": st.series_max, "overflow_samples": st.overflowed,
+            "aliases_refused": st.aliases_refused, "series_released": st.released, "late_merged": st.late_merged,
+            "late_waiting": st.late_n, "seconds_lost": st.seconds_lost, "subscribed_dropped": st.subscribed_dropped,
+            "set_bytes": st.sets.bytes, "dropped_after_fork": self.dropped_after_fork,
+            "name_bytes": <size_t>st.keys.arena_units * KEY_UNIT,
+        }
+
+    # ---- time ----
+
+    def now_ns(self):
+        """The store's clock: int64 Unix ns."""
+        return store_now_ns(&self.st)
+
+    def set_now_ns(self, long long now_ns):
+        """Move a test's clock."""
+        self.st.manual_ns = now_ns
+
+    def set_offset_ns(self, long long offset_ns):
+        """Re-anchor: wall clock minus monotonic clock."""
+        with nogil:
+            pthread_mutex_lock(&self.st.mutex)
+            self.st.offset_ns = offset_ns
+            pthread_mutex_unlock(&self.st.mutex)
+
+    # ---- in ----
+
+    def add_input(self, name):
+        """A row of the ledger for one source of datagrams; returns its index. Beyond INPUTS_MAX: ValueError."""
+        if self.st.inputs_n == INPUTS_MAX:
+            raise ValueError(f"input {name!r} is one too many, {INPUTS_MAX} are allowed")
+        self.input_names.append(name)
+        self.st.inputs_n += 1
+        return self.st.inputs_n - 1
+
+    def ingest(self, data, int input=INPUT_IN_PROCESS):
+        """One datagram (bytes-like, any of the three formats) through the decoder of the sockets.
+
+        Returns the number of samples stored. Bad data is counted, never raised; TypeError for what is no buffer.
+        Above 64 KiB the GIL is released while decoding.
+        """
+        cdef Py_buffer view
+        cdef size_t n
+        if input < 0 or <uint32_t>input >= self.st.inputs_n:
+            raise ValueError(f"input {input} is none of 0 to {self.st.inputs_n - 1}")
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            n = view.len
+            if self.st.dead:
+                self.dropped_after_fork += 1
+                return 0
+            if n <= SCRATCH_BYTES:
+                return self._ingest_small(<const char*>view.buf, n, input)
+            return self._ingest_large(<const char*>view.buf, n, input)
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef uint64_t _ingest_small(self, const char* data, size_t n, uint32_t input):
+        """With the GIL, which guards batch and scratch: releasing it costs more than a line does."""
+        memcpy(self.scratch, data, n)
+        batch_clear(&self.batch)
+        self.batch.input = input
+        decode_datagram(self.scratch, n, &self.batch)
+        store_append(&self.st, &self.batch)
+        return self.batch.tally.samples
+
+    cdef uint64_t _ingest_large(self, const char* data, size_t n, uint32_t input) except? 0xFFFFFFFFFFFFFFFF:
+        cdef batch_t batch
+        cdef uint64_t samples
+        cdef char* copy = <char*>malloc(n + HMS_PAD)
+        if copy == NULL or not batch_start(&batch, DECODE_SAMPLES, n, self.st.keys.seed, self.signs_are_deltas):
+            free(copy)
+            raise MemoryError(f"no memory to decode {n} bytes")
+        with nogil:
+            memcpy(copy, data, n)
+            memset(copy + n, 0, HMS_PAD)
+            batch.input = input
+            decode_datagram(copy, n, &batch)
+            store_append(&self.st, &batch)
+            samples = batch.tally.samples
+            batch_free(&batch)
+            free(copy)
+        return samples
+
+    def flush(self):
+        """Append the in-process calls that wait in the buffer; every reader does this first."""
+        self._drain()
+
+    cdef void _drain(self) noexcept:
+        if self.st.pending_n and not self.st.dead:
+            pthread_mutex_lock(&self.st.mutex)
+            store_append_pending(&self.st)
+            pthread_mutex_unlock(&self.st.mutex)
+
+    cdef inline void _push(self, uint32_t slot, uint8_t kind, uint8_t input, double value) noexcept:
+        """Buffer one in-process value; a thread of a service never waits for a listener's batch unless the buffer is
+        full to its last place."""
+        cdef store_t* st = &self.st
+        cdef pending_t* p = &st.pending[st.pending_n]
+        p.value = value
+        p.slot = slot
+        p.kind = kind
+        p.input = input
+        st.pending_n += 1
+        if st.pending_n >= st.pending_max:
+            self._drain_full()
+
+    cdef void _drain_full(self) noexcept:
+        cdef store_t* st = &self.st
+        if st.pending_n == PENDING_ROOM:
+            pthread_mutex_lock(&st.mutex)
+        elif pthread_mutex_trylock(&st.mutex):
+            return
+        store_append_pending(st)
+        pthread_mutex_unlock(&st.mutex)
+
+    def handle(self, str name, int kind=KIND_UNKNOWN, dict tags=None, int input=INPUT_IN_PROCESS):
+        """A Series to add values to. ValueError for a name or tags that no sample could have."""
+        cdef Series series = Series.__new__(Series)
+        cdef uint8_t bad = BAD_NONE
+        cdef uint32_t slot = self._resolve(name.encode(), kind, tags, input, &bad)
+        if slot == NONE:
+            raise ValueError(f"series {name!r} with tags {tags!r}: {BAD[bad] if bad else 'no room'}")
+        series.store = self
+        series.slot = slot
+        series.kind_asked = <uint8_t>kind
+        series.input = <uint8_t>input
+        series.asked_name = name
+        series.asked_tags = dict(tags) if tags else None
+        self.st.meta[slot].pins += 1
+        return series
+
+    cdef uint32_t _resolve(self, bytes name, int kind, dict tags, int input, uint8_t* bad):
+        """The slot of a name and tags, made if it is new; NONE and the reason when they are bad."""
+        cdef sample_t s
+        cdef bytes packed = msgpack.packb(tags) if tags else b""
+        cdef size_t name_n = len(name), tags_n = len(packed)
+        if name_n == 0 or name_n > NAME_BYTES_MAX or tags_n > TAGS_BYTES_MAX:
+            bad[0] = BAD_NAME_EMPTY if name_n == 0 else BAD_NAME_LONG if name_n > NAME_BYTES_MAX else BAD_TAGS_LONG
+            return NONE
+        self._drain()
+        batch_clear(&self.batch)
+        self.batch.input = input
+        memcpy(self.scratch, <const char*>name, name_n)
+        memset(self.scratch + name_n, 0, HMS_PAD)
+        memcpy(self.scratch + 1024, <const char*>packed, tags_n)
+        memset(self.scratch + 1024 + tags_n, 0, HMS_PAD)
+        s.name = self.scratch
+        s.name_len = <uint16_t>name_n
+        s.tags = self.scratch + 1024
+        s.tags_len = <uint16_t>tags_n
+        s.spelling = SPELLED_MSGPACK if tags_n else SPELLED_BARE
+        s.hash = key_hash(s.name, name_n, s.tags, tags_n, s.spelling, self.st.keys.seed)
+        s.kind = <uint8_t>kind
+        s.bad = BAD_NONE
+        pthread_mutex_lock(&self.st.mutex)
+        s.slot = intern_find(&self.st.keys, s.hash, s.name, s.name_len, s.tags, s.tags_len, s.spelling)
+        if s.slot == NONE:
+            s.slot = store_resolve(&self.st, &s, &self.batch)
+        pthread_mutex_unlock(&self.st.mutex)
+        bad[0] = s.bad
+        return s.slot
+
+    cdef void _count_bad(self, uint32_t input, uint8_t bad) noexcept:
+        """An in-process call whose name is bad: a datagram with one bad value."""
+        cdef tally_t* t = &self.st.inputs[input]
+        pthread_mutex_lock(&self.st.mutex)
+        t.received += 1
+        t.accepted += 1
+        t.values += 1
+        t.bad[bad] += 1
+        pthread_mutex_unlock(&self.st.mutex)
+
+    # ---- the tick ----
+
+    def seal(self, long long closed):
+        """Copy the cells of all seconds up to `closed` into tier 0; they change no more, but for late samples."""
+        self._drain()
+        with nogil:
+            store_seal(&self.st, closed)
+
+    def clear_ahead(self, long long second):
+        """Prepare the rows up to `second`, before a listener needs them."""
+        with nogil:
+            store_clear_ahead(&self.st, second)
+
+    def rolled_end(self, int tier):
+        """The second at which the last closed step of `tier` (1 or 2) ends."""
+        return self.st.rolled_end[tier]
+
+    def set_rolled(self, int tier, long long step):
+        """The tick has rolled `step` (in units of the tier's step); sketches of sets are rolled here."""
+        if self.st.sets.n:
+            store_roll_sets(&self.st, tier, step)
+        self.st.rolled_end[tier] = (step + 1) * (10 if tier == 1 else 60)
+
+    def merge_late(self):
+        """Merge the stamped samples whose second is sealed.
+
+        Returns (slot uint32[n], second int64[n], value float64[n], weight float64[n]) of those whose 10-s step had
+        closed already, for what is on disk of it needs a patch.
+        """
+        cdef uint32_t n
+        if self.st.late_n == 0:
+            return None
+        slots = np.empty(self.st.late_max, np.uint32)
+        seconds = np.empty(self.st.late_max, np.int64)
+        values = np.empty(self.st.late_max, np.float64)
+        weights = np.empty(self.st.late_max, np.float64)
+        cdef uint32_t[::1] slots_view = slots
+        cdef long long[::1] seconds_view = seconds
+        cdef double[::1] values_view = values, weights_view = weights
+        with nogil:
+            n = store_merge_late(&self.st, &slots_view[0], <int64_t*>&seconds_view[0], &values_view[0], &weights_view[0])
+        return slots[:n], seconds[:n], values[:n], weights[:n]
+
+    def release_idle(self, unsigned int first, unsigned int n, long long before_second):
+        """Look at `n` slots from `first` on; give back those silent since `before_second`. Returns how many."""
+        cdef uint32_t released
+        with nogil:
+            released = store_release_idle(&self.st, first, n, before_second)
+        return released
+
+    # ---- names ----
+
+    def series(self, unsigned int slot):
+        """SeriesInfo of a live slot; KeyError otherwise."""
+        cdef key_t* k
+        pthread_mutex_lock(&self.st.mutex)
+        try:
+            if slot >= self.st.high or not self.st.cells[slot].flags & CELL_LIVE:
+                raise KeyError(slot)
+            k = key_at(&self.st.keys, self.st.meta[slot].first_key)
+            name = text_of(key_text(k), k.name_len)
+            tags = tags_of(key_text(k) + k.name_len, k.tags_len)
+            return SeriesInfo(name, tags, self.st.cells[slot].kind & ~KIND_PROVISIONAL)
+        finally:
+            pthread_mutex_unlock(&self.st.mutex)
+
+    cdef uint32_t _find_metric(self, name):
+        """Under the mutex."""
+        cdef bytes raw = name.encode("utf-8", "replace")
+        cdef char padded[NAME_BYTES_MAX + 72]
+        cdef size_t n = len(raw)
+        if n == 0 or n > NAME_BYTES_MAX:
+            return NONE
+        memset(padded, 0, sizeof(padded))
+        memcpy(padded, <const char*>raw, n)
+        return metric_find(&self.st, padded, <uint16_t>n)
+
+    def slots(self, str name):
+        """int32[k]: the live series of a metric, ascending; empty for an unknown one."""
+        cdef uint32_t metric, slot
+        cdef list found = []
+        pthread_mutex_lock(&self.st.mutex)
+        try:
+            metric = self._find_metric(name)
+            if metric != NONE:
+                slot = self.st.metrics[metric].first
+                while slot != NONE:
+                    found.append(slot)
+                    slot = self.st.meta[slot].next
+        finally:
+            pthread_mutex_unlock(&self.st.mutex)
+        return np.sort(np.array(found, np.int32))
+
+    def slot(self, str name, dict tags=None):
+        """The slot of exactly this series, or -1."""
+        cdef bytes raw = name.encode("utf-8", "replace")
+        cdef bytes canonical = canonical_of(tags) if tags else b""
+        cdef size_t name_n = len(raw), tags_n = len(canonical)
+        cdef uint8_t spelling = SPELLED_CANONICAL if tags_n else SPELLED_BARE
+        cdef uint32_t slot
+        if name_n == 0 or name_n > NAME_BYTES_MAX or tags_n > TAGS_BYTES_MAX:
+            return -1
+        memcpy(self.scratch, <const char*>raw, name_n)
+        memcpy(self.scratch + 1024, <const char*>canonical, tags_n)
+        pthread_mutex_lock(&self.st.mutex)
+        slot = intern_find(&self.st.keys, key_hash(self.scratch, name_n, self.scratch + 1024, tags_n, spelling, self.st.keys.seed),
+                           self.scratch, <uint16_t>name_n, self.scratch + 1024, <uint16_t>tags_n, spelling)
+        pthread_mutex_unlock(&self.st.mutex)
+        return -1 if slot == NONE else slot
+
+    def metric_kind(self, str name):
+        """The kind's number (kinds.py), 0 for an unknown metric."""
+        cdef uint32_t metric
+        pthread_mutex_lock(&self.st.mutex)
+        metric = self._find_metric(name)
+        kind = 0 if metric == NONE else self.st.metrics[metric].kind & ~KIND_PROVISIONAL
+        pthread_mutex_unlock(&self.st.mutex)
+        return kind
+
+    def metrics(self):
+        """The names of all metrics that have series, sorted."""
+        cdef uint32_t i
+        cdef key_t* k
+        names = []
+        pthread_mutex_lock(&self.st.mutex)
+        for i in range(self.st.metrics_high):
+            if self.st.metrics[i].key and self.st.metrics[i].series:
+                k = key_at(&self.st.keys, self.st.metrics[i].key)
+                names.append(text_of(key_text(k), k.name_len))
+        pthread_mutex_unlock(&self.st.mutex)
+        return sorted(names)
+
+    def changes(self, unsigned long long cursor):
+        """(new cursor, [(slot, True born | False gone), …]) since the cursor; start with 0.
+
+        A reader that slept through more changes than are kept gets every live series as born again.
+        """
+        cdef uint64_t i, n = self.st.changes_n
+        cdef uint32_t change, slot
+        pthread_mutex_lock(&self.st.mutex)
+        try:
+            n = self.st.changes_n
+            if n - cursor > <uint64_t>self.st.changes_mask + 1:
+                return n, [(slot, True) for slot in range(self.st.high) if self.st.cells[slot].flags & CELL_LIVE]
+            found = []
+            for i in range(cursor, n):
+                change = self.st.changes[i & self.st.changes_mask]
+                found.append((change >> 1, bool(change & 1)))
+            return n, found
+        finally:
+            pthread_mutex_unlock(&self.st.mutex)
+
+    def settle_kind(self, str name, int kind):
+        """Give a metric its kind, as an explicit sample would; False when it has another one already."""
+        cdef uint32_t metric
+        cdef bint settled = False
+        pthread_mutex_lock(&self.st.mutex)
+        metric = self._find_metric(name)
+        if metric != NONE and self.st.metrics[metric].first != NONE:
+            settled = kind_settle(&self.st, self.st.metrics[metric].first, <uint8_t>kind)
+        pthread_mutex_unlock(&self.st.mutex)
+        return settled
+
+    cdef _flag(self, str name, uint8_t flag, bint on, int kind):
+        cdef bytes raw = name.encode()
+        cdef uint32_t metric
+        cdef size_t n = len(raw)
+        if n == 0 or n > NAME_BYTES_MAX:
+            raise ValueError(f"metric name {name!r} has {n} bytes, allowed are 1 to {NAME_BYTES_MAX}")
+        memcpy(self.scratch, <const char*>raw, n)
+        pthread_mutex_lock(&self.st.mutex)
+        metric = metric_find(&self.st, self.scratch, <uint16_t>n)
+        if metric == NONE and on:
+            metric = metric_make(&self.st, self.scratch, <uint16_t>n, <uint8_t>kind)
+        if metric != NONE:
+            metric_set_flag(&self.st, metric, flag, on)
+        pthread_mutex_unlock(&self.st.mutex)
+        if metric == NONE and on:
+            raise ValueError(f"no room for metric {name!r}: raise limits.series ({self.st.series_max})")
+
+    def subscribe(self, str name, bint on=True):
+        """Queue each value of the metric for `take_subscribed`."""
+        self._flag(name, CELL_SUBSCRIBED, on, KIND_UNKNOWN)
+
+    def reserve(self, str name, bint on=True):
+        """Only the engine itself (input 0) may write this metric, a gauge: a rule publishes under its name."""
+        self._flag(name, CELL_RESERVED, on, KIND_GAUGE)
+
+    # ---- out ----
+
+    def take_subscribed(self):
+        """(slot uint32[n], value float64[n]) of subscribed metrics, oldest first; the queue is empty afterwards."""
+        cdef store_t* st = &self.st
+        cdef uint64_t i, n, first
+        self._drain()
+        n = st.subscribed_n - st.subscribed_read
+        slots = np.empty(st.subscribed_mask + 1 if n else 0, np.uint32)
+        values = np.empty(len(slots), np.float64)
+        cdef uint32_t[::1] slots_view = slots
+        cdef double[::1] values_view = values
+        if n == 0:
+            return slots, values
+        with nogil:
+            pthread_mutex_lock(&st.mutex)
+            first = st.subscribed_read
+            n = st.subscribed_n - first
+            for i in range(n):
+                slots_view[i] = st.subscribed[(first + i) & st.subscribed_mask].slot
+                values_view[i] = st.subscribed[(first + i) & st.subscribed_mask].value
+            st.subscribed_read = st.subscribed_n
+            pthread_mutex_unlock(&st.mutex)
+        return slots[:n], values[:n]
+
+    def recent(self, unsigned int slot):
+        """(time_ns int64[n], value float64[n]): the ring of a series, copied, oldest first, n up to ring_samples."""
+        cdef uint32_t i, n, head
+        cdef raw_t* r
+        self._drain()
+        times = np.empty(self.st.ring_mask + 1, np.int64)
+        values = np.empty(self.st.ring_mask + 1, np.float64)
+        cdef long long[::1] times_view = times
+        cdef double[::1] values_view = values
+        if slot >= self.st.high:
+            raise KeyError(slot)
+        pthread_mutex_lock(&self.st.mutex)
+        head = self.st.cells[slot].head
+        n = min(head, self.st.ring_mask + 1)
+        for i in range(n):
+            r = &self.st.rings[<size_t>slot * (self.st.ring_mask + 1) + ((head - n + i) & self.st.ring_mask)]
+            times_view[i] = r.time_ns
+            values_view[i] = r.value
+        pthread_mutex_unlock(&self.st.mutex)
+        return times[:n], values[:n]
+
+    def distinct(self, slots, long long[::1] tiers, long long[::1] steps):
+        """Distinct members of set series, as a float, over the given steps (tier and step number of each).
+
+        Exact up to 512 members, then within about 1 % (HyperLogLog, 2^14 registers).
+        """
+        cdef sketch_t* k
+        cdef set_t* s
+        cdef Py_ssize_t i
+        cdef uint32_t j
+        registers = np.zeros(REGISTERS, np.uint8)
+        cdef uint8_t[::1] view = registers
+        exact = set()
+        dense = False
+        pthread_mutex_lock(&self.st.mutex)
+        try:
+            for slot in slots:
+                s = self.st.sets.by_slot[<uint32_t>slot] if slot < self.st.high else NULL
+                if s == NULL:
+                    continue
+                for i in range(tiers.shape[0]):
+                    k = &s.sealed[tiers[i]][steps[i] & (SLOTS - 1)]
+                    if k.step != steps[i]:
+                        continue
+                    for j in range(k.n):
+                        exact.add(k.hashes[j])
+                        register_add(&view[0], k.hashes[j])
+                    if k.registers != NULL:
+                        dense = True
+                        for j in range(<uint32_t>REGISTERS):
+                            view[j] = max(view[j], k.registers[j])
+        finally:
+            pthread_mutex_unlock(&self.st.mutex)
+        return estimate(registers) if dense or len(exact) > 4096 else float(len(exact))
+
+    def ledger_rows(self):
+        """{input name: its counters}, of one moment: every batch enters the ledger whole."""
+        cdef tally_t rows[INPUTS_MAX]
+        cdef uint32_t i, n
+        self._drain()
+        pthread_mutex_lock(&self.st.mutex)
+        n = self.st.inputs_n
+        memcpy(rows, self.st.inputs, n * sizeof(tally_t))
+        pthread_mutex_unlock(&self.st.mutex)
+        return {self.input_names[i]: tally_dict(&rows[i]) for i in range(n)}
+
+    def rejects(self):
+        """The last 100 rejects, newest first: dicts of time_ns, input, reason, source (raw sockaddr) and text (bytes)."""
+        cdef reject_t r
+        cdef uint64_t i, n
+        found = []
+        n = min(self.st.rejects_n, <uint64_t>REJECTS_KEPT)
+        for i in range(n):
+            pthread_mutex_lock(&self.st.mutex)
+            r = self.st.rejects[(self.st.rejects_n - 1 - i) % REJECTS_KEPT]
+            pthread_mutex_unlock(&self.st.mutex)
+            reason = REJECTED[r.reason - 256] if r.reason >= 256 else BAD[r.reason]
+            found.append({"time_ns": r.time_ns, "input": self.input_names[r.input], "reason": reason,
+                          "source": (<char*>r.source)[:28], "text": r.text[:r.text_len]})
+        return found
+
+    def set_forward(self, forward):
+        """What a forked child does with `metric` and `add`: a callable (name, value, kind, tags), or None to drop."""
+        self.forward = forward
+
+    cdef _forward(self, name, double value, int kind, tags):
+        if self.forward is None:
+            self.dropped_after_fork += 1
+        else:
+            self.forward(name, value, kinds.NAMES[kind] if kind else None, tags)
+
+
+cdef class Series:
+    """One series of an engine, to add values to: `engine.series(name)`. As long as it lives the series keeps its slot."""
+
+    cdef Store store
+    cdef uint32_t slot
+    cdef uint8_t kind_asked, input
+    cdef str asked_name
+    cdef dict asked_tags
+
+    def __init__(self):
+        raise TypeError("get a Series from engine.series(name)")
+
+    def __dealloc__(self):
+        if self.store is not None:
+            self.store.st.meta[self.slot].pins -= 1
+
+    @property
+    def name(self):
+        return self.asked_name
+
+    @property
+    def tags(self):
+        return dict(self.asked_tags or {})
+
+    def add(self, double value, /):
+        """Add one value, at the time of the call. Never waits; a value that is no finite number is counted as bad."""
+        if self.store.st.dead:
+            self.store._forward(self.asked_name, value, self.kind_asked, self.asked_tags)
+        else:
+            self.store._push(self.slot, self.kind_asked, self.input, value)
+
+    def add_many(self, values, /):
+        """Add float64[n] in one go: one datagram of n values in the ledger. Lists and other dtypes are converted."""
+        cdef const double[::1] view = np.ascontiguousarray(values, np.float64).reshape(-1)
+        cdef size_t n = view.shape[0]
+        cdef store_t* st = &self.store.st
+        cdef uint8_t kind = self.kind_asked if self.kind_asked else st.cells[self.slot].kind
+        if st.dead:
+            for value in view:
+                self.store._forward(self.asked_name, value, self.kind_asked, self.asked_tags)
+            return
+        self.store._drain()
+        pthread_mutex_lock(&st.mutex)
+        store_append_many(st, self.slot, kind, self.input, &view[0] if n else NULL, n)
+        pthread_mutex_unlock(&st.mutex)
+
+
+cdef class InProcess:
+    """`engine.metric`: names to series through a bounded cache, then as `Series.add`.
+
+    The cache is by kind and name (and tags): a hit is one or two dict look-ups.
+    """
+
+    cdef Store store
+    cdef dict untagged          # kind or None → {name: Series}
+    cdef dict tagged            # (kind, name, *tags) → Series
+    cdef size_t cached
+    cdef int input
+
+    def __init__(self, Store store not None, int input=INPUT_IN_PROCESS):
+        self.store = store
+        self.input = input
+        self.untagged = {kind: {} for kind in (None, *kinds.NUMBERS)}
+        self.tagged = {}
+
+    def metric(self, str name not None, double value, kind=None, tags=None):
+        """Add one value. Never waits and never raises for data: a bad name, tag or value is counted.
+
+        kind: counter, gauge, timer, histogram, distribution, set or None (inferred); ValueError otherwise.
+        tags: {str: str} or None.
+        """
+        cdef PyObject* found
+        cdef Series series
+        if tags:
+            self._tagged(name, value, kind, tags)
+            return
+        found = PyDict_GetItem(self.untagged, kind)
+        if found == NULL:
+            raise ValueError(f"kind {kind!r} is none of {', '.join(kinds.NUMBERS)}")
+        found = PyDict_GetItem(<dict>found, name)
+        if found == NULL:
+            self._first(name, value, kind, None, <object>found if found != NULL else self.untagged[kind], name)
+            return
+        series = <Series>found
+        if self.store.st.dead:
+            self.store._forward(name, value, series.kind_asked, None)
+        else:
+            self.store._push(series.slot, series.kind_asked, series.input, value)
+
+    cdef _tagged(self, str name, double value, kind, tags):
+        cdef tuple key = (kind, name, *tags.items())
+        series = self.tagged.get(key)
+        if series is None:
+            self._first(name, value, kind, {str(k): str(v) for k, v in tags.items()}, self.tagged, key)
+        else:
+            (<Series>series).add(value)
+
+    cdef _first(self, str name, double value, kind, dict tags, dict cache, key):
+        cdef int number = kinds.kind_number(kind) if kind is not None else 0
+        cdef uint8_t bad = BAD_NONE
+        cdef Series series
+        if self.store.st.dead:
+            self.store._forward(name, value, number, tags)
+            return
+        if self.store._resolve(name.encode("utf-8", "surrogatepass"), number, tags, self.input, &bad) == NONE:
+            self.store._count_bad(self.input, bad)
+            return
+        series = self.store.handle(name, number, tags, self.input)
+        if self.store.st.live < self.store.st.series_max:       # an overflow's place is not remembered
+            if self.cached >= CACHED_MAX:
+                self.forget()
+            cache[key] = series
+            self.cached += 1
+        series.add(value)
+
+    def forget(self):
+        """Empty the cache, so that idle series can give their slots back; the engine does this now and then."""
+        for names in self.untagged.values():
+            names.clear()
+        self.tagged.clear()
+        self.cached = 0
