@@ -166,8 +166,8 @@ def _matched(match: TagMatch) -> Test:
 
 
 def _like_pattern(like: str) -> str:
-    """LIKE as a pattern. Each part between two % matches as early as it can and never again (atomic), which is right for
-    LIKE and keeps many % from taking for ever."""
+    """LIKE as a pattern. Each part between two % matches as early as it can and never again (atomic), which is right
+    for LIKE and keeps many % from taking for ever."""
     first, *parts = ["".join("." if c == "_" else re.escape(c) for c in part) for part in like.split("%")]
     if not parts:
         return first

@@ -28,10 +28,9 @@ DURATION_SECONDS_MAX: Final = 10 * 366 * 86_400.0
 
 WORD, JOINED, NUMBER, STRING, SIGN, BAD, END = "word", "joined", "number", "string", "sign", "bad", "end"
 
-KEYWORDS: Final = frozenset(
-    "ALERT WHEN WHERE GROUP BY RECOVER FOR KEEP EVERY NODATA SEVERITY POLICY NOTIFY "
-    "AND OR NOT UNLESS BETWEEN IS NULL ABSENT ANOMALY IN LIKE OFFSET".split()
-)
+_CLAUSES = ("ALERT", "WHEN", "WHERE", "GROUP", "BY", "RECOVER", "FOR", "KEEP", "EVERY", "NODATA", "SEVERITY", "POLICY")
+_OPERATORS = ("AND", "OR", "NOT", "UNLESS", "BETWEEN", "IS", "NULL", "ABSENT", "ANOMALY", "IN", "LIKE", "OFFSET")
+KEYWORDS: Final = frozenset((*_CLAUSES, "NOTIFY", *_OPERATORS))
 DURATION_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 _UNPRINTED = "\x00-\x1f\x7f\x85\u2028\u2029"
@@ -98,7 +97,7 @@ def quoted(text: str) -> str:
 def is_bare(text: str) -> bool:
     """Whether a name may be written without quotes."""
     match = _SCANNER.fullmatch(text)
-    return bool(match) and match["word"] == text and not _JOINED.search(text) and text.upper() not in KEYWORDS
+    return match is not None and match["word"] == text and not _JOINED.search(text) and text.upper() not in KEYWORDS
 
 
 def is_bare_target(text: str) -> bool:
@@ -168,7 +167,7 @@ class Cursor:
         if token.text in _INSTEAD:
             return self.error(f"{shown(token.text)} is not of this language; write {_INSTEAD[token.text]}")
         if token.kind == JOINED:
-            return self.error(f"{shown(token.text)} can be read two ways: put blanks around `-` or quotes around the name")
+            return self.error(f"{shown(token.text)} is a name or a subtraction: quote it, or put blanks around `-`")
         hint = nearest(token.text, options) if token.kind == WORD else ""
         return self.error(f"{shown(token.text)} stands where {wanted} is expected{hint}")
 

@@ -7,14 +7,14 @@ Three sorts of node: `Arith` has a number, `Condition` is TRUE, FALSE or NULL, `
 """
 
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias, Union
+from typing import Final, TypeAlias
 
 GROUP_BY_ALL: Final = ("*",)  # GROUP BY *: one instance per series
 
 
 def _at() -> int:
     """The field `at` of a node: not compared, not shown."""
-    return field(default=0, compare=False, repr=False)  # type: ignore[no-any-return]
+    return field(default=0, compare=False, repr=False)
 
 
 # ---- tags
@@ -119,7 +119,7 @@ class Binary:
     at: int = _at()
 
 
-Arith: TypeAlias = Union[Number, Selector, Aggregate, Scalar, Negative, Binary]
+Arith: TypeAlias = Number | Selector | Aggregate | Scalar | Negative | Binary
 
 
 # ---- conditions
@@ -176,7 +176,7 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class Junction:
-    """`left op right`; op is AND, OR or UNLESS. `a UNLESS b` is a, but FALSE while b is TRUE: a NULL b holds nothing back."""
+    """`left op right`; op is AND, OR or UNLESS. `a UNLESS b` is a, FALSE while b is TRUE: a NULL holds nothing back."""
 
     op: str
     left: "Condition"
@@ -184,7 +184,7 @@ class Junction:
     at: int = _at()
 
 
-Condition: TypeAlias = Union[Compare, Between, IsNull, Absent, Anomaly, Not, Junction]
+Condition: TypeAlias = Compare | Between | IsNull | Absent | Anomaly | Not | Junction
 CONDITIONS: Final = (Compare, Between, IsNull, Absent, Anomaly, Not, Junction)
 
 

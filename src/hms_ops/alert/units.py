@@ -1,8 +1,8 @@
 """Units of numbers and metrics: `200ms` against a metric in ms is 200, against one in seconds 0.2.
 
-A metric's unit is what `engine.describe` said, else what its name ends in (`_ms`, `_seconds`, `_bytes`, …), else unknown:
-then a number counts as written, with k, M, G, % and the binary units multiplied out. All scales are exact powers, and
-smaller ones divide (200 / 1000, never 200 × 0.001), so that no threshold is off by a rounding.
+A metric's unit is what `engine.describe` said, else what its name ends in (`_ms`, `_seconds`, `_bytes`, …), else
+unknown: then a number counts as written, with k, M, G, % and the binary units multiplied out. All scales are exact
+powers, and smaller ones divide (200 / 1000, never 200 × 0.001), so that no threshold is off by a rounding.
 """
 
 from fractions import Fraction

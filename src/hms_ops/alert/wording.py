@@ -1,6 +1,6 @@
 """Writes a tree of the alert language back to text: the same tree parses from it.
 
-Used where a rule is shown, stored or lowered; words in capitals, one blank between parts, parentheses only where needed.
+Used where a rule is shown or stored; words in capitals, one blank between parts, parentheses only where needed.
 """
 
 from typing import Final
@@ -30,7 +30,6 @@ from hms_ops.alert.tree import (
     TagAnd,
     TagMatch,
     TagNot,
-    TagOr,
     Tags,
 )
 

@@ -1,6 +1,8 @@
 """The instructions of the rule program (`kernels/program.py`), shared with the compiler (`alert/plan.py`).
 
-Apart from the kernel so that parsing a rule imports no numba. Numbers, since they are compared in a native loop.
+Apart from the kernel so that parsing a rule imports no numba. Numbers, since they are compared in a native loop. They
+are frozen into the kernel's cached machine code, which does not see edits here: a number keeps its meaning, a new
+instruction gets a new number.
 """
 
 from typing import Final

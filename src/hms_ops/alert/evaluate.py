@@ -1,0 +1,328 @@
+"""Evaluates all rules at a tick, and a query at any time, on the store's columns.
+
+`RuleSet` holds the plans, binds them to the series there are, and answers `evaluate(end)` with three numbers for each
+instance: the condition and the recovery (1.0 TRUE, 0.0 FALSE, NaN NULL) and the value a page shows. Binding follows the
+store's changes: only rules whose metrics gained or lost series are bound again, and a quiet tick is two kernel calls.
+The state machine (`book.py`) reads the result; `query_now` serves engine.value() and /v1/query.
+
+Data: an Evaluation's arrays are its own and never written again; `keys` is the same object while no instance came or
+went. Threads: the tick's for a RuleSet; `query_now` runs anywhere, sealed columns do not change under it.
+Errors: what cannot be evaluated on a metric's kind ("a set has no avg") or would pass a limit is that rule's `problem`;
+it costs no other rule anything. A query raises ExpressionError or UnknownMetricError.
+Limits: INSTANCES_MAX instances and PAIRS_MAX rule–series pairs in all; `refused_instances` counts what was turned away.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hms_ops import kinds
+from hms_ops.alert.functions import FUNCTIONS
+from hms_ops.alert.layout import BoundRule, arrange
+from hms_ops.alert.plan import Plan, Reading, SourceKey, UnitLookup, compile_query, no_units
+from hms_ops.alert.source import GroupKey, Source, Store
+from hms_ops.alert.tokens import error_at
+from hms_ops.alert.tree import Query
+from hms_ops.errors import UnknownMetricError
+from hms_ops.kernels import opcodes as op
+from hms_ops.kernels.program import STACK_MAX, run_programs
+from hms_ops.kernels.window import SCRATCH_ROWS, cover, window_groups
+
+INSTANCES_MAX: Final = 100_000
+PAIRS_MAX: Final = 20_000_000  # series read by all rules together; 4 bytes each
+CHANGES_MAX: Final = 2_000  # more series than this came at once: look at all metrics instead of at each series
+NEAREST_MAX: Final = 3
+_COMPARED_MAX: Final = 2_000  # names that a misspelt one is compared with
+
+_NONE: Final = np.zeros(0, np.int32)
+_LOAD_NAMES: Final = {function.opcode: name for name, function in reversed(FUNCTIONS.items())}
+_LOAD_KINDS: Final = {op.LOAD_INCREASE: (kinds.COUNTER,), op.LOAD_DELTA: (kinds.GAUGE,)}
+
+_NO_ROWS: Final = np.zeros(0, np.int64)
+
+InstanceKey: TypeAlias = tuple[str, GroupKey]  # a rule's name and the tags of a group
+Floats: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What rules came to at one tick; all arrays have one place per instance.
+
+    end: the second the windows end before. keys: (rule's name, sorted tags of the group). condition, recover: float64,
+    1.0, 0.0 or NaN; without a RECOVER clause, recover is NOT condition. value: float64, the left side of the first
+    comparison. problems: rules that could not be evaluated and why; they have no places, their states must stay.
+    """
+
+    end: int
+    keys: Sequence[InstanceKey]
+    condition: Floats
+    recover: Floats
+    value: Floats
+    problems: Mapping[str, str]
+
+    def tags(self, place: int) -> dict[str, str]:
+        """The tags of an instance's group."""
+        return dict(self.keys[place][1])
+
+
+class RuleSet:
+    """Plans by name, bound to one store."""
+
+    def __init__(self, store: Store, instances_max: int = INSTANCES_MAX, pairs_max: int = PAIRS_MAX) -> None:
+        self.instances_max = instances_max
+        self.pairs_max = pairs_max
+        self.refused_instances = 0  # of the rules that are too much now
+        self.problems: dict[str, str] = {}
+        self._store = store
+        self._cursor = 0
+        self._plans: dict[str, Plan] = {}
+        self._bound: dict[str, BoundRule] = {}
+        self._watch = _Watch(store)
+        self._machine: _Machine | None = None
+        self._keys: Sequence[InstanceKey] = ()
+
+    def replace(self, plans: Mapping[str, Plan]) -> None:
+        """Evaluate these from the next tick on; plans that were here before keep their binding."""
+        self._plans = dict(plans)
+        self._bound = {name: rule for name, rule in self._bound.items() if plans.get(name) is rule.plan}
+        self._watch.keep({reading.source for plan in plans.values() for reading in plan.readings})
+        self._machine = None
+
+    def put(self, name: str, plan: Plan) -> None:
+        """Add or change one rule."""
+        self.replace({**self._plans, name: plan})
+
+    def never_matched(self) -> list[str]:
+        """Rules none of whose metrics has been seen: they cannot fire."""
+        return [name for name, rule in self._bound.items() if not any(len(source.member) for source in rule.sources)]
+
+    def evaluate(self, end: int | None = None) -> Evaluation:
+        """All rules over windows that end before second `end` (the last sealed one + 1)."""
+        end = self._store.sealed_second + 1 if end is None else end
+        condition, recover, value = self._bind().run(self._store, end)
+        return Evaluation(end, self._keys, condition, recover, value, self.problems)
+
+    def _bind(self) -> "_Machine":
+        """The machine for the rules and series there are now."""
+        changed = self._watch.follow()
+        if self._machine is not None and not changed:
+            return self._machine
+        for name, plan in self._plans.items():
+            rule = self._bound.get(name)
+            if rule is None:
+                sources = [self._watch.source(reading.source) for reading in plan.readings]
+                rule = self._bound[name] = BoundRule(name, plan, sources)
+            elif not any(source.key.metric in changed for source in rule.sources):
+                continue
+            rule.join()
+        rules = self._admitted([self._bound[name] for name in self._plans])
+        keys = [(rule.name, key) for rule in rules for key in rule.keys]
+        if keys != self._keys:
+            self._keys = keys
+        self._machine = _Machine(rules, self._store)
+        return self._machine
+
+    def _admitted(self, rules: Sequence[BoundRule]) -> list[BoundRule]:
+        """The rules that have no problem and find room, first come first served; notes why the others do not."""
+        admitted: list[BoundRule] = []
+        instances = pairs = self.refused_instances = 0
+        self.problems = {}
+        for rule in rules:
+            found, read = len(rule.keys), sum(len(source.member) for source in rule.sources)
+            problem = kind_problem(rule)
+            if not problem and instances + found > self.instances_max:
+                self.refused_instances += found
+                problem = f"its {found} instances would make {instances + found}; {self.instances_max} are allowed"
+            if not problem and pairs + read > self.pairs_max:
+                self.refused_instances += found
+                problem = f"its {read} series would make {pairs + read} that rules read; {self.pairs_max} are allowed"
+            if problem:
+                self.problems[rule.name] = problem
+                continue
+            admitted.append(rule)
+            instances, pairs = instances + found, pairs + read
+        return admitted
+
+
+def kind_problem(rule: BoundRule) -> str:
+    """Why a rule cannot be evaluated on the kinds its metrics turned out to have, or ""."""
+    readings = zip(rule.plan.readings, rule.sources, strict=True)
+    return next((problem for reading, source in readings if (problem := _reading_problem(reading, source.kind))), "")
+
+
+def _reading_problem(reading: Reading, kind: int) -> str:
+    if kind == kinds.UNKNOWN:
+        return ""
+    for opcode in reading.loads:
+        allowed = _LOAD_KINDS.get(opcode, ())
+        # Distinct members are in no column, so of a set nothing can be read yet but whether it is there.
+        is_set = kind == kinds.SET and opcode != op.LOAD_ABSENT
+        if is_set or (allowed and kind not in allowed):
+            return f"{reading.source.metric} is a {kinds.NAMES[kind]}, of which there is no {_LOAD_NAMES[opcode]}"
+    return ""
+
+
+class _Watch:
+    """The sources that rules read, kept in step with the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._cursor = 0
+        self._sources: dict[SourceKey, Source] = {}
+        self._kinds: dict[str, int] = {}  # of the metrics that are watched
+        self._metrics: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._metric_of_slot = np.full(store.cols.shape[3], -1, np.int32)  # index into `_metrics`, as last seen
+
+    def source(self, key: SourceKey) -> Source:
+        """The source of a key, bound to the series there are."""
+        source = self._sources.get(key)
+        if source is None:
+            source = self._sources[key] = Source(key)
+            self._take(source, _NONE)
+        return source
+
+    def keep(self, keys: set[SourceKey]) -> None:
+        """Forget all other sources."""
+        if self._sources.keys() <= keys:
+            return
+        self._sources = {key: source for key, source in self._sources.items() if key in keys}
+        self._kinds, self._metrics, self._numbers = {}, [], {}
+        self._metric_of_slot[:] = -1
+        for source in self._sources.values():
+            self._note(source)
+
+    def follow(self) -> set[str]:
+        """Take what changed in the store; returns the metrics that gained or lost series or changed their kind."""
+        stale = self._stale_slots()
+        for key, source in self._sources.items():
+            if key.metric in stale:
+                self._take(source, np.array(sorted(stale[key.metric]), np.int32))
+        return set(stale)
+
+    def _take(self, source: Source, stale: NDArray[np.int32]) -> None:
+        source.follow(self._store, stale)
+        self._note(source)
+
+    def _note(self, source: Source) -> None:
+        """Remember whose the slots are: once a series is gone, the store can't say."""
+        metric = source.key.metric
+        self._kinds[metric] = source.kind
+        if metric not in self._numbers:
+            self._numbers[metric] = len(self._metrics)
+            self._metrics.append(metric)
+        self._metric_of_slot[self._store.slots(metric)] = self._numbers[metric]
+
+    def _stale_slots(self) -> dict[str, set[int]]:
+        """The slots of watched metrics that changed hands; without any for a metric whose kind was settled."""
+        kind_of = self._store.metric_kind
+        stale: dict[str, set[int]] = {metric: set() for metric, kind in self._kinds.items() if kind != kind_of(metric)}
+        self._cursor, changes = self._store.changes(self._cursor)
+        if len(changes) > CHANGES_MAX:
+            slots = {slot for slot, _ in changes}
+            return dict.fromkeys(self._kinds, slots)
+        for slot, is_alive in dict(changes).items():
+            names = {self._store.series(slot).name} if is_alive else set()
+            if (number := self._metric_of_slot[slot]) >= 0:
+                names.add(self._metrics[number])
+            for name in names & self._kinds.keys():
+                stale.setdefault(name, set()).add(slot)
+        return stale
+
+
+class _Machine:
+    """The laid out rules with the memory their two kernels work in."""
+
+    def __init__(self, rules: Sequence[BoundRule], store: Store) -> None:
+        self._windows, self._programs = arrange(rules, store.cols.shape[3])
+        counts = np.diff(self._programs.instance_offset)
+        self._has_recover = np.repeat(np.array([rule.plan.has_recover for rule in rules], np.bool_), counts)
+        self._scratch = np.empty((SCRATCH_ROWS, len(self._windows.member)))
+        self._stats = np.empty((len(self._windows.group_window), 8))
+        self._stack = np.empty(STACK_MAX)
+
+    def run(self, store: Store, end: int) -> tuple[Floats, Floats, Floats]:
+        """(condition, recover, value), float64[instances] each."""
+        windows, programs = self._windows, self._programs
+        covers = [cover(end - seconds, end, store.first_second) for seconds in windows.seconds]
+        covered = np.array([seconds for _, _, seconds in covers], np.int64)
+        window_groups(
+            store.cols,
+            store.last_value,
+            store.last_second,
+            end,
+            np.concatenate([_NO_ROWS, *(tiers for tiers, _, _ in covers)]),
+            np.concatenate([_NO_ROWS, *(slots for _, slots, _ in covers)]),
+            np.cumsum([0, *(len(tiers) for tiers, _, _ in covers)]),
+            covered,
+            windows.field_mask,
+            windows.member,
+            windows.member_offset,
+            windows.group_member,
+            windows.group_offset,
+            windows.group_window,
+            windows.group_kind,
+            self._scratch,
+            self._stats,
+        )
+        value, condition, recover = np.full((3, programs.instance_count), np.nan)
+        run_programs(
+            self._stats,
+            covered,
+            windows.group_window,
+            windows.group_kind,
+            programs.reference,
+            programs.code,
+            programs.operand,
+            programs.constant,
+            programs.program_offset,
+            programs.instance_offset,
+            self._stack,
+            value,
+            condition,
+            recover,
+        )
+        return condition, np.where(self._has_recover, recover, 1.0 - condition), value
+
+
+# ---- queries
+
+
+def query_now(
+    query: Query, store: Store, unit: UnitLookup = no_units, end: int | None = None
+) -> list[tuple[dict[str, str], float]]:
+    """The value of a query now: one for each group, a condition's as 1.0, 0.0 or NaN. NaN is NULL.
+
+    UnknownMetricError for a metric that nobody has sent (ABSENT may ask for one); ExpressionError for what cannot be
+    evaluated, on this metric's kind or at all.
+    """
+    plan = compile_query(query, unit)
+    for reading in plan.readings:
+        if reading.is_required and not len(store.slots(reading.source.metric)):
+            raise UnknownMetricError(reading.source.metric, nearest_metrics(reading.source.metric, store))
+    rule = BoundRule("", plan, [_followed(reading.source, store) for reading in plan.readings])
+    for reading, source in zip(plan.readings, rule.sources, strict=True):
+        if problem := _reading_problem(reading, source.kind):
+            raise error_at(plan.text, reading.at, problem)
+    rule.join()
+    if len(rule.keys) > INSTANCES_MAX:
+        raise error_at(plan.text, 0, f"the answer has {len(rule.keys)} values, {INSTANCES_MAX} are allowed")
+    _, _, value = _Machine([rule], store).run(store, store.sealed_second + 1 if end is None else end)
+    return [(dict(key), result) for key, result in zip(rule.keys, value.tolist(), strict=True)]
+
+
+def _followed(key: SourceKey, store: Store) -> Source:
+    source = Source(key)
+    source.follow(store, _NONE)
+    return source
+
+
+def nearest_metrics(name: str, store: Store) -> list[str]:
+    """The names most like a misspelt one, best first."""
+    candidates = [metric for metric in store.metrics() if abs(len(metric) - len(name)) <= max(3, len(name) // 3)]
+    alike = sorted(candidates, key=lambda metric: metric[:1] != name[:1])[:_COMPARED_MAX]
+    return difflib.get_close_matches(name, alike, n=NEAREST_MAX)
