@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from tests.reference import blocks
 
 from hms_ops.storage import block
 from hms_ops.storage._crc32c import crc32c
 from hms_ops.storage.block import BlockDamaged, BlockTooNew
-from tests.reference import blocks
 
 SIZES = [0, 1, 2, 19, 20, 100, 511, 512, 513, 1024, 1300]
 
@@ -139,7 +139,7 @@ def test_what_is_no_block_is_damaged(junk):
 
 def test_a_newer_format_is_refused_by_name_and_not_called_damaged():
     data = resealed(block.encode(50, 10, *rows_of(5)), 4, struct.pack("<H", 2))
-    with pytest.raises(BlockTooNew, match="version 2.*reads 1.*newer"):
+    with pytest.raises(BlockTooNew, match=r"version 2.*reads 1.*newer"):
         block.decode(data)
 
 

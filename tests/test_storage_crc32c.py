@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.reference import blocks
 
 from hms_ops.storage._crc32c import crc32c, crc32c_by_table
-from tests.reference import blocks
 
 # RFC 3720, appendix B.4, and the customary check value.
 PUBLISHED = [

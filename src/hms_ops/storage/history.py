@@ -41,6 +41,9 @@ READ_BLOCKS: Final = 256
 READ_ROWS: Final = 1_000_000
 """A read transaction ends after so many blocks or rows: pages it holds cannot be reused meanwhile."""
 
+COMMIT_BYTES: Final = 65_536
+"""More than a transaction writes beyond its block: pages of the tree, and the first ones of a new partition."""
+
 DAMAGED_REMEMBERED: Final = 4096
 
 Part = tuple[merge.Integers, merge.Integers, Columns]
@@ -219,8 +222,8 @@ class History:
         if not len(ids):
             return 0
         data = block.encode(step_start, self.step_seconds, ids, columns)
-        self._make_room(step_start, len(data))
-        if self._partitions.file_bytes() + len(data) > self.config.bytes_max:
+        self._make_room(step_start, len(data) + COMMIT_BYTES)
+        if self._partitions.file_bytes() + len(data) + COMMIT_BYTES > self.config.bytes_max:
             self._counts["refused"] += len(ids)
             raise StorageError(
                 f"history has its {self.config.bytes_max} bytes within one partition; "

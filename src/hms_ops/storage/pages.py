@@ -23,6 +23,8 @@ from hms_ops.errors import StorageError
 
 MAGIC: Final = 0xBEEFC0DE
 VERSION: Final = 1
+OTHER_VERSIONS: Final = (2, 3)
+"""LMDB's development branch and LMDB 1.0."""
 
 _META: Final = struct.Struct("<II16xI36xQ40xQQQ")
 _PAGE: Final = struct.Struct("<QHHHH")
@@ -75,10 +77,10 @@ def _read_meta(path: Path, file: BinaryIO, offset: int) -> _Meta | None:
     magic, version, page_bytes, free_root, main_root, last_page, transaction_id = _META.unpack(head)
     if magic != MAGIC:
         raise EnvironmentDamaged(f"{path} is no LMDB file")
-    if version != VERSION:
+    if version in OTHER_VERSIONS:
         return None
-    if page_bytes not in _PAGE_BYTES:
-        raise EnvironmentDamaged(f"{path} has pages of {page_bytes} bytes")
+    if version != VERSION or page_bytes not in _PAGE_BYTES:
+        raise EnvironmentDamaged(f"{path} has LMDB version {version} and pages of {page_bytes} bytes")
     return _Meta(page_bytes, free_root, main_root, last_page, transaction_id)
 
 

@@ -7,6 +7,8 @@ are, opens them when they are asked for, and sets damaged ones aside. Thread-saf
 import os
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -35,13 +37,11 @@ class Partitions:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._open: dict[int, Environment] = {}
-        try:
+        with self._disk_errors():
             root.mkdir(parents=True, exist_ok=True)
             for left in root.glob("*" + EXPIRED):
                 shutil.rmtree(left)
             self._starts = {start for path in root.iterdir() if (start := self._start_of(path)) is not None}
-        except OSError as error:
-            raise StorageError(f"{root} cannot be opened: {error.strerror}") from error
 
     def starts(self, start: int = 0, end: int | None = None) -> list[int]:
         """The first seconds of those that may hold steps in [start, end), oldest first."""
@@ -61,7 +61,7 @@ class Partitions:
 
     def put_aside(self, start: int) -> None:
         """A partition that LMDB found damaged while it was open."""
-        with self._lock:
+        with self._lock, self._disk_errors():
             self._close(start)
             set_aside(self._path(start))
             self._starts.discard(start)
@@ -69,14 +69,15 @@ class Partitions:
 
     def remove(self, start: int) -> None:
         """Waits for its readers, then gives its space back."""
-        with self._lock:
-            self._close(start)
-            self._starts.discard(start)
-            path = self._path(start)
-            expired = path.with_name(path.name + EXPIRED)
-            path.rename(expired)
+        path = self._path(start)
+        expired = path.with_name(path.name + EXPIRED)
+        with self._disk_errors():
+            with self._lock:
+                self._close(start)
+                path.rename(expired)
+                self._starts.discard(start)
             sync_directory(self.root)
-        shutil.rmtree(expired)
+            shutil.rmtree(expired)
 
     def file_bytes(self) -> int:
         """What all of them take on disk."""
@@ -86,6 +87,13 @@ class Partitions:
         with self._lock:
             for start in list(self._open):
                 self._close(start)
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(f"{self.root}: {error.strerror}") from error
 
     def _opened(self, start: int) -> Environment:
         environment = self._open.get(start)
@@ -107,11 +115,12 @@ class Partitions:
 
     def _start_of(self, path: Path) -> int | None:
         start = keys.partition_time(path.name)
-        return start if start is not None and self._path(start) == path else None
+        is_ours = start is not None and start % self.partition_seconds == 0 and self._path(start) == path
+        return start if is_ours else None
 
 
 def _data_bytes(path: Path) -> int:
     try:
         return (path / DATA_FILE).stat().st_size
-    except FileNotFoundError:
-        return 0
+    except OSError:
+        return 0  # what cannot be looked at takes no space of ours; opening it says what is wrong
