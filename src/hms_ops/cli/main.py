@@ -79,7 +79,7 @@ def commands() -> None:
     Examples:
       hms-ops-engine run -c /etc/hms-ops/engine.yaml
       hms-ops-engine emit finance.api_ms 240 --tag agency:irs
-      hms-ops-engine query 'p99(finance.api_ms, 5m)'
+      hms-ops-engine query 'avg(finance.api_ms, 5m)'
       hms-ops-engine demo
     """
 

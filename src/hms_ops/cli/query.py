@@ -23,7 +23,7 @@ def query(expression: str, since: float | None, step: float | None, url: str, as
     \b
     Examples:
       hms-ops-engine query 'avg(finance.api_ms, 10m)'
-      hms-ops-engine query 'p99(finance.api_ms, 1m) GROUP BY agency' --since 1h --step 1m
+      hms-ops-engine query 'max(finance.api_ms, 1m) GROUP BY agency' --since 1h --step 1m
       hms-ops-engine query 'avg(finance.api_ms) > 200' || echo 'too slow, or unknown'
     """
     from hms_ops.alert.grammar import parse_query
