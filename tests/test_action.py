@@ -49,7 +49,7 @@ class RunnerUnderTest:
         return [record["event"] for record in self.records]
 
     def said(self, event: str) -> list[str]:
-        return [record.get("outcome", record.get("reason")) for record in self.records if record["event"] == event]
+        return [str(record.get("outcome", record.get("reason"))) for record in self.records if record["event"] == event]
 
     def balance(self) -> int:
         counts = self.runner.counts()

@@ -106,6 +106,14 @@ def test_retry_after_pauses_the_whole_receiver() -> None:
     assert (lane.lane.counters.delivered, lane.balance()) == (2, 0)
 
 
+def test_a_receiver_that_asks_for_years_is_tried_again_after_an_hour() -> None:
+    with answering(status(503, Retry_After="999999999")) as server:
+        lane = LaneUnderTest(server)
+        lane.put()
+        lane.step()
+        assert lane.step() == 3600
+
+
 def test_a_permanent_refusal_is_a_dead_letter_at_once() -> None:
     with answering(status(404, "gone")) as server:
         lane = LaneUnderTest(server)

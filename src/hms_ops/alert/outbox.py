@@ -4,7 +4,7 @@ The engine puts what the book's events make (`notification.notifications_of`); a
 hangs, fails or is slow delays no other receiver and no tick. Delivered at least once, or dead and counted:
 
     put → waiting → sent: Delivered                                       delivered
-                          Retry  → waits 1 s to 5 min, full jitter, or what Retry-After says; tried again   retried
+                          Retry  → waits 1 s to 5 min, full jitter, or what Retry-After says (1 h at most)  retried
                           Dead, or older than 24 h                        dead
         → the lane is full, there are too many lanes, or this is a fork   dropped
 
@@ -41,6 +41,7 @@ LANE_WAITING_MAX: Final = 10_000
 LANES_MAX: Final = 64
 BACKOFF_SECONDS_MIN: Final = 1.0
 BACKOFF_SECONDS_MAX: Final = 300.0
+RETRY_AFTER_SECONDS_MAX: Final = 3600.0  # a receiver that asks for years must not silence itself for good
 LIFETIME_SECONDS_MAX: Final = 24 * 3600.0
 IDLE_SECONDS: Final = 60.0
 
@@ -184,7 +185,7 @@ class Lane:
         wait_seconds = backoff_seconds(item.attempts, self._chance())
         if outcome.after_seconds is not None:
             # Who says Retry-After speaks for all that is meant for him, not for this notification.
-            wait_seconds = max(outcome.after_seconds, BACKOFF_SECONDS_MIN)
+            wait_seconds = min(max(outcome.after_seconds, BACKOFF_SECONDS_MIN), RETRY_AFTER_SECONDS_MAX)
             self._paused_until_ns = now_ns + int(wait_seconds * SECOND_NS)
         item.due_ns = now_ns + int(wait_seconds * SECOND_NS)
         if item.due_ns - item.queued_ns > LIFETIME_SECONDS_MAX * SECOND_NS:
