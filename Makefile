@@ -43,7 +43,7 @@ annotate: .make/installed ## pages that show where the native core still calls P
 
 wheel: .make/warm ## one wheel in dist/, installed and tested outside the checkout
 	@rm -rf dist build/release/lib* build/release/bdist*
-	$(PIP) wheel -q --no-build-isolation --no-deps -w dist .
+	$(PIP) wheel -qq --no-build-isolation --no-deps -w dist .
 	.ci/wheel $(PY) dist/*.whl
 
 fuzz: .make/warm ## random datagrams through the build with sanitizers (FUZZ_DATAGRAMS=1000000)
@@ -67,8 +67,8 @@ $(PY):
 	@mkdir -p .make
 	@.ci/preflight $(PY)
 	@echo "→ installing what is needed into $(VENV) and building the native core (a few minutes the first time)"
-	@$(PIP) install -q "setuptools>=65" "cython>=3.1" wheel
-	@$(PIP) install -q --no-build-isolation -e ".[server,test]"
+	@$(PIP) install -qq "setuptools>=65" "cython>=3.1" wheel
+	@$(PIP) install -qq --no-build-isolation -e ".[server,test]"
 	@touch $@
 
 .make/built: .make/installed $(NATIVE)
@@ -82,5 +82,5 @@ $(PY):
 	@touch $@
 
 .make/bench: .make/installed
-	@$(PIP) install -q --no-build-isolation -e ".[bench]"
+	@$(PIP) install -qq --no-build-isolation -e ".[bench]"
 	@touch $@
