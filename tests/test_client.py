@@ -308,6 +308,36 @@ def test_emitting_inside_a_signal_handler_is_safe(client):
     assert counters["sent"] + counters["dropped"] == 60_000 + len(ticks)
 
 
+def test_after_the_exit_handlers_samples_are_sent_as_they_come(client, listener):
+    client.metric("x", 1)
+    client._flusher.finish()
+    client.metric("x", 2)
+    assert listener.receive(2) == ["x:1|g", "x:2|g"]
+
+
+def test_after_the_exit_handlers_emitting_still_waits_for_no_lock(client):
+    client.metric("x", 1)
+    client._flusher.finish()
+    with client._flusher._sending:
+        client.metric("x", 2)
+    with client._buffer._sealing:
+        client.metric("x", 3)
+    client.flush()
+    assert client.counters()["sent"] == 3
+
+
+def test_a_thread_that_cannot_start_is_tried_again(client, listener, monkeypatch):
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        client.metric("x", 1)
+    client.metric("x", 2)
+    assert listener.receive(2) == ["x:1|g", "x:2|g"]
+    assert client.counters()["dropped"] == 0
+
+
 def test_emitting_inside_a_finalizer_is_safe(client, listener):
     class Dying:
         def __init__(self) -> None:

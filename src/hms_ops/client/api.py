@@ -54,7 +54,7 @@ class Api:
     def _request(self, path: tuple[str, ...], **what: Mapping[str, object]) -> Any:
         from hms_ops.client.http import request
 
-        address = self._address or os.environ.get("HMS_OPS_HTTP", DEFAULT_HTTP)
+        address = self._address or os.environ.get("HMS_OPS_HTTP") or DEFAULT_HTTP
         return request(address, path, token=self._token, timeout_seconds=self._timeout_seconds, **what)
 
 

@@ -92,13 +92,17 @@ class Buffer:
             self._dropped_lines.step()
         return self._block_bytes
 
-    def take(self) -> bytes:
-        """All that is buffered, newline-joined; empty bytes if nothing is."""
-        with self._sealing:
+    def take(self, may_wait: bool = True) -> bytes:
+        """All that is buffered, newline-joined. Empty if nothing is, or if another is sealing and we may not wait."""
+        if not self._sealing.acquire(blocking=may_wait):
+            return b""
+        try:
             self._seal()
             taken = b"\n".join(self._blocks)
             self._blocks.clear()
             self._block_bytes = 0
+        finally:
+            self._sealing.release()
         return taken
 
     def _seal(self) -> None:

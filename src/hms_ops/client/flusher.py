@@ -20,7 +20,7 @@ from hms_ops.client.buffer import SEAL_LINES, Buffer
 from hms_ops.client.transport import UDP_DATAGRAM_BYTES, Transport
 from hms_ops.client.wire import cut
 
-RING_BYTES: Final = 8 * UDP_DATAGRAM_BYTES
+RING_BYTES: Final = 24 * UDP_DATAGRAM_BYTES
 """Enough full datagrams to be worth a switch of threads, too few to overflow a receiver's default socket buffer."""
 EXIT_WAIT_SECONDS: Final = 0.5
 
@@ -80,13 +80,17 @@ class Flusher:
             self._doorbell.ring()
 
     def _attend_late(self) -> None:
+        """Send at once, unless a lock is taken: at exit its owner may be this very thread, in a finalizer."""
         if self._buffer.is_closed:
             self._buffer.try_seal()
-        else:
-            self.flush()
+        elif self._sending.acquire(blocking=False):
+            try:
+                self._send_buffered(may_wait=False)
+            finally:
+                self._sending.release()
 
     def _start(self) -> None:
-        """Start the thread. If another is just doing so, do not wait for it."""
+        """Start the thread, without waiting for another that does so; if none can be had, the next sample tries."""
         if not self._starting.acquire(blocking=False):
             return
         try:
@@ -96,6 +100,8 @@ class Flusher:
                 self._thread = thread
                 self._buffer.attend_at = SEAL_LINES
                 _flush_when_multiprocessing_exits(self)
+        except RuntimeError:  # no more threads: a limit of the system, or the interpreter is ending
+            return
         finally:
             self._starting.release()
 
@@ -104,8 +110,8 @@ class Flusher:
         with self._sending:
             self._send_buffered()
 
-    def _send_buffered(self) -> None:
-        block = self._buffer.take()
+    def _send_buffered(self, may_wait: bool = True) -> None:
+        block = self._buffer.take(may_wait)
         if block:
             datagrams = cut(block, self._transport.datagram_bytes())
             self.dropped_oversize += datagrams.oversize
@@ -136,6 +142,7 @@ class Flusher:
         while not self.is_finished:
             self._doorbell.wait(self._interval_seconds)
             self.flush()
+        self.flush()  # what came while the flush before was sending
 
 
 _flushers: weakref.WeakSet[Flusher] = weakref.WeakSet()

@@ -133,7 +133,7 @@ class Transport:
 
 
 def _target_of_environment() -> Target | None:
-    url = os.environ.get("HMS_OPS_URL", DEFAULT_URL)
+    url = os.environ.get("HMS_OPS_URL") or DEFAULT_URL
     try:
         return parse_url(url)
     except ValueError as error:
