@@ -113,7 +113,7 @@ class History:
     """How much closed history of 10-s steps stays on disk."""
 
     retention_seconds: float = setting(172_800.0, duration("1h", "3650d"), key="retention")
-    bytes_max: int = setting(10 * 1024**3, size(64 * 1024**2, 1024**5), key="bytes")
+    bytes_max: int = setting(16 * 1024**3, size(64 * 1024**2, 1024**5), key="bytes")
 
 
 @dataclass(frozen=True)
