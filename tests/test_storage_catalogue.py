@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hms_ops import kinds
@@ -65,6 +65,7 @@ def test_a_metric_is_found_with_all_its_series_or_the_one_with_these_tags(catalo
     assert catalogue.names() == ["finance.api_ms", "finance.api_ms.errors"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(TEXT, st.dictionaries(TEXT, TEXT, max_size=4)), min_size=1, max_size=12))
 def test_any_names_and_tags_get_their_own_number_and_come_back(tmp_path_factory, named):
     catalogue = opened(tmp_path_factory.mktemp("catalogue"))

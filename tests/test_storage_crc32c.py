@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.reference import blocks
 
@@ -30,6 +30,7 @@ def test_published_values_come_out(checksum, data, expected):
 
 
 @IMPLEMENTATIONS
+@settings(deadline=None)
 @given(data=st.binary(max_size=300), cut=st.integers(0, 300))
 def test_a_checksum_can_be_continued_at_any_byte(checksum, data, cut):
     assert checksum(data[cut:], checksum(data[:cut])) == blocks.crc32c(data)
