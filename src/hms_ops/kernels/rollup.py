@@ -15,26 +15,71 @@ from hms_ops.kernels.window import COUNT, LAST, M2, MAX, MIN, SLOTS, STEP_SECOND
 _BLOCK = 512  # series folded together: six rows of 4 KB each way stay in the second-level cache
 
 
+# Fields are taken as one-dimensional slices, few to a loop: strided rows, or more arrays than LLVM tells apart, would
+# keep the loops from vectorising.
+
+
 @njit(nogil=True, error_model="numpy")
-def _fold(source, into):  # type: ignore[no-untyped-def]
-    """Merge one finer row, float64[6, block], into the row being built; selects, so that it vectorises."""
-    count, total, m2, low, high, last = into[COUNT], into[SUM], into[M2], into[MIN], into[MAX], into[LAST]
-    s_count, s_sum, s_m2 = source[COUNT], source[SUM], source[M2]
-    s_low, s_high, s_last = source[MIN], source[MAX], source[LAST]
+def _fold_m2(count, total, m2, into_count, into_sum, into_m2):  # type: ignore[no-untyped-def]
+    """Chan's merge; runs before count and sum are folded, whose older state it needs."""
     for i in range(len(count)):
-        n, k = count[i], s_count[i]
-        apart = s_sum[i] / k - total[i] / n
+        n, k = into_count[i], count[i]
+        apart = total[i] / k - into_sum[i] / n
         between = apart * apart * (n * k / (n + k)) if n > 0 else 0.0
-        m2[i] += s_m2[i] + between if k > 0 else 0.0
-        total[i] += s_sum[i] if k > 0 else 0.0
-        count[i] = n + k
+        into_m2[i] += m2[i] + between if k > 0 else 0.0
+
+
+@njit(nogil=True, error_model="numpy")
+def _fold_sum(count, total, into_count, into_sum):  # type: ignore[no-untyped-def]
     for i in range(len(count)):
-        k = s_count[i]
-        x = s_low[i] if k > 0 else np.inf
-        low[i] = x if x < low[i] else low[i]
-        y = s_high[i] if k > 0 else -np.inf
-        high[i] = y if y > high[i] else high[i]
-        last[i] = s_last[i] if k > 0 else last[i]
+        into_count[i] += count[i]
+        into_sum[i] += total[i] if count[i] > 0 else 0.0
+
+
+@njit(nogil=True, error_model="numpy")
+def _fold_range(count, low, high, into_min, into_max):  # type: ignore[no-untyped-def]
+    for i in range(len(count)):
+        x = low[i] if count[i] > 0 else np.inf
+        y = high[i] if count[i] > 0 else -np.inf
+        into_min[i] = x if x < into_min[i] else into_min[i]
+        into_max[i] = y if y > into_max[i] else into_max[i]
+
+
+@njit(nogil=True, error_model="numpy")
+def _fold_last(count, last, into_last):  # type: ignore[no-untyped-def]
+    for i in range(len(count)):
+        into_last[i] = last[i] if count[i] > 0 else into_last[i]
+
+
+@njit(nogil=True, error_model="numpy")
+def _roll_block(cols, tier, slot, first_part, parts, at, stop):  # type: ignore[no-untyped-def]
+    """One block of series: clear the row being written, then merge the finer rows, oldest first."""
+    into_count, into_sum, into_m2 = (
+        cols[tier, COUNT, slot, at:stop],
+        cols[tier, SUM, slot, at:stop],
+        cols[tier, M2, slot, at:stop],
+    )
+    into_min, into_max, into_last = (
+        cols[tier, MIN, slot, at:stop],
+        cols[tier, MAX, slot, at:stop],
+        cols[tier, LAST, slot, at:stop],
+    )
+    into_count[:] = 0.0
+    into_sum[:] = 0.0
+    into_m2[:] = 0.0
+    into_min[:] = np.inf
+    into_max[:] = -np.inf
+    into_last[:] = 0.0
+    fine = tier - 1
+    for part in range(first_part, first_part + parts):
+        s = part % SLOTS
+        count = cols[fine, COUNT, s, at:stop]
+        if count.any():
+            total = cols[fine, SUM, s, at:stop]
+            _fold_m2(count, total, cols[fine, M2, s, at:stop], into_count, into_sum, into_m2)
+            _fold_sum(count, total, into_count, into_sum)
+            _fold_range(count, cols[fine, MIN, s, at:stop], cols[fine, MAX, s, at:stop], into_min, into_max)
+            _fold_last(count, cols[fine, LAST, s, at:stop], into_last)
 
 
 @njit(
@@ -56,12 +101,4 @@ def rollup_step(cols: NDArray[np.float64], tier: int, step_index: int, n: int) -
     """
     parts = STEP_SECONDS[tier] // STEP_SECONDS[tier - 1]
     for at in range(0, n, _BLOCK):
-        stop = min(at + _BLOCK, n)
-        into = cols[tier, :, step_index % SLOTS, at:stop]
-        into[:, :] = 0.0
-        into[MIN, :] = np.inf
-        into[MAX, :] = -np.inf
-        for part in range(step_index * parts, (step_index + 1) * parts):
-            source = cols[tier - 1, :, part % SLOTS, at:stop]
-            if source[COUNT].any():
-                _fold(source, into)
+        _roll_block(cols, tier, step_index % SLOTS, step_index * parts, parts, at, min(at + _BLOCK, n))

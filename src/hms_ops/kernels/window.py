@@ -97,30 +97,42 @@ def _largest_step(at: int, end: int) -> int:
 # ---- folding: a block of members, row by row ------------------------------------------------------------------------
 
 
+# Fields and scratch are taken as one-dimensional slices: a row of a sliced matrix has a stride of its own, and no loop
+# over it vectorises. Loops touch at most five arrays, or LLVM gives up telling them apart.
+
+
 @njit(nogil=True, error_model="numpy")
-def _fold_block(cols, row_tier, row_slot, mask, member, scratch):  # type: ignore[no-untyped-def]
-    """All rows of one window into scratch[0:5] for one block of members."""
+def _fold_block(cols, row_tier, row_slot, mask, member, at, scratch):  # type: ignore[no-untyped-def]
+    """All rows of one window for the block of members at `at`, into rows COUNT to MAX of scratch."""
+    stop = at + len(member)
     dense = member[-1] - member[0] == len(member) - 1
     with_m2, with_min, with_max = mask >> M2 & 1, mask >> MIN & 1, mask >> MAX & 1
     with_sum = mask >> SUM & 1 | with_m2
-    scratch[COUNT, :] = 0.0
-    scratch[SUM, :] = 0.0
-    scratch[M2, :] = 0.0
-    scratch[MIN, :] = np.inf
-    scratch[MAX, :] = -np.inf
+    into_count, into_sum, into_m2 = scratch[COUNT, at:stop], scratch[SUM, at:stop], scratch[M2, at:stop]
+    into_min, into_max = scratch[MIN, at:stop], scratch[MAX, at:stop]
+    buffer_count, buffer_sum, buffer = scratch[6, at:stop], scratch[7, at:stop], scratch[8, at:stop]
+    into_count[:] = 0.0
+    into_sum[:] = 0.0
+    into_m2[:] = 0.0
+    into_min[:] = np.inf
+    into_max[:] = -np.inf
     for r in range(len(row_tier)):
-        row = cols[row_tier[r], :, row_slot[r]]
-        count = _line_up(row[COUNT], member, dense, scratch[6])
+        tier, slot = row_tier[r], row_slot[r]
+        count = _line_up(cols[tier, COUNT, slot], member, dense, buffer_count)
+        if not count.any():
+            continue
         if with_sum:
-            total = _line_up(row[SUM], member, dense, scratch[7])
+            total = _line_up(cols[tier, SUM, slot], member, dense, buffer_sum)
             if with_m2:
-                _fold_m2(scratch, count, total, _line_up(row[M2], member, dense, scratch[8]))
-            _fold_sum(scratch[SUM], count, total)
+                _fold_m2(into_count, into_sum, count, total, buffer)
+                _fold_sum(into_m2, count, buffer)
+                _fold_sum(into_m2, count, _line_up(cols[tier, M2, slot], member, dense, buffer))
+            _fold_sum(into_sum, count, total)
         if with_min:
-            _fold_min(scratch[MIN], count, _line_up(row[MIN], member, dense, scratch[8]))
+            _fold_min(into_min, count, _line_up(cols[tier, MIN, slot], member, dense, buffer))
         if with_max:
-            _fold_max(scratch[MAX], count, _line_up(row[MAX], member, dense, scratch[8]))
-        _fold_count(scratch[COUNT], count)
+            _fold_max(into_max, count, _line_up(cols[tier, MAX, slot], member, dense, buffer))
+        _fold_count(into_count, count)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -160,14 +172,12 @@ def _fold_max(into, count, value):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, error_model="numpy")
-def _fold_m2(scratch, count, total, m2):  # type: ignore[no-untyped-def]
-    """Chan's merge of one row; runs before `_fold_sum` and `_fold_count`, whose older state it needs."""
-    into_count, into_sum, into_m2 = scratch[COUNT], scratch[SUM], scratch[M2]
+def _fold_m2(into_count, into_sum, count, total, between):  # type: ignore[no-untyped-def]
+    """What Chan's merge adds to M2 for the distance of the two means; garbage where `count` is 0."""
     for i in range(len(count)):
         n, k = into_count[i], count[i]
         apart = total[i] / k - into_sum[i] / n
-        between = apart * apart * (n * k / (n + k)) if n > 0 else 0.0
-        into_m2[i] += m2[i] + between if k > 0 else 0.0
+        between[i] = apart * apart * (n * k / (n + k)) if n > 0 else 0.0
 
 
 # ---- pooling: the members of a group --------------------------------------------------------------------------------
@@ -379,7 +389,7 @@ def window_groups(
         for at in range(member_offset[w], member_offset[w + 1], _BLOCK):
             stop = min(at + _BLOCK, member_offset[w + 1])
             block = member[at:stop]
-            _fold_block(cols, row_tier[first:last], row_slot[first:last], field_mask[w], block, scratch[:, at:stop])
+            _fold_block(cols, row_tier[first:last], row_slot[first:last], field_mask[w], block, at, scratch)
             if field_mask[w] >> DELTA & 1:
                 start = end - covered[w]
                 delta = scratch[_DELTA_ROW, at:stop]
