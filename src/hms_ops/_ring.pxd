@@ -20,7 +20,7 @@ cdef class Store:
     cdef _map_values(self)
     cdef _start_clock(self)
     cdef uint64_t _ingest_small(self, const char* data, size_t n, uint32_t input)
-    cdef uint64_t _ingest_large(self, const char* data, size_t n, uint32_t input) except? 0xFFFFFFFFFFFFFFFF
+    cdef int _ingest_alone(self, const char* data, size_t n, uint32_t input, batch_t* batch) except -1
     cdef void _drain(self) noexcept
     cdef void _push(self, uint32_t slot, uint8_t kind, uint8_t input, double value) noexcept
     cdef void _drain_full(self) noexcept

@@ -299,6 +299,7 @@ cdef class Store:
         Above 64 KiB the GIL is released while decoding.
         """
         cdef Py_buffer view
+        cdef batch_t batch
         cdef size_t n
         if input < 0 or <uint32_t>input >= self.st.inputs_n:
             raise ValueError(f"input {input} is none of 0 to {self.st.inputs_n - 1}")
@@ -310,9 +311,25 @@ cdef class Store:
                 return 0
             if n <= SCRATCH_BYTES:
                 return self._ingest_small(<const char*>view.buf, n, input)
-            return self._ingest_large(<const char*>view.buf, n, input)
+            self._ingest_alone(<const char*>view.buf, n, input, &batch)
+            return batch.tally.samples
         finally:
             PyBuffer_Release(&view)
+
+    def ingest_tally(self, data, int input):
+        """As `ingest`, on a batch of its own and without the GIL; returns the counters of just this datagram."""
+        cdef Py_buffer view
+        cdef batch_t batch
+        if input < 0 or <uint32_t>input >= self.st.inputs_n:
+            raise ValueError(f"input {input} is none of 0 to {self.st.inputs_n - 1}")
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            self._ingest_alone(<const char*>view.buf, view.len, input, &batch)
+        finally:
+            PyBuffer_Release(&view)
+        tally = tally_dict(&batch.tally)
+        del tally["ignored"]
+        return tally
 
     cdef uint64_t _ingest_small(self, const char* data, size_t n, uint32_t input):
         """With the GIL, which guards batch and scratch: releasing it costs more than a line does."""
@@ -323,23 +340,22 @@ cdef class Store:
         store_append(&self.st, &self.batch)
         return self.batch.tally.samples
 
-    cdef uint64_t _ingest_large(self, const char* data, size_t n, uint32_t input) except? 0xFFFFFFFFFFFFFFFF:
-        cdef batch_t batch
-        cdef uint64_t samples
+    cdef int _ingest_alone(self, const char* data, size_t n, uint32_t input, batch_t* batch) except -1:
+        """On a batch of its own, without the GIL; afterwards only the batch's tally is of use."""
         cdef char* copy = <char*>malloc(n + HMS_PAD)
-        if copy == NULL or not batch_start(&batch, DECODE_SAMPLES, n, self.st.keys.seed, self.signs_are_deltas):
+        if copy == NULL or not batch_start(batch, DECODE_SAMPLES, max(n, <size_t>DECODE_SAMPLES), self.st.keys.seed,
+                                           self.signs_are_deltas):
             free(copy)
             raise MemoryError(f"no memory to decode {n} bytes")
         with nogil:
             memcpy(copy, data, n)
             memset(copy + n, 0, HMS_PAD)
             batch.input = input
-            decode_datagram(copy, n, &batch)
-            store_append(&self.st, &batch)
-            samples = batch.tally.samples
-            batch_free(&batch)
+            decode_datagram(copy, n, batch)
+            store_append(&self.st, batch)
+            batch_free(batch)
             free(copy)
-        return samples
+        return 0
 
     def flush(self):
         """Append the in-process calls that wait in the buffer; every reader does this first."""

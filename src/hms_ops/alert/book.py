@@ -133,6 +133,13 @@ class Book:
             self._count_firing(name, 1)
             return alert_of(instance, event or "firing", now_second, reason)
 
+    def end_now(self, name: str, tags: Mapping[str, str], now_second: int, reason: str) -> list[Alert]:
+        """End an alert of `alert_now` before its time; [] when it is not there."""
+        key = (name, tuple(sorted(tags.items())))
+        with self._lock:
+            known = self._now.get(key)
+            return [] if known is None else self._end(self._now, key, known, now_second, reason)
+
     def replace_rules(self, rules: Iterable[Rule], now_second: int) -> list[Alert]:
         """Take new rules; returns the events of instances that end by it.
 

@@ -1,0 +1,311 @@
+"""What is on duty: rules and anomaly rules, their live alerts, and everything an alert sets off.
+
+    tick ──judge(end)──► detectors ──► alert_now ─┐
+                         RuleSet ─────► Book ─────┴─► events ─► outbox (receivers) · actions · on_alert · watchers
+
+The engine makes one, hands it rules, and calls `judge` once a sealed second. Nothing here waits: receivers, actions and
+handlers have their own threads. Rules come from three places; a file's rule wins over one from Python or HTTP of the
+same name. Every rule and anomaly rule reserves a gauge of its name, 1 while it fires (`gauges`).
+
+Threads: `judge` is the tick's; the rest may be called by anyone, under one lock that is never held while waiting.
+Loading: until `warm` is called no kernel is imported, so that the engine receives before numba is there.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from hms_ops._ring import Store
+from hms_ops.alert.action import ActionRunner
+from hms_ops.alert.book import Book
+from hms_ops.alert.notification import Alert, Delivered, Notification, Outcome, Profile, Retry, notifications_of
+from hms_ops.alert.outbox import Outbox
+from hms_ops.alert.plan import Plan, compile_rule
+from hms_ops.alert.rule import AnomalyRule, Rule
+from hms_ops.alert.rulefile import RuleFile
+from hms_ops.clock import SECOND_NS, Clock
+from hms_ops.errors import ConfigError, ExpressionError
+from hms_ops.hooks import AlertHooks
+
+if TYPE_CHECKING:
+    from hms_ops.alert.evaluate import RuleSet
+    from hms_ops.anomaly.moving_mean import AnomalyEvent, Detector
+
+log = logging.getLogger("hms_ops.alert")
+
+StartThread = Callable[[str, Callable[[], None]], threading.Thread]
+Emit = Callable[[dict[str, Any]], None]
+
+RULES_MAX: Final = 10_000
+
+
+@dataclass
+class Watched:
+    """An anomaly rule with its detector, and the slots whose episodes are open."""
+
+    rule: AnomalyRule
+    detector: "Detector"
+    open_slots: dict[int, dict[str, str]] = field(default_factory=dict)
+    held_slots: set[int] = field(default_factory=set)
+
+
+class Duty:
+    """All rules of one engine."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        start_thread: StartThread,
+        emit: Emit,
+        *,
+        profiles: Mapping[str, Profile],
+        origin: str,
+        action_url: str,
+        is_halted: bool = False,
+    ) -> None:
+        self.store = store
+        self.hooks = AlertHooks()
+        self.book = Book()
+        self.outbox = Outbox(clock, start_thread, profiles, self._on_outcome)
+        self.actions = ActionRunner((), clock, self._on_action, self._is_cleared, base_url=action_url, origin=origin)
+        if is_halted:
+            self.actions.halt("the configuration (actions.stop)")
+        self.errors = 0
+        self._clock = clock
+        self._start_thread = start_thread
+        self._emit = emit
+        self._origin = origin
+        self._lock = threading.RLock()
+        self._file = RuleFile()
+        self._own: dict[str, Rule] = {}  # from Python and HTTP
+        self._plans: dict[str, tuple[Rule, Plan]] = {}
+        self._rule_set: RuleSet | None = None
+        self._watched: list[Watched] = []
+        self._members_at = -1
+        self._reserved: set[str] = set()
+
+    # ---- rules in
+
+    def load(self, rules: RuleFile) -> None:
+        """Take the rules of the files in place of those before, all or none (ConfigError)."""
+        with self._lock:
+            self._take(rules, self._own)
+
+    def put(self, rule: Rule) -> None:
+        """Add or replace one rule from Python or HTTP. ConfigError when it is invalid, or a file has its name."""
+        with self._lock:
+            if any(rule.name == other.name for other in (*self._file.rules, *self._file.anomalies)):
+                raise ConfigError(f"{rule.source}: a rule file has a rule {rule.name!r} already, and a file's rule wins")
+            if len(self._own) >= RULES_MAX and rule.name not in self._own:
+                raise ConfigError(f"{rule.source}: {RULES_MAX} rules are there, which is the limit; remove one first")
+            self._take(self._file, {**self._own, rule.name: rule})
+
+    def rules(self) -> list[Rule]:
+        """The rules in force, those of files first."""
+        return [rule for rule, _ in self._plans.values()]
+
+    def anomaly_rules(self) -> list[AnomalyRule]:
+        return list(self._file.anomalies)
+
+    def _take(self, file: RuleFile, own: dict[str, Rule]) -> None:
+        taken = {rule.name for rule in (*file.rules, *file.anomalies)}
+        rules = [*file.rules, *(rule for rule in own.values() if rule.name not in taken)]
+        plans = {rule.name: (rule, self._plan(rule)) for rule in rules}
+        self._reserve({*plans, *(rule.name for rule in file.anomalies)})
+        self._file, self._own, self._plans = file, own, plans
+        self._tell(self.book.replace_rules(rules, self._now()))
+        self.actions.replace_rules(file.actions)
+        if self._rule_set is not None:
+            self._rule_set.replace({name: plan for name, (_, plan) in plans.items()})
+            self._watch(file.anomalies)
+
+    def _plan(self, rule: Rule) -> Plan:
+        known = self._plans.get(rule.name)
+        if known is not None and known[0] == rule:
+            return known[1]
+        try:
+            return compile_rule(rule.condition, rule.recover, rule.where, rule.group_by, text=rule.text)
+        except ExpressionError as error:
+            raise ConfigError(f"{rule.source}: {rule.name}: {error}") from None
+
+    def _reserve(self, names: set[str]) -> None:
+        for name in names - self._reserved:
+            self.store.reserve(name)
+        for name in self._reserved - names:
+            self.store.reserve(name, False)
+        self._reserved = names
+
+    # ---- the tick
+
+    def warm(self) -> None:
+        """Import and so compile the kernels; `judge` may be called from now on."""
+        from hms_ops.alert.evaluate import RuleSet
+
+        with self._lock:
+            self._rule_set = RuleSet(self.store)
+            self._rule_set.replace({name: plan for name, (_, plan) in self._plans.items()})
+            self._watch(self._file.anomalies)
+            self._rule_set.evaluate()
+
+    def judge(self, end: int) -> None:
+        """Everything that looks at the seconds before `end`, which are sealed."""
+        assert self._rule_set is not None
+        with self._lock:
+            for watched in self._watched:
+                self._judge_anomaly(watched, end)
+            found = self._rule_set.evaluate(end)
+            self._tell(
+                self.book.advance(found.keys, found.condition, found.recover, found.value, end, found.problems)
+            )
+
+    def gauges(self) -> dict[str, float]:
+        """What each rule publishes under its name: 1.0 while it fires, else 0.0."""
+        states = self.book.states()
+        return {name: states.get(name, 0.0) for name in self._reserved}
+
+    def problems(self) -> list[str]:
+        """Rules that cannot be evaluated now, and why."""
+        if self._rule_set is None:
+            return []
+        return [f"rule {name} is not evaluated: {why}" for name, why in self._rule_set.problems.items()]
+
+    # ---- anomalies
+
+    def _watch(self, rules: tuple[AnomalyRule, ...]) -> None:
+        from hms_ops.anomaly.moving_mean import Detector, config_of
+
+        kept = {watched.rule: watched for watched in self._watched}
+        for rule, watched in kept.items():
+            if rule not in rules:
+                for tags in watched.open_slots.values():
+                    self._tell(self.book.end_now(rule.name, tags, self._now(), "the rule was removed"))
+        self._watched = [kept.get(rule) or Watched(rule, Detector(config_of(rule), self.store.capacity)) for rule in rules]
+        self._members_at = -1
+
+    def _judge_anomaly(self, watched: Watched, end: int) -> None:
+        members = self.store.slots(watched.rule.metric)
+        watched.detector.bind(members)
+        for event in watched.detector.judge(self.store.cols, end, self.store.first_second):
+            self._on_anomaly(watched, event, end)
+        for slot, tags in watched.open_slots.items():
+            self._repeat(watched.rule, tags, float(watched.detector.value_of(slot)), end)
+
+    def _repeat(self, rule: AnomalyRule, tags: dict[str, str], value: float, end: int) -> None:
+        """An episode that lasts is an alert that is repeated, whatever its ttl."""
+        self.book.alert_now(rule.name, value, end, tags=tags, severity=rule.severity, ttl_seconds=rule.ttl_seconds)
+
+    def _on_anomaly(self, watched: Watched, event: "AnomalyEvent", end: int) -> None:
+        rule = watched.rule
+        tags = watched.open_slots.get(event.slot) or dict(self.store.series(event.slot).tags)
+        facts = {"metric": rule.metric, "tags": tags, "value": event.value, "baseline": event.baseline}
+        self._emit({"kind": "anomaly", "name": rule.name, "state": event.state, "second": event.second, **facts})
+        if event.state == "started":
+            watched.open_slots[event.slot] = tags
+            self._fire(rule, tags, event.value, f"above {rule.factor:g} times its mean of {event.baseline:.6g}", end)
+        elif event.state == "held":
+            watched.held_slots.add(event.slot)
+            for alert in self.book.alerts():
+                if alert.name == rule.name and dict(alert.tags) == tags:
+                    self.actions.offer(alert)
+        else:
+            watched.open_slots.pop(event.slot, None)
+            watched.held_slots.discard(event.slot)
+            self._tell(self.book.end_now(rule.name, tags, end, "back to normal for 5 s"))
+
+    def _fire(self, rule: AnomalyRule, tags: dict[str, str], value: float, reason: str, end: int) -> None:
+        alert = self.book.alert_now(
+            rule.name, value, end, tags=tags, severity=rule.severity, ttl_seconds=rule.ttl_seconds, reason=reason
+        )
+        if alert is not None:
+            self._tell([alert])
+
+    def _is_cleared(self, name: str, tags: Mapping[str, str]) -> bool:
+        """For an action's verification: the alert does not fire any more."""
+        return not self.book.is_firing(name, tags)
+
+    # ---- alerts out
+
+    def alert_now(self, name: str, value: float, **options: Any) -> None:
+        """Fire an alert without a rule; it resolves after its ttl without a repeat."""
+        alert = self.book.alert_now(name, value, self._now(), **options)
+        if alert is not None:
+            self._tell([alert])
+
+    def _tell(self, alerts: list[Alert]) -> None:
+        for alert in alerts:
+            self._emit(event_of(alert))
+            self.hooks.put(alert)
+            for notification in notifications_of(alert, self._receivers(alert), self._origin):
+                self.outbox.put(notification)
+            if not self._is_anomaly(alert.name):
+                self.actions.offer(alert)  # an anomaly's actions wait until it is held
+
+    def _is_anomaly(self, name: str) -> bool:
+        return any(rule.name == name for rule in self._file.anomalies)
+
+    def _receivers(self, alert: Alert) -> tuple[str, ...]:
+        """Whom an alert is sent to. An anomaly's end is no news: there is no "cleared" page."""
+        for anomaly in self._file.anomalies:
+            if anomaly.name == alert.name:
+                return anomaly.notify if alert.state != "resolved" else ("log:",)
+        known = self._plans.get(alert.name)
+        return known[0].notify if known is not None else ()
+
+    def _on_outcome(self, notification: Notification, outcome: Outcome) -> None:
+        word = "delivered" if isinstance(outcome, Delivered) else "retry" if isinstance(outcome, Retry) else "dead"
+        detail = outcome.detail if isinstance(outcome, Delivered) else outcome.reason
+        alert = notification.alert
+        facts = {"name": alert.name, "state": alert.state, "tags": dict(alert.tags), "episode": alert.episode}
+        self._emit({"kind": "notification", "receiver": notification.receiver, "outcome": word, "detail": detail, **facts})
+
+    def _on_action(self, record: dict[str, Any]) -> None:
+        self._emit({"kind": "action", **record})
+
+    # ---- life
+
+    def start(self) -> None:
+        self.actions.start(self._start_thread)
+
+    def stop(self, deadline_ns: int) -> None:
+        """Send what can be sent, end all workers; nothing is put in any more."""
+        self.outbox.drain(deadline_ns)
+        self.actions.stop(deadline_ns)
+        self.outbox.stop(deadline_ns)
+        self.hooks.stop()
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        book = {"live": self.book.live_count, "refused": self.book.refused, "rules": len(self._plans)}
+        refused = self._rule_set.refused_instances if self._rule_set is not None else 0
+        hooks = {"delivered": self.hooks.delivered, "dropped": self.hooks.dropped, "errors": self.hooks.errors}
+        return {
+            "alerts": book | {"instances_refused": refused},
+            "notifications": self.outbox.counters(),
+            "actions": self.actions.counts(),
+            "on_alert": hooks,
+        }
+
+    def _now(self) -> int:
+        return self._clock.now_ns() // SECOND_NS
+
+
+def event_of(alert: Alert) -> dict[str, Any]:
+    """An alert as watchers and the journal see it."""
+    value = None if np.isnan(alert.value) else alert.value
+    return {
+        "kind": "alert",
+        "name": alert.name,
+        "state": alert.state,
+        "value": value,
+        "tags": dict(alert.tags),
+        "since": alert.since,
+        "episode": alert.episode,
+        "severity": alert.severity,
+        "reason": alert.reason,
+    }
+
+

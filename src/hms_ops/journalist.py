@@ -1,0 +1,80 @@
+"""Writes events to the journal from a worker of its own, so that no tick and no receiver waits for the disk.
+
+Fed by the engine (alerts, anomalies, notifications, actions, start, stop, reload). Events keep their order; those that
+come while a transaction syncs go into the next one together. Limit: EVENTS_WAITING_MAX, drop-newest, counted.
+Without a data directory events are counted and let go.
+"""
+
+import logging
+import os
+import threading
+from collections import deque
+from typing import Any, Final
+
+from hms_ops.clock import Clock
+from hms_ops.errors import StorageError
+from hms_ops.storage.journal import Journal
+
+log = logging.getLogger("hms_ops.journal")
+
+EVENTS_WAITING_MAX: Final = 10_000
+EVENTS_IN_ONE_GO: Final = 1_000
+
+
+class Journalist:
+    """The queue in front of one journal."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._journal: Journal | None = None
+        self._queue: deque[dict[str, Any]] = deque()
+        self._wake = threading.Event()
+        self._is_stopped = False
+        self._pid = os.getpid()
+        self._counts = {"events": 0, "written": 0, "dropped": 0, "errors": 0}
+
+    def open(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def put(self, event: dict[str, Any]) -> None:
+        """Queue one event; never waits."""
+        self._counts["events"] += 1
+        if self._journal is None or os.getpid() != self._pid:
+            return
+        if len(self._queue) >= EVENTS_WAITING_MAX:
+            self._counts["dropped"] += 1
+            return
+        self._queue.append(event)
+        self._wake.set()
+
+    def tail(self, limit: int) -> list[dict[str, Any]]:
+        """The newest events on disk, oldest first."""
+        return self._journal.tail(limit) if self._journal is not None else []
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        self._wake.set()
+
+    def run(self) -> None:
+        """Write until `stop`, and then what is left."""
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                self._write()
+            if self._is_stopped:
+                return
+
+    def counters(self) -> dict[str, int]:
+        return self._counts | {"waiting": len(self._queue)}
+
+    def _write(self) -> None:
+        assert self._journal is not None
+        events = [self._queue.popleft() for _ in range(min(len(self._queue), EVENTS_IN_ONE_GO))]
+        try:
+            self._journal.append(*events)
+            self._counts["written"] += len(events)
+        except (StorageError, ValueError) as error:
+            self._counts["errors"] += 1
+            self._counts["dropped"] += len(events)
+            log.error("%d events are not in the journal: %s", len(events), error)

@@ -1,0 +1,107 @@
+"""One run of the pipeline, once a second: seal, merge, roll, judge.
+
+    seal(closed) ─► late samples ─► 10-s and 1-min steps ─► rules and detectors ─► gauges, idle series
+                                        └─► recorder (history)
+
+The engine's tick thread calls `Tick.run(now_ns)`; a late call catches up on all seconds that closed meanwhile, at most
+60 behind, beyond which the store counts `seconds_lost`. Importing this module imports the kernels, so the engine does it
+when its listeners receive already. What each part costs is kept in `costs_ns`; a part that fails is logged, counted
+and costs the other parts nothing.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from hms_ops._ring import Store
+from hms_ops.clock import SECOND_NS
+from hms_ops.duty import Duty
+from hms_ops.kernels.rollup import rollup_step
+from hms_ops.recorder import Recorder
+
+log = logging.getLogger("hms_ops.tick")
+
+TIER_SECONDS: Final = (1, 10, 60)
+SLOTS: Final = 64
+KEPT_SECONDS: Final = 60
+IDLE_SECONDS: Final = 65 * 60
+IDLE_SWEEP_SECONDS: Final = 60  # every slot is looked at once in this time
+AHEAD_SECONDS: Final = 2
+COUNT: Final = 0
+
+
+class Tick:
+    """What happens each second to one store."""
+
+    def __init__(self, store: Store, recorder: Recorder, duty: Duty) -> None:
+        self.store = store
+        self.recorder = recorder
+        self.duty = duty
+        self.count = self.late = self.errors = 0
+        self.steps_lost = 0
+        self.costs_ns: dict[str, int] = {}
+        self._sweep_at = 0
+
+    def run(self, now_ns: int) -> None:
+        """Everything that is due at `now_ns`; nothing when no second has closed since the last run."""
+        closed = now_ns // SECOND_NS - 1
+        behind = closed - self.store.sealed_second
+        if behind <= 0:
+            return
+        self.count += 1
+        self.late += behind > 1
+        self._part("seal", lambda: self.store.seal(closed))
+        self._part("late", self._merge_late)
+        self._part("roll", lambda: self._roll(closed + 1))
+        self._part("judge", lambda: self.duty.judge(closed + 1))
+        self._part("prepare", lambda: self._prepare(closed))
+
+    def _part(self, name: str, work: Callable[[], None]) -> None:
+        begun = time.monotonic_ns()
+        try:
+            work()
+        except Exception:
+            self.errors += 1
+            log.exception("the tick's part %r failed; the others go on", name)
+        self.costs_ns[name] = time.monotonic_ns() - begun
+
+    def _merge_late(self) -> None:
+        late = self.store.merge_late()
+        if late is not None:
+            self.recorder.patch(late)
+
+    def _roll(self, end: int) -> None:
+        """Close the 10-s and then the 1-min steps that end at `end` or before."""
+        for tier in (1, 2):
+            seconds = TIER_SECONDS[tier]
+            first = self.store.rolled_end(tier) // seconds
+            for step in range(max(first, end // seconds - SLOTS), end // seconds):
+                self._roll_step(tier, step)
+                if tier == 1:
+                    self.recorder.take(step)
+
+    def _roll_step(self, tier: int, step: int) -> None:
+        n = self.store.series_count
+        # After a stall of more than a minute the seconds of old steps are overwritten: such a step is empty, not wrong.
+        finest_kept = self.store.sealed_second - KEPT_SECONDS
+        if tier == 1 and step * TIER_SECONDS[1] < finest_kept - TIER_SECONDS[1]:
+            self.store.cols[tier, COUNT, step % SLOTS, :n] = 0.0
+            self.steps_lost += 1
+        else:
+            rollup_step(self.store.cols, tier, step, n)
+        self.store.set_rolled(tier, step)
+
+    def roll_open_step(self) -> None:
+        """At a stop: the open 10-s step goes to history as far as it has come; a restart adds the rest as a part."""
+        step = self.store.rolled_end(1) // TIER_SECONDS[1]
+        rollup_step(self.store.cols, 1, step, self.store.series_count)
+        self.recorder.take(step)
+
+    def _prepare(self, closed: int) -> None:
+        self.store.clear_ahead(closed + 1 + AHEAD_SECONDS)
+        share = self.store.series_count // IDLE_SWEEP_SECONDS + 1
+        self.store.release_idle(self._sweep_at, share, closed - IDLE_SECONDS)
+        self._sweep_at += share
+        if self._sweep_at >= self.store.series_count:
+            self._sweep_at = 0
