@@ -176,9 +176,19 @@ def scalar(function: str, numbers: Sequence[float | None]) -> float | None:
     return math.sqrt(x) if x >= 0 else None
 
 
+def distinct(world: World, selector: tree.Selector) -> float:
+    start = windows.window_start(int(selector.window_seconds or 60), world.end, world.first_second)
+    members = [
+        windows.between(world.samples[slot], start, world.end)[:, 1].tolist() for slot in world.members(selector)
+    ]
+    return float(len({member for some in members for member in some}))
+
+
 def aggregate(world: World, function: str, selector: tree.Selector) -> float | None:
     """One aggregate by the table of kinds in DESIGN."""
     stats, kind, covered = world.stats(selector)
+    if kind == "set":
+        return distinct(world, selector) if stats[7] else None
     count, total, m2, low, high, last, delta, seen = stats
     if not seen:
         return None

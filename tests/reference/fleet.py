@@ -64,6 +64,15 @@ class Fleet:
     def metric_kind(self, name: str) -> int:
         return KINDS.index(self.kinds.get(name, "unknown"))
 
+    def distinct(self, slots: Sequence[int], tiers: NDArray[np.int64], steps: NDArray[np.int64]) -> float:
+        seconds = np.array(windows.STEPS)[tiers]
+        members = [
+            windows.between(self.samples[slot], step * length, (step + 1) * length)[:, 1]
+            for slot in slots
+            for step, length in zip(steps, seconds, strict=True)
+        ]
+        return float(len(set(np.concatenate([*members, np.empty(0)]).tolist())))
+
     def metrics(self) -> list[str]:
         return sorted({series.name for series in self._series.values()})
 

@@ -14,23 +14,22 @@ Limits: INSTANCES_MAX instances and PAIRS_MAX rule–series pairs in all; `refus
 
 import difflib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hms_ops import kinds
-from hms_ops.alert.functions import FUNCTIONS
-from hms_ops.alert.layout import BoundRule, arrange
-from hms_ops.alert.plan import Plan, Reading, SourceKey, UnitLookup, compile_query, no_units
-from hms_ops.alert.source import GroupKey, Source, Store
+from hms_ops.alert.layout import Arrangement, BoundRule, InstanceKey, reading_problem
+from hms_ops.alert.plan import Plan, SourceKey, UnitLookup, compile_query, no_units
+from hms_ops.alert.source import Source, Store
 from hms_ops.alert.tokens import error_at
 from hms_ops.alert.tree import Query
 from hms_ops.errors import UnknownMetricError
-from hms_ops.kernels import opcodes as op
 from hms_ops.kernels.program import STACK_MAX, run_programs
-from hms_ops.kernels.window import SCRATCH_ROWS, cover, window_groups
+from hms_ops.kernels.window import COUNT, SCRATCH_ROWS, SLOTS, STEP_SECONDS, cover, window_groups
 
 INSTANCES_MAX: Final = 100_000
 PAIRS_MAX: Final = 20_000_000  # series read by all rules together; 4 bytes each
@@ -39,12 +38,8 @@ NEAREST_MAX: Final = 3
 _COMPARED_MAX: Final = 2_000  # names that a misspelt one is compared with
 
 _NONE: Final = np.zeros(0, np.int32)
-_LOAD_NAMES: Final = {function.opcode: name for name, function in reversed(FUNCTIONS.items())}
-_LOAD_KINDS: Final = {op.LOAD_INCREASE: (kinds.COUNTER,), op.LOAD_DELTA: (kinds.GAUGE,)}
-
 _NO_ROWS: Final = np.zeros(0, np.int64)
 
-InstanceKey: TypeAlias = tuple[str, GroupKey]  # a rule's name and the tags of a group
 Floats: TypeAlias = NDArray[np.float64]
 
 
@@ -78,10 +73,11 @@ class RuleSet:
         self.refused_instances = 0  # of the rules that are too much now
         self.problems: dict[str, str] = {}
         self._store = store
-        self._cursor = 0
         self._plans: dict[str, Plan] = {}
         self._bound: dict[str, BoundRule] = {}
+        self._readers: dict[str, list[BoundRule]] = {}  # the rules that read a metric
         self._watch = _Watch(store)
+        self._arrangement = Arrangement([])
         self._machine: _Machine | None = None
         self._keys: Sequence[InstanceKey] = ()
 
@@ -111,59 +107,58 @@ class RuleSet:
         changed = self._watch.follow()
         if self._machine is not None and not changed:
             return self._machine
-        for name, plan in self._plans.items():
-            rule = self._bound.get(name)
-            if rule is None:
-                sources = [self._watch.source(reading.source) for reading in plan.readings]
-                rule = self._bound[name] = BoundRule(name, plan, sources)
-            elif not any(source.key.metric in changed for source in rule.sources):
-                continue
-            rule.join()
-        rules = self._admitted([self._bound[name] for name in self._plans])
-        keys = [(rule.name, key) for rule in rules for key in rule.keys]
-        if keys != self._keys:
-            self._keys = keys
-        self._machine = _Machine(rules, self._store)
+        has_new_keys = self._machine is None
+        if self._machine is None:
+            self._bind_new()
+        for rule in {id(rule): rule for metric in changed for rule in self._readers.get(metric, ())}.values():
+            has_new_keys |= rule.join()
+        admitted = self._admitted()
+        if admitted != self._arrangement.rules:
+            has_new_keys = True
+            self._arrangement = Arrangement(admitted)
+        if has_new_keys:
+            self._renew_keys()
+        self._machine = _Machine(self._arrangement, self._store)
         return self._machine
 
-    def _admitted(self, rules: Sequence[BoundRule]) -> list[BoundRule]:
+    def _bind_new(self) -> None:
+        """Bind the plans that are not bound yet, and note which rules read which metric."""
+        for name, plan in self._plans.items():
+            if name not in self._bound:
+                sources = [self._watch.source(reading.source) for reading in plan.readings]
+                self._bound[name] = rule = BoundRule(name, plan, sources)
+                rule.join()
+        self._bound = {name: self._bound[name] for name in self._plans}
+        self._readers = {}
+        for rule in self._bound.values():
+            for metric in {source.key.metric for source in rule.sources}:
+                self._readers.setdefault(metric, []).append(rule)
+
+    def _renew_keys(self) -> None:
+        keys = list(chain.from_iterable(rule.instances for rule in self._arrangement.rules))
+        if keys != self._keys:
+            self._keys = keys
+
+    def _admitted(self) -> list[BoundRule]:
         """The rules that have no problem and find room, first come first served; notes why the others do not."""
         admitted: list[BoundRule] = []
         instances = pairs = self.refused_instances = 0
         self.problems = {}
-        for rule in rules:
-            found, read = len(rule.keys), sum(len(source.member) for source in rule.sources)
-            problem = kind_problem(rule)
+        for rule in self._bound.values():
+            found = len(rule.instances)
+            problem = rule.problem
             if not problem and instances + found > self.instances_max:
                 self.refused_instances += found
                 problem = f"its {found} instances would make {instances + found}; {self.instances_max} are allowed"
-            if not problem and pairs + read > self.pairs_max:
+            elif not problem and pairs + rule.pairs > self.pairs_max:
                 self.refused_instances += found
-                problem = f"its {read} series would make {pairs + read} that rules read; {self.pairs_max} are allowed"
+                problem = f"its {rule.pairs} series would make {pairs + rule.pairs}; {self.pairs_max} are allowed"
             if problem:
                 self.problems[rule.name] = problem
                 continue
             admitted.append(rule)
-            instances, pairs = instances + found, pairs + read
+            instances, pairs = instances + found, pairs + rule.pairs
         return admitted
-
-
-def kind_problem(rule: BoundRule) -> str:
-    """Why a rule cannot be evaluated on the kinds its metrics turned out to have, or ""."""
-    readings = zip(rule.plan.readings, rule.sources, strict=True)
-    return next((problem for reading, source in readings if (problem := _reading_problem(reading, source.kind))), "")
-
-
-def _reading_problem(reading: Reading, kind: int) -> str:
-    if kind == kinds.UNKNOWN:
-        return ""
-    for opcode in reading.loads:
-        allowed = _LOAD_KINDS.get(opcode, ())
-        # Distinct members are in no column, so of a set nothing can be read yet but whether it is there.
-        is_set = kind == kinds.SET and opcode != op.LOAD_ABSENT
-        if is_set or (allowed and kind not in allowed):
-            return f"{reading.source.metric} is a {kinds.NAMES[kind]}, of which there is no {_LOAD_NAMES[opcode]}"
-    return ""
 
 
 class _Watch:
@@ -221,26 +216,34 @@ class _Watch:
         """The slots of watched metrics that changed hands; without any for a metric whose kind was settled."""
         kind_of = self._store.metric_kind
         stale: dict[str, set[int]] = {metric: set() for metric, kind in self._kinds.items() if kind != kind_of(metric)}
-        self._cursor, changes = self._store.changes(self._cursor)
-        if len(changes) > CHANGES_MAX:
+        before = self._cursor
+        self._cursor, changes = self._store.changes(before)
+        is_lossy = self._cursor - before != len(changes)  # more than the store remembers: it listed what lives
+        if is_lossy or len(changes) > CHANGES_MAX:
             slots = {slot for slot, _ in changes}
             return dict.fromkeys(self._kinds, slots)
         for slot, is_alive in dict(changes).items():
-            names = {self._store.series(slot).name} if is_alive else set()
-            if (number := self._metric_of_slot[slot]) >= 0:
-                names.add(self._metrics[number])
-            for name in names & self._kinds.keys():
+            for name in self._owners(slot, is_alive) & self._kinds.keys():
                 stale.setdefault(name, set()).add(slot)
         return stale
+
+    def _owners(self, slot: int, is_alive: bool) -> set[str]:
+        """The metrics a slot belonged to and belongs to."""
+        number = self._metric_of_slot[slot]
+        owners = set() if number < 0 else {self._metrics[number]}
+        if is_alive:
+            with suppress(KeyError):  # gone again
+                owners.add(self._store.series(slot).name)
+        return owners
 
 
 class _Machine:
     """The laid out rules with the memory their two kernels work in."""
 
-    def __init__(self, rules: Sequence[BoundRule], store: Store) -> None:
-        self._windows, self._programs = arrange(rules, store.cols.shape[3])
-        counts = np.diff(self._programs.instance_offset)
-        self._has_recover = np.repeat(np.array([rule.plan.has_recover for rule in rules], np.bool_), counts)
+    def __init__(self, arrangement: Arrangement, store: Store) -> None:
+        self._windows = arrangement.windows(store.cols.shape[3])
+        self._programs = arrangement.programs()
+        self._sets = arrangement.sets()
         self._scratch = np.empty((SCRATCH_ROWS, len(self._windows.member)))
         self._stats = np.empty((len(self._windows.group_window), 8))
         self._stack = np.empty(STACK_MAX)
@@ -269,7 +272,10 @@ class _Machine:
             self._scratch,
             self._stats,
         )
-        value, condition, recover = np.full((3, programs.instance_count), np.nan)
+        for group, number, slots in self._sets:
+            tiers, rows, _ = covers[number]
+            self._stats[group, COUNT] = store.distinct(slots, tiers, _step_numbers(tiers, rows, end))
+        value, condition, recover = np.full((3, len(programs.has_recover)), np.nan)
         run_programs(
             self._stats,
             covered,
@@ -286,7 +292,13 @@ class _Machine:
             condition,
             recover,
         )
-        return condition, np.where(self._has_recover, recover, 1.0 - condition), value
+        return condition, np.where(programs.has_recover, recover, 1.0 - condition), value
+
+
+def _step_numbers(tiers: NDArray[np.int64], slots: NDArray[np.int64], end: int) -> NDArray[np.int64]:
+    """The numbers of the steps (since 1970, of their tier) that stand in these slots before second `end`."""
+    newest = (end - 1) // np.array(STEP_SECONDS)[tiers]
+    return newest - (newest - slots) % SLOTS
 
 
 # ---- queries
@@ -306,13 +318,13 @@ def query_now(
             raise UnknownMetricError(reading.source.metric, nearest_metrics(reading.source.metric, store))
     rule = BoundRule("", plan, [_followed(reading.source, store) for reading in plan.readings])
     for reading, source in zip(plan.readings, rule.sources, strict=True):
-        if problem := _reading_problem(reading, source.kind):
+        if problem := reading_problem(reading, source.kind):
             raise error_at(plan.text, reading.at, problem)
     rule.join()
-    if len(rule.keys) > INSTANCES_MAX:
-        raise error_at(plan.text, 0, f"the answer has {len(rule.keys)} values, {INSTANCES_MAX} are allowed")
-    _, _, value = _Machine([rule], store).run(store, store.sealed_second + 1 if end is None else end)
-    return [(dict(key), result) for key, result in zip(rule.keys, value.tolist(), strict=True)]
+    if len(rule.instances) > INSTANCES_MAX:
+        raise error_at(plan.text, 0, f"the answer has {len(rule.instances)} values, {INSTANCES_MAX} are allowed")
+    _, _, value = _Machine(Arrangement([rule]), store).run(store, store.sealed_second + 1 if end is None else end)
+    return [(dict(key), result) for (_, key), result in zip(rule.instances, value.tolist(), strict=True)]
 
 
 def _followed(key: SourceKey, store: Store) -> Source:

@@ -8,23 +8,28 @@ over one window are pooled once, and `reference` leads each reading of each inst
     reference  rule 0 reading 0: A's groups | rule 1 reading 0: A's | rule 1 reading 1: B's, -1 where missing
     instances  rule 0 | rule 1 | …              `instance_offset`
 
-Built by `evaluate.py` when series or rules changed, then read only. Cost: about 2 µs a rule and 3 ns a member.
+An `Arrangement` holds what depends on the rules alone; `windows` and `programs` make the arrays for the series of the
+moment, when they changed. All three are read only afterwards. Cost of a change: a pass over the members (3 ns each),
+the instances and the readings (0.5 µs each).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hms_ops import kinds
-from hms_ops.alert.plan import Plan
+from hms_ops.alert.functions import FUNCTIONS
+from hms_ops.alert.plan import Plan, Reading
 from hms_ops.alert.source import GroupKey, Source
 from hms_ops.kernels import opcodes as op
 from hms_ops.kernels import window
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+
+InstanceKey: TypeAlias = tuple[str, GroupKey]  # a rule's name and the tags of a group
 
 _ALL = np.zeros(1, np.int32)  # the only group of a reading without GROUP BY
 
@@ -38,40 +43,72 @@ _FIELDS = {
     op.LOAD_LAST: (window.LAST,),
     op.LOAD_DELTA: (window.DELTA,),
 }
+_LOAD_NAMES: Final = {function.opcode: name for name, function in reversed(FUNCTIONS.items())}
+_NUMERIC_KINDS: Final = (kinds.COUNTER, kinds.GAUGE, kinds.TIMER, kinds.HISTOGRAM, kinds.DISTRIBUTION)
+_LOAD_KINDS: Final = {
+    op.LOAD_INCREASE: (kinds.COUNTER,),
+    op.LOAD_DELTA: (kinds.GAUGE,),
+    op.LOAD_COUNT: (*_NUMERIC_KINDS, kinds.SET),
+    op.LOAD_ABSENT: (*_NUMERIC_KINDS, kinds.SET),
+}
 _RATE_FIELDS = {kinds.COUNTER: (window.SUM,), kinds.GAUGE: (window.DELTA,), kinds.UNKNOWN: (window.DELTA,)}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class BoundRule:
     """A plan with the sources of its readings and its instances.
 
-    groups: for each reading, int32[instances], the number of the source's group or -1. problem: why it can't be
-    evaluated, as "a set has no avg"; such a rule has no instances in the layout.
+    groups: for each reading, int32[instances], the number of the source's group or -1. instances: their names and tags.
+    pairs: how many series it reads. problem: why it can't be evaluated on the kinds of its metrics, or "".
     """
 
     name: str
     plan: Plan
     sources: list[Source]
-    keys: list[GroupKey] = field(default_factory=list)
     groups: list[NDArray[np.int32]] = field(default_factory=list)
+    instances: list[InstanceKey] = field(default_factory=list)
+    pairs: int = 0
     problem: str = ""
 
-    def join(self) -> None:
-        """Find the instances: all groups of all readings, matched by their tags; one instance without GROUP BY."""
-        if not self.plan.group_by:
-            self.keys, self.groups = [()], [_ALL] * len(self.sources)
-            return
-        self.keys = self.sources[0].keys if self.sources else []
-        if any(source.keys is not self.keys and source.keys != self.keys for source in self.sources):
-            self.keys = list(dict.fromkeys(key for source in self.sources for key in source.keys))
-        self.groups = [_groups_of(source, self.keys) for source in self.sources]
+    def join(self) -> bool:
+        """Find the instances: all groups of all readings, matched by their tags; one instance without GROUP BY.
+
+        Returns True when they are others than before.
+        """
+        self.pairs = sum(len(source.member) for source in self.sources)
+        problems = (reading_problem(reading, source.kind) for reading, source in self._readings())
+        self.problem = next(filter(None, problems), "")
+        keys: list[GroupKey] = [()]
+        if self.plan.group_by:
+            keys = self.sources[0].keys if self.sources else []
+            if any(source.keys != keys for source in self.sources):
+                keys = list(dict.fromkeys(key for source in self.sources for key in source.keys))
+            self.groups = [_groups_of(source, keys) for source in self.sources]
+        else:
+            self.groups = [_ALL] * len(self.sources)
+        before, self.instances = self.instances, [(self.name, key) for key in keys]
+        return before != self.instances
+
+    def _readings(self) -> Iterable[tuple[Reading, Source]]:
+        return zip(self.plan.readings, self.sources, strict=True)
 
 
 def _groups_of(source: Source, keys: list[GroupKey]) -> NDArray[np.int32]:
-    if source.keys is keys or source.keys == keys:
+    if source.keys == keys:
         return np.arange(len(keys), dtype=np.int32)
     number = {key: n for n, key in enumerate(source.keys)}
     return np.array([number.get(key, -1) for key in keys], np.int32)
+
+
+def reading_problem(reading: Reading, kind: int) -> str:
+    """Why a metric of this kind cannot be read so, or ""."""
+    if kind == kinds.UNKNOWN:
+        return ""
+    for opcode in reading.loads:
+        allowed = _LOAD_KINDS.get(opcode, _NUMERIC_KINDS)
+        if kind not in allowed:
+            return f"{reading.source.metric} is a {kinds.NAMES[kind]}, of which there is no {_LOAD_NAMES[opcode]}"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +127,7 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """What `run_programs` reads, apart from the statistics."""
+    """What `run_programs` reads, apart from the statistics; and which instances have a RECOVER of their own."""
 
     reference: NDArray[np.int32]
     code: NDArray[np.int8]
@@ -98,86 +135,108 @@ class Programs:
     constant: NDArray[np.float64]
     program_offset: NDArray[np.int32]
     instance_offset: NDArray[np.int32]
-
-    @property
-    def instance_count(self) -> int:
-        return int(self.instance_offset[-1])
+    has_recover: NDArray[np.bool_]
 
 
-def arrange(rules: Sequence[BoundRule], capacity: int) -> tuple[Windows, Programs]:
-    """Lay out rules that have no problem. capacity: the number of series slots the store has."""
-    slices = _Slices(rules)
-    return slices.windows(capacity), _programs(rules, slices.base)
+class SetGroup(NamedTuple):
+    """A group whose distinct members the store counts; `window` is the number of its window."""
+
+    group: int
+    window: int
+    slots: list[int]
 
 
-def _programs(rules: Sequence[BoundRule], group_base: Mapping[tuple[int, int], int]) -> Programs:
-    reference: list[NDArray[np.int32]] = []
-    operand: list[NDArray[np.int32]] = []
-    at = 0
-    for rule in rules:
-        starts = np.zeros(max(1, len(rule.sources)), np.int32)
-        for n, (source, reading) in enumerate(zip(rule.sources, rule.plan.readings, strict=True)):
-            base = np.int32(group_base[id(source), reading.window_seconds])
-            reference.append(np.where(rule.groups[n] < 0, np.int32(-1), rule.groups[n] + base))
-            starts[n] = at
-            at += len(rule.keys)
-        operand.append(starts[rule.plan.operand])
-    return Programs(
-        reference=_joined(reference, np.int32),
-        code=_joined((rule.plan.code for rule in rules), np.int8),
-        operand=_joined(operand, np.int32),
-        constant=_joined((rule.plan.constant for rule in rules), np.float64),
-        program_offset=_offsets((len(rule.plan.code) for rule in rules), np.int32),
-        instance_offset=_offsets((len(rule.keys) for rule in rules), np.int32),
-    )
+class _Slice(NamedTuple):
+    """A source over one window, and the LOAD instructions that any rule makes on it."""
+
+    window: int
+    source: Source
+    loads: set[int]
 
 
-class _Slices:
-    """The distinct (source, window) pairs that rules read, window by window, and where each one's groups begin."""
+class Arrangement:
+    """The rules that are evaluated together, in this order; none of them has a problem."""
 
-    def __init__(self, rules: Iterable[BoundRule]) -> None:
-        loads: dict[int, dict[int, set[int]]] = {}
-        self.sources: dict[int, Source] = {}
-        for rule in rules:
-            for source, reading in zip(rule.sources, rule.plan.readings, strict=True):
-                self.sources[id(source)] = source
-                loads.setdefault(reading.window_seconds, {}).setdefault(id(source), set()).update(reading.loads)
-        self.loads = dict(sorted(loads.items()))
-        self.base: dict[tuple[int, int], int] = {}
-        self.group_count = 0
-        for seconds, sources in self.loads.items():
-            for source_id in sources:
-                self.base[source_id, seconds] = self.group_count
-                self.group_count += len(self.sources[source_id].keys)
+    def __init__(self, rules: Sequence[BoundRule]) -> None:
+        self.rules = rules
+        plans = [rule.plan for rule in rules]
+        self._seconds = tuple(sorted({reading.window_seconds for plan in plans for reading in plan.readings}))
+        self._slices, self._slice_of_reading = self._find_slices()
+        self._readings_of_rule = np.array([len(plan.readings) for plan in plans], np.int64)
+        self._code = _joined((plan.code for plan in plans), np.int8)
+        self._constant = _joined((plan.constant for plan in plans), np.float64)
+        self._program_offset = _offsets((len(plan.code) for plan in plans), np.int32)
+        self._is_load = (self._code >= op.LOADS.start) & (self._code < op.LOADS.stop)
+        first_reading = np.cumsum(self._readings_of_rule) - self._readings_of_rule
+        self._operand = _joined((plan.operand for plan in plans), np.int32) + np.repeat(
+            first_reading, np.diff(self._program_offset)
+        )
+        self._has_recover = np.array([plan.has_recover for plan in plans], np.bool_)
+
+    def _find_slices(self) -> tuple[list[_Slice], NDArray[np.int64]]:
+        """The distinct slices, window by window, and the number of the slice of each reading."""
+        number_of = {seconds: n for n, seconds in enumerate(self._seconds)}
+        found: dict[tuple[int, int], _Slice] = {}
+        asked: list[tuple[int, int]] = []
+        for rule in self.rules:
+            for reading, source in zip(rule.plan.readings, rule.sources, strict=True):
+                key = number_of[reading.window_seconds], id(source)
+                found.setdefault(key, _Slice(key[0], source, set())).loads.update(reading.loads)
+                asked.append(key)
+        ordered = sorted(found, key=lambda key: key[0])
+        place = {key: n for n, key in enumerate(ordered)}
+        return [found[key] for key in ordered], np.array([place[key] for key in asked], np.int64)
 
     def windows(self, capacity: int) -> Windows:
-        """All windows with their members and groups."""
+        """All windows with their members and groups. capacity: the number of series slots the store has."""
         members: list[NDArray[np.int32]] = []
         places: list[NDArray[np.int32]] = []
-        counts: list[NDArray[np.int64]] = []
-        windows: list[NDArray[np.int64]] = []
-        kind_numbers: list[NDArray[np.int8]] = []
         masks: list[int] = []
-        start = 0
-        for number, (_, loads) in enumerate(self.loads.items()):
-            sources = [self.sources[source_id] for source_id in loads]
-            member, place = _union(sources, capacity)
+        for number in range(len(self._seconds)):
+            slices = [part for part in self._slices if part.window == number]
+            member, place = _union([part.source for part in slices], capacity)
+            place += sum(map(len, members))
             members.append(member)
-            places += [place[source.member] + start for source in sources]
-            counts += [np.diff(source.offset) for source in sources]
-            windows += [np.full(len(source.keys), number, np.int64) for source in sources]
-            kind_numbers += [np.full(len(source.keys), source.kind, np.int8) for source in sources]
-            masks.append(_mask((opcode, source.kind) for source in sources for opcode in loads[id(source)]))
-            start += len(member)
+            places += [place[part.source.member] for part in slices]
+            masks.append(_mask((opcode, part.source.kind) for part in slices for opcode in part.loads))
+        group_counts = [len(part.source.keys) for part in self._slices]
         return Windows(
-            seconds=tuple(self.loads),
+            seconds=self._seconds,
             field_mask=np.array(masks, np.int64),
             member=_joined(members, np.int32),
             member_offset=_offsets(map(len, members), np.int64),
             group_member=_joined(places, np.int32),
-            group_offset=_offsets(_joined(counts, np.int64), np.int64),
-            group_window=_joined(windows, np.int64),
-            group_kind=_joined(kind_numbers, np.int8),
+            group_offset=_offsets(_joined((np.diff(part.source.offset) for part in self._slices), np.int64), np.int64),
+            group_window=np.repeat(np.array([part.window for part in self._slices], np.int64), group_counts),
+            group_kind=np.repeat(np.array([part.source.kind for part in self._slices], np.int8), group_counts),
+        )
+
+    def sets(self) -> list[SetGroup]:
+        """The groups of sets that are counted: their members are in sketches, not in columns."""
+        base = _offsets((len(part.source.keys) for part in self._slices), np.int64)
+        return [
+            SetGroup(int(first) + n, part.window, part.source.slots_of(n))
+            for first, part in zip(base[:-1], self._slices, strict=True)
+            if part.source.kind == kinds.SET and op.LOAD_COUNT in part.loads
+            for n in range(len(part.source.keys))
+        ]
+
+    def programs(self) -> Programs:
+        """All programs with their instances and the groups these read."""
+        slice_base = _offsets((len(part.source.keys) for part in self._slices), np.int32)
+        instances = np.array([len(rule.instances) for rule in self.rules], np.int64)
+        of_reading = np.repeat(instances, self._readings_of_rule)
+        group = _joined((groups for rule in self.rules for groups in rule.groups), np.int32)
+        base = np.repeat(slice_base[self._slice_of_reading], of_reading)
+        start = _offsets(of_reading, np.int32)  # of each reading's groups in `reference`
+        return Programs(
+            reference=np.where(group < 0, np.int32(-1), group + base),
+            code=self._code,
+            operand=np.where(self._is_load, start[np.where(self._is_load, self._operand, 0)], np.int32(0)),
+            constant=self._constant,
+            program_offset=self._program_offset,
+            instance_offset=_offsets(instances, np.int32),
+            has_recover=np.repeat(self._has_recover, instances),
         )
 
 

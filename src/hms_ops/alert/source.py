@@ -51,6 +51,15 @@ class Store(Protocol):
     def metric_kind(self, name: str, /) -> int: ...
     def metrics(self) -> Sequence[str]: ...
     def changes(self, cursor: int, /) -> tuple[int, Sequence[tuple[int, bool]]]: ...
+    def distinct(self, slots: Sequence[int], tiers: NDArray[np.int64], steps: NDArray[np.int64], /) -> float: ...
+
+
+def tags_of(store: Store, slot: int) -> Mapping[str, str] | None:
+    """The tags of a series; None if it is gone since its slot was listed, as a query may see on its own thread."""
+    try:
+        return store.series(slot).tags
+    except KeyError:
+        return None
 
 
 class Source:
@@ -83,7 +92,7 @@ class Source:
         group = self._known_groups(slots, stale)
         self._slots, self._group = slots, group
         for place in np.flatnonzero(group == _FRESH).tolist():
-            group[place] = self._group_of(store.series(int(slots[place])).tags)
+            group[place] = self._group_of(tags_of(store, int(slots[place])))
         return self._sort()
 
     def _known_groups(self, slots: NDArray[np.int32], stale: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -93,7 +102,13 @@ class Source:
         group[np.searchsorted(slots, self._slots[stays])] = self._group[stays]
         return group
 
-    def _group_of(self, tags: Mapping[str, str]) -> int:
+    def slots_of(self, group: int) -> list[int]:
+        """The slots of one group."""
+        return [int(slot) for slot in self.member[self.offset[group] : self.offset[group + 1]]]
+
+    def _group_of(self, tags: Mapping[str, str] | None) -> int:
+        if tags is None:
+            return _REFUSED
         if self._test is not None and not self._test(tags):
             return _REFUSED
         return self._numbers.setdefault(group_key(self.key.group_by, tags), len(self._numbers))

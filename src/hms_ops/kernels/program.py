@@ -8,8 +8,9 @@ overflow) is NULL.
 
 Fed by `alert/evaluate.py`, which allocates everything; reads the `stats` that kernels.window made a moment before.
 A LOAD turns a group's statistics into the number the language promises for the metric's kind (DESIGN, table "Kinds"):
-what a silent counter, gauge or timer is worth is decided here and nowhere else. The percentiles and the distinct counts
-of sets need more than `stats` holds, so the compiler and the rule set refuse them and no instruction exists.
+what a silent counter, gauge or timer is worth is decided here and nowhere else. The COUNT of a group of sets is the
+distinct members, which the rule set puts there in between. Percentiles need more than `stats` holds: the compiler
+refuses them and no instruction exists.
 
 Threads: any; no state, no GIL. The kernel trusts its caller: the stack is deep enough, offsets are inside.
 The explicit signature compiles (or loads) the kernel at import, so importing is warming.
@@ -72,7 +73,7 @@ def _load(code, stats, kind, covered_seconds):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, error_model="numpy")
 def _silent(code, kind):  # type: ignore[no-untyped-def]
-    """Seen before, but not in this window: counters and timers have rate and count 0, counters a sum of 0 too."""
+    """Seen before, but not in this window: all but gauges have rate and count 0, counters a sum of 0 too."""
     if kind == _GAUGE or kind == 0:
         return np.nan
     if code in (op.LOAD_RATE, op.LOAD_COUNT):

@@ -1,0 +1,171 @@
+"""What rules cost: one to parse and compile, a hundred and ten thousand of them at a tick, and one more series.
+
+    python -m pytest benchmarks/bench_rules.py
+
+Fleets have 100,000 series of 100 metrics (10 agencies × 100 hosts each), with a sample in every second of the last
+minute. `ns_per_pair` divides by the rule–series pairs, however many of them share work. The contender of an evaluation
+is the same hundred averages in numpy over the same columns, one rule after the other.
+"""
+
+import os
+import platform
+import statistics
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hms_ops import kinds
+from hms_ops.alert.evaluate import RuleSet
+from hms_ops.alert.grammar import parse_statement
+from hms_ops.alert.plan import compile_statement
+
+METRICS, AGENCIES, HOSTS = 100, 10, 100
+PER_METRIC = AGENCIES * HOSTS
+SERIES = METRICS * PER_METRIC
+FIRST = 1_700_000_000 - 1_700_000_000 % 60
+END = FIRST + 60 * 20 + 47  # in the middle of a minute, so that windows are made of all kinds of steps
+ROUNDS = 15
+
+RULE = (
+    "ALERT finance.latency WHEN avg(finance.api_ms, 5m) > 200ms AND count(finance.api_ms, 5m) > 10 "
+    "WHERE agency IN (irs, ssa) GROUP BY agency RECOVER < 150ms FOR 3m NOTIFY sms:+1-555-0100"
+)
+SEED_RULE = "avg(finance.api_ms) > 200"
+
+
+class Series(NamedTuple):
+    name: str
+    tags: dict[str, str]
+
+
+class Fleet:
+    """A store of SERIES timers; slot = metric × PER_METRIC + agency × HOSTS + host. What windows read is filled."""
+
+    def __init__(self) -> None:
+        self.cols = np.zeros((3, 6, 64, SERIES))
+        self.mean = np.random.default_rng(0).uniform(50, 150, SERIES)
+        rows = [(0, s % 64) for s in range(END - 60, END)]
+        rows += [(1, s // 10 % 64) for s in range(END - 610, END // 10 * 10, 10)]
+        rows += [(2, s // 60 % 64) for s in range(FIRST, END // 60 * 60, 60)]
+        for tier, slot in rows:
+            step = (1, 10, 60)[tier]
+            self.cols[tier, 0, slot] = step
+            self.cols[tier, 1, slot] = self.mean * step
+            self.cols[tier, 3:, slot] = self.mean
+        self.last_value, self.last_second = self.mean, np.full(SERIES, END - 1)
+        self.first_second, self.sealed_second = FIRST, END - 1
+        self.events: list[tuple[int, bool]] = []
+        self.tags = [{"agency": str(n // HOSTS % AGENCIES), "host": str(n % HOSTS)} for n in range(SERIES)]
+
+    def slots(self, name: str) -> NDArray[np.int32]:
+        start = int(name[1:]) * PER_METRIC
+        return np.arange(start, start + PER_METRIC, dtype=np.int32)
+
+    def series(self, slot: int) -> Series:
+        return Series(f"m{slot // PER_METRIC}", self.tags[slot])
+
+    def metric_kind(self, name: str) -> int:
+        return kinds.TIMER
+
+    def metrics(self) -> list[str]:
+        return [f"m{n}" for n in range(METRICS)]
+
+    def changes(self, cursor: int) -> tuple[int, list[tuple[int, bool]]]:
+        return len(self.events), self.events[cursor:]
+
+
+@cache
+def fleet() -> Fleet:
+    return Fleet()
+
+
+def rules_of(*texts: str) -> RuleSet:
+    rules = RuleSet(fleet())
+    rules.replace({f"rule{n}": compile_statement(parse_statement(text)) for n, text in enumerate(texts)})
+    return rules
+
+
+def tell(benchmark: Any, **more: float) -> float:
+    seconds = statistics.median(benchmark.stats.stats.data)
+    benchmark.extra_info.update(
+        {name: round(number, 3) for name, number in more.items()},
+        machine=f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+    )
+    shown = " · ".join(f"{name} {number:,.3g}" for name, number in more.items())
+    print(f"\n{benchmark.name}: {seconds * 1e6:,.0f} µs" + (f" · {shown}" if shown else ""))
+    return seconds
+
+
+@pytest.mark.benchmark(group="parse and compile a rule")
+@pytest.mark.parametrize("text", [SEED_RULE, RULE], ids=["short", "long"])
+def test_parse_and_compile(benchmark: Any, text: str) -> None:
+    plan = benchmark.pedantic(lambda: compile_statement(parse_statement(text)), rounds=200, iterations=10)
+    assert len(plan.readings) == 1
+    assert tell(benchmark) <= 200e-6
+
+
+def numpy_averages() -> NDArray[np.float64]:
+    """The hundred averages over 60 s, one metric after the other, from seconds alone."""
+    store = fleet()
+    slots = [s % 64 for s in range(END - 60, END)]
+    means = []
+    for metric in range(METRICS):
+        part = slice(metric * PER_METRIC, (metric + 1) * PER_METRIC)
+        count = store.cols[0, 0][slots, part].sum(axis=0)
+        means.append(store.cols[0, 1][slots, part].sum(axis=0).sum() / count.sum())
+    return np.array(means)
+
+
+@pytest.mark.benchmark(group="a tick of 100 rules over 100,000 series")
+def test_a_hundred_averages_in_numpy(benchmark: Any) -> None:
+    benchmark.pedantic(numpy_averages, rounds=ROUNDS, warmup_rounds=1)
+    tell(benchmark)
+
+
+SHAPES = {
+    "100 rules, one instance each": [f"avg(m{n}) > 100" for n in range(100)],
+    "100 rules, GROUP BY agency": [f"avg(m{n}) > 100 GROUP BY agency" for n in range(100)],
+    "100 rules, GROUP BY *": [f"avg(m{n}) > 100 GROUP BY *" for n in range(100)],
+    "100 rules of four windows": [f"avg(m{n}, {('10s', '1m', '5m', '15m')[n % 4]}) > 100" for n in range(100)],
+    "10,000 rules, one instance each": [f"avg(m{n % 100}) > {n}" for n in range(10_000)],
+    "10,000 rules, GROUP BY agency": [f"max(m{n % 100}) > {n} GROUP BY agency" for n in range(10_000)],
+    "10,000 rules of their own series": [
+        f"avg(m{n % 100}{{host!='{n // 100}'}}) > 100 AND count(m{n % 100}{{host!='{n // 100}'}}) > 0"
+        for n in range(10_000)
+    ],
+}
+
+
+@pytest.mark.benchmark(group="a tick of many rules over 100,000 series")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_tick(benchmark: Any, shape: str) -> None:
+    rules = rules_of(*SHAPES[shape])
+    found = rules.evaluate()
+    assert not found.problems
+    if "avg" in SHAPES[shape][0] and "GROUP" not in shape and "own" not in shape:
+        metric = np.array([int(text[5 : text.index(")")].split(",")[0]) for text in SHAPES[shape]])
+        np.testing.assert_allclose(found.value, fleet().mean.reshape(METRICS, -1).mean(axis=1)[metric])
+    benchmark.pedantic(rules.evaluate, rounds=ROUNDS, warmup_rounds=1)
+    seconds = statistics.median(benchmark.stats.stats.data)
+    pairs = len(SHAPES[shape]) * PER_METRIC
+    tell(benchmark, ns_per_pair=seconds / pairs * 1e9, instances=len(found.keys))
+    assert seconds <= (0.1 if len(SHAPES[shape]) > 100 else 0.03)
+
+
+@pytest.mark.benchmark(group="a tick in which a series is born")
+@pytest.mark.parametrize(
+    "shape", ["100 rules, GROUP BY *", "10,000 rules, one instance each", "10,000 rules, GROUP BY agency"]
+)
+def test_a_tick_with_a_new_series(benchmark: Any, shape: str) -> None:
+    rules = rules_of(*SHAPES[shape])
+    rules.evaluate()
+
+    def tick() -> None:
+        fleet().events.append((len(fleet().events) * 7919 % SERIES, True))
+        rules.evaluate()
+
+    benchmark.pedantic(tick, rounds=ROUNDS, warmup_rounds=1)
+    tell(benchmark)
