@@ -274,6 +274,17 @@ def test_a_crowd_of_new_series_is_taken_at_once() -> None:
     assert len(rules.evaluate().keys) == 5
 
 
+def test_rules_find_out_what_went_while_the_store_forgot_its_changes() -> None:
+    fleet = Fleet(FIRST, changes_max=3, kinds={"x": "gauge"})
+    slots = [fleet.add("x", {"zone": str(n)}) for n in range(4)]
+    rules = rules_of(fleet, "x > 0 GROUP BY zone")
+    assert len(rules.evaluate().keys) == 4
+    for slot in slots[1:]:
+        fleet.remove(slot)
+    fleet.add("x", {"zone": "new"}, slot=3)
+    assert [key for _, key in rules.evaluate().keys] == [(("zone", "0"),), (("zone", "new"),)]
+
+
 def test_replaced_rules_keep_what_they_share_with_the_old() -> None:
     fleet = make_fleet()
     old, new = (compile_statement(parse_statement(f"avg(api_ms) > {n} GROUP BY *")) for n in (1, 100))

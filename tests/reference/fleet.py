@@ -29,6 +29,7 @@ class Fleet:
     kinds: dict[str, str] = field(default_factory=dict)
     samples: windows.Samples = field(default_factory=dict)
     tags_read: int = 0
+    changes_max: int = 1_000_000  # more than this are forgotten, as a store does
 
     def __post_init__(self) -> None:
         self._series: dict[int, Series] = {}
@@ -77,4 +78,7 @@ class Fleet:
         return sorted({series.name for series in self._series.values()})
 
     def changes(self, cursor: int) -> tuple[int, list[tuple[int, bool]]]:
+        """Like a store's: a reader that slept through too much gets what lives, as born again."""
+        if len(self._changes) - cursor > self.changes_max:
+            return len(self._changes), [(slot, True) for slot in sorted(self._series)]
         return len(self._changes), self._changes[cursor:]
