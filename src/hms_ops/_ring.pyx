@@ -539,6 +539,19 @@ cdef class Store:
             pthread_mutex_unlock(&self.st.mutex)
         return np.sort(np.array(found, np.int32))
 
+    def all_slots(self):
+        """int32[k]: every live series that has values (sets have none), but for the __overflow__ ones, ascending."""
+        cdef uint32_t slot
+        found = np.empty(self.st.high, np.int32)
+        cdef int[::1] view = found
+        cdef Py_ssize_t n = 0
+        for slot in range(self.st.high):
+            if (self.st.cells[slot].flags & CELL_LIVE and self.st.cells[slot].kind != KIND_SET
+                    and self.st.metrics[self.st.meta[slot].metric].overflow != slot):
+                view[n] = slot
+                n += 1
+        return found[:n]
+
     def slot(self, str name, dict tags=None):
         """The slot of exactly this series, or -1."""
         cdef bytes raw = name.encode("utf-8", "replace")

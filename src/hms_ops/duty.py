@@ -14,10 +14,11 @@ Loading: until `warm` is called no kernel is imported, so that the engine receiv
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hms_ops._ring import Store
 from hms_ops.alert.action import ActionRunner
@@ -43,14 +44,13 @@ Emit = Callable[[dict[str, Any]], None]
 RULES_MAX: Final = 10_000
 
 
-@dataclass
-class Watched:
-    """An anomaly rule with its detector, and the slots whose episodes are open."""
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """An anomaly that lasts: the rule, the tags of its series, the value that started it."""
 
     rule: AnomalyRule
-    detector: "Detector"
-    open_slots: dict[int, dict[str, str]] = field(default_factory=dict)
-    held_slots: set[int] = field(default_factory=set)
+    tags: dict[str, str]
+    value: float
 
 
 class Duty:
@@ -85,8 +85,10 @@ class Duty:
         self._own: dict[str, Rule] = {}  # from Python and HTTP
         self._plans: dict[str, tuple[Rule, Plan]] = {}
         self._rule_set: RuleSet | None = None
-        self._watched: list[Watched] = []
-        self._members_at = -1
+        self._detector: Detector | None = None
+        self._bound_at = -1  # the store's count of changes when the detector was bound
+        self._episodes: dict[tuple[str, int], Episode] = {}  # by rule and slot
+        self._watched: tuple[AnomalyRule, ...] = ()
         self._reserved: set[str] = set()
 
     # ---- rules in
@@ -156,8 +158,7 @@ class Duty:
         """Everything that looks at the seconds before `end`, which are sealed."""
         assert self._rule_set is not None
         with self._lock:
-            for watched in self._watched:
-                self._judge_anomaly(watched, end)
+            self._judge_anomalies(end)
             found = self._rule_set.evaluate(end)
             self._tell(
                 self.book.advance(found.keys, found.condition, found.recover, found.value, end, found.problems)
@@ -177,52 +178,95 @@ class Duty:
     # ---- anomalies
 
     def _watch(self, rules: tuple[AnomalyRule, ...]) -> None:
-        from hms_ops.anomaly.moving_mean import Detector, config_of
+        """A detector for these rules; it knows nothing of the past, so open episodes of rules that changed end."""
+        from hms_ops.anomaly.moving_mean import Detector, MovingMeanRule
 
-        kept = {watched.rule: watched for watched in self._watched}
-        for rule, watched in kept.items():
-            if rule not in rules:
-                for tags in watched.open_slots.values():
-                    self._tell(self.book.end_now(rule.name, tags, self._now(), "the rule was removed"))
-        self._watched = [kept.get(rule) or Watched(rule, Detector(config_of(rule), self.store.capacity)) for rule in rules]
-        self._members_at = -1
+        if self._detector is not None and rules == self._watched:
+            return
+        for key, episode in list(self._episodes.items()):
+            self._end_episode(key, episode, "the anomaly rules were changed")
+        self._watched = rules
+        self._detector = Detector(
+            *(
+                MovingMeanRule(
+                    name=rule.name,
+                    metric=rule.metric,
+                    factor=rule.factor,
+                    window_seconds=int(rule.window_seconds),
+                    on="max" if rule.on == "max" else "mean",
+                    min_samples=rule.min_samples,
+                    min_difference=rule.min_difference,
+                )
+                for rule in rules
+            )
+        )
+        self._bound_at = -1
 
-    def _judge_anomaly(self, watched: Watched, end: int) -> None:
-        members = self.store.slots(watched.rule.metric)
-        watched.detector.bind(members)
-        for event in watched.detector.judge(self.store.cols, end, self.store.first_second):
-            self._on_anomaly(watched, event, end)
-        for slot, tags in watched.open_slots.items():
-            self._repeat(watched.rule, tags, float(watched.detector.value_of(slot)), end)
+    def _judge_anomalies(self, end: int) -> None:
+        if self._detector is None or not self._watched:
+            return
+        self._bind()
+        by_name = {rule.name: rule for rule in self._watched}
+        for event in self._detector.judge(self.store.cols, end, self.store.first_second):
+            self._on_anomaly(by_name[event.rule], event, end)
+        for episode in self._episodes.values():
+            self._alert_now(episode, end)  # an episode that lasts is an alert that is repeated
 
-    def _repeat(self, rule: AnomalyRule, tags: dict[str, str], value: float, end: int) -> None:
-        """An episode that lasts is an alert that is repeated, whatever its ttl."""
-        self.book.alert_now(rule.name, value, end, tags=tags, severity=rule.severity, ttl_seconds=rule.ttl_seconds)
+    def _bind(self) -> None:
+        """Follow the series that came and went."""
+        assert self._detector is not None
+        changes = self.store.changes_count
+        if changes == self._bound_at:
+            return
+        self._bound_at = changes
+        members = [self._members(rule.metric) for rule in self._watched]
+        self._detector.bind(*members)
+        alive = {rule.name: set(slots.tolist()) for rule, slots in zip(self._watched, members, strict=True)}
+        for key, episode in list(self._episodes.items()):
+            if key[1] not in alive[key[0]]:
+                self._end_episode(key, episode, "the series is gone")
 
-    def _on_anomaly(self, watched: Watched, event: "AnomalyEvent", end: int) -> None:
-        rule = watched.rule
-        tags = watched.open_slots.get(event.slot) or dict(self.store.series(event.slot).tags)
-        facts = {"metric": rule.metric, "tags": tags, "value": event.value, "baseline": event.baseline}
+    def _members(self, metric: str) -> NDArray[np.int32]:
+        return self.store.all_slots() if metric == "*" else self.store.slots(metric)
+
+    def _on_anomaly(self, rule: AnomalyRule, event: "AnomalyEvent", end: int) -> None:
+        key = (rule.name, event.slot)
+        episode = self._episodes.get(key) or Episode(rule, self._tags(rule, event.slot), event.value)
+        facts = {"metric": rule.metric, "tags": episode.tags, "value": event.value, "baseline": event.baseline}
         self._emit({"kind": "anomaly", "name": rule.name, "state": event.state, "second": event.second, **facts})
         if event.state == "started":
-            watched.open_slots[event.slot] = tags
-            self._fire(rule, tags, event.value, f"above {rule.factor:g} times its mean of {event.baseline:.6g}", end)
+            self._episodes[key] = episode
+            reason = f"above {rule.factor:g} times its mean of {event.baseline:.6g}"
+            self._tell_now(self._alert_now(episode, end, reason))
         elif event.state == "held":
-            watched.held_slots.add(event.slot)
-            for alert in self.book.alerts():
-                if alert.name == rule.name and dict(alert.tags) == tags:
-                    self.actions.offer(alert)
+            self._offer_held(episode)
         else:
-            watched.open_slots.pop(event.slot, None)
-            watched.held_slots.discard(event.slot)
-            self._tell(self.book.end_now(rule.name, tags, end, "back to normal for 5 s"))
+            self._end_episode(key, episode, "back to normal")
 
-    def _fire(self, rule: AnomalyRule, tags: dict[str, str], value: float, reason: str, end: int) -> None:
-        alert = self.book.alert_now(
-            rule.name, value, end, tags=tags, severity=rule.severity, ttl_seconds=rule.ttl_seconds, reason=reason
+    def _tags(self, rule: AnomalyRule, slot: int) -> dict[str, str]:
+        info = self.store.series(slot)
+        return dict(info.tags) if rule.metric != "*" else {"metric": info.name, **info.tags}
+
+    def _offer_held(self, episode: Episode) -> None:
+        for alert in self.book.alerts():
+            if alert.name == episode.rule.name and dict(alert.tags) == episode.tags:
+                self.actions.offer(alert)
+
+    def _end_episode(self, key: tuple[str, int], episode: Episode, reason: str) -> None:
+        self._episodes.pop(key, None)
+        self._tell(self.book.end_now(episode.rule.name, episode.tags, self._now(), reason))
+
+    def _alert_now(self, episode: Episode, end: int, reason: str = "") -> Alert | None:
+        rule = episode.rule
+        return self.book.alert_now(
+            rule.name,
+            episode.value,
+            end,
+            tags=episode.tags,
+            severity=rule.severity,
+            ttl_seconds=rule.ttl_seconds,
+            reason=reason,
         )
-        if alert is not None:
-            self._tell([alert])
 
     def _is_cleared(self, name: str, tags: Mapping[str, str]) -> bool:
         """For an action's verification: the alert does not fire any more."""
@@ -232,7 +276,10 @@ class Duty:
 
     def alert_now(self, name: str, value: float, **options: Any) -> None:
         """Fire an alert without a rule; it resolves after its ttl without a repeat."""
-        alert = self.book.alert_now(name, value, self._now(), **options)
+        self._tell_now(self.book.alert_now(name, value, self._now(), **options))
+
+    def _tell_now(self, alert: Alert | None) -> None:
+        """Only the first of a row of repeats is an event."""
         if alert is not None:
             self._tell([alert])
 

@@ -411,7 +411,7 @@ class Engine:
         ExpressionError when it is wrong, ValueError when it has several values (group or pool them).
         """
         from hms_ops.alert.evaluate import query_now
-        from hms_ops.alert.expression import parse_query
+        from hms_ops.alert.grammar import parse_query
 
         self.store.flush()
         try:
