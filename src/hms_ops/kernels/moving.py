@@ -64,7 +64,9 @@ def move_ewma(a: NDArray[np.float64], alpha: float, out: NDArray[np.float64] | N
     out = _checked_out(a, out)
     if not 0 < alpha <= 1:
         raise ValueError(f"alpha {alpha} is outside 0 (not included) to 1")
-    _move_ewma(a, alpha, np.zeros((2, a.shape[1])), out)
+    state = np.zeros((2, a.shape[1]))
+    state[0] = np.nan
+    _move_ewma(a, alpha, state, out)
     return out
 
 
@@ -200,14 +202,18 @@ def _move_mean(
     nogil=True,
     error_model="numpy",
 )
-def _move_ewma(a: NDArray[np.float64], alpha: float, weights: NDArray[np.float64], out: NDArray[np.float64]) -> None:
-    """weights: float64[2, series], the weighted sum and the sum of weights; zero to start, holds the last state."""
+def _move_ewma(a: NDArray[np.float64], alpha: float, state: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    """state: float64[2, series], mean (NaN to start) and sum of weights (0 to start), the last ones when it returns.
+
+    The mean moves towards each sample instead of being a quotient of two sums, which would vanish in a long gap.
+    """
     keep = 1.0 - alpha
-    total, weight = weights[0], weights[1]
-    for t in range(a.shape[0]):
+    mean, weight = state[0], state[1]
+    for t in range(len(a)):
         for i in range(a.shape[1]):
             x = a[t, i]
             seen = x == x
-            total[i] = keep * total[i] + (x if seen else 0.0)
             weight[i] = keep * weight[i] + (1.0 if seen else 0.0)
-            out[t, i] = total[i] / weight[i]
+            moved = mean[i] + (x - mean[i]) / weight[i] if mean[i] == mean[i] else x
+            mean[i] = moved if seen else mean[i]
+            out[t, i] = mean[i]
