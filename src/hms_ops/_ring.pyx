@@ -24,6 +24,7 @@ import weakref
 import msgpack
 import numpy as np
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
@@ -115,6 +116,9 @@ def _after_fork_in_child():
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
+# Without it a garbage collection, the interpreter's last one at the latest, takes the blocks away before __dealloc__
+# frees the sets whose pointers stand in them.
+@cython.no_gc_clear
 cdef class Store:
     """The memory of up to `series_max` series.
 
