@@ -333,4 +333,4 @@ def _option(cursor: Cursor) -> Option:
     _, suffix = tokens.split_number(token.text)
     if suffix in NUMBER_UNITS:
         return Option(name, _number(cursor))
-    return Option(name, Number(cursor.duration(), "duration", token.at))
+    return Option(name, Number(cursor.duration(), "s", token.at))

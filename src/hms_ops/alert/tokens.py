@@ -200,6 +200,8 @@ class Cursor:
     def number(self) -> tuple[float, str]:
         """A number and its suffix ("" for none)."""
         token = self.token
+        if token.kind != NUMBER:
+            raise self.unexpected("a number")
         digits, suffix = split_number(token.text)
         if not digits <= MAGNITUDE_MAX:
             raise self.error(f"{shown(token.text)} is larger than {MAGNITUDE_MAX:g}")

@@ -74,7 +74,7 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """`name=value` of a call; a duration's unit is "duration"."""
+    """`name=value` of a call; a duration is a number of seconds."""
 
     name: str
     value: Number | str

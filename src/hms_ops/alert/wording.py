@@ -5,7 +5,7 @@ Used where a rule is shown or stored; words in capitals, one blank between parts
 
 from typing import Final
 
-from hms_ops.alert.tokens import duration_text, is_bare, is_bare_target, quoted
+from hms_ops.alert.tokens import DURATION_SECONDS_MAX, duration_text, is_bare, is_bare_target, quoted
 from hms_ops.alert.tree import (
     CONDITIONS,
     GROUP_BY_ALL,
@@ -167,8 +167,6 @@ def _precedence(node: Condition | Arith) -> int:
 
 
 def _number(number: Number) -> str:
-    if number.unit == "duration":
-        return duration_text(number.value)
     whole = number.value == int(number.value) and abs(number.value) < 1e15
     return f"{int(number.value) if whole else number.value!r}{number.unit}"
 
@@ -195,4 +193,14 @@ def _offset(seconds: float | None) -> str:
 
 
 def _option(option: Option) -> str:
-    return f"{_name(option.name)}={quoted(option.value) if isinstance(option.value, str) else _number(option.value)}"
+    if isinstance(option.value, str):
+        return f"{_name(option.name)}={quoted(option.value)}"
+    return f"{_name(option.name)}={_option_number(option.value)}"
+
+
+def _option_number(number: Number) -> str:
+    """Seconds as the duration they most likely were; `ms` is a unit of its own there."""
+    if number.unit != "s" or not 1 <= number.value <= DURATION_SECONDS_MAX:
+        return _number(number)
+    text = duration_text(number.value)
+    return _number(number) if text.endswith("ms") else text
