@@ -1,0 +1,166 @@
+"""`/v1/alerts`: what is pending and firing, the rules, a rule of one's own, an alert fired by hand."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hms_ops.alert.keys import KeyProblem, Reader, read_duration, read_keys, read_mapping, read_name, read_text
+from hms_ops.alert.notification import Alert
+from hms_ops.alert.receivers import parse_target
+from hms_ops.alert.rule import AnomalyRule, Rule, rule_from_keys
+from hms_ops.alert.tokens import duration_text
+from hms_ops.alert.wording import format, format_tags
+from hms_ops.errors import ConfigError
+from hms_ops.http.answer import Json, Problem
+from hms_ops.http.parameters import read_document
+from hms_ops.http.site import site_of
+
+if TYPE_CHECKING:
+    from hms_ops.engine import Engine
+
+SOURCE: Final = "POST /v1/alerts"
+# Rules that a posted one may replace; those of files have their file and line instead.
+OWN_SOURCES: Final = (SOURCE, "engine.alert")
+ACTION_KEYS: Final = ("act", "actions")
+NO_ACTIONS: Final = "rules posted over HTTP carry no actions; put them in a rule file"
+TAGS_MAX: Final = 32
+TAG_CHARS_MAX: Final = 200
+REASON_CHARS_MAX: Final = 1000
+TTL_SECONDS_MAX: Final = 86_400.0
+VALUE_MAX: Final = 1e150  # as for samples: sums and squares stay finite
+
+
+async def alerts(request: Request) -> Response:
+    site = site_of(request)
+    return await site.reads.run(lambda: Json(alerts_document(site.engine)))
+
+
+def alerts_document(engine: "Engine") -> dict[str, Any]:
+    return {
+        "alerts": [alert_document(alert) for alert in engine.alerts()],
+        "rules": [rule_document(rule) for rule in engine.rules()],
+    }
+
+
+def alert_document(alert: Alert) -> dict[str, Any]:
+    return {
+        "name": alert.name,
+        "state": alert.state,
+        "value": alert.value,
+        "tags": dict(alert.tags),
+        "since": alert.since,
+        "severity": alert.severity,
+        "episode": alert.episode,
+        "reason": alert.reason,
+        "rule": alert.rule_text,
+    }
+
+
+def rule_document(rule: Rule) -> dict[str, Any]:
+    """A rule in the keys of a rule file; receivers without what may be their secrets."""
+    return {
+        "alert": rule.name,
+        "if": rule.text,
+        "for": duration_text(rule.for_seconds),
+        "keep": duration_text(rule.keep_seconds),
+        "recover": None if rule.recover is None else format(rule.recover),
+        "where": None if rule.where is None else format_tags(rule.where),
+        "group_by": list(rule.group_by),
+        "nodata": rule.nodata,
+        "severity": rule.severity,
+        "notify": [parse_target(receiver).shown for receiver in rule.notify],
+        "source": rule.source,
+    }
+
+
+async def post_rule(request: Request) -> Response:
+    """201 and the rule; a rule posted again replaces the one posted before."""
+    site = site_of(request)
+    given = await read_document(request, site.bodies)
+    rule = checked(given)
+    return await site.writes.run(lambda: Json(rule_document(added(site.engine, rule)), 201))
+
+
+def checked(given: Mapping[str, Any]) -> Rule:
+    """The rule the keys describe; Problem with all that is wrong, each under its key."""
+    rule, problems = rule_from_keys({key: given[key] for key in given if key not in ACTION_KEYS}, SOURCE)
+    problems += [KeyProblem(key, NO_ACTIONS) for key in given if key in ACTION_KEYS]
+    if rule is None or problems:
+        raise invalid("rule", problems)
+    return rule
+
+
+def invalid(what: str, problems: list[KeyProblem]) -> Problem:
+    """400 with every problem under its key; the first one is the detail."""
+    found = [{"key": problem.key, "message": problem.message} for problem in problems]
+    return Problem(400, what, f"the {what} is not valid: {found[0]['message']}", problems=found)
+
+
+def added(engine: "Engine", rule: Rule) -> Rule:
+    """The rule once the engine has it; 409 when a file has one of that name."""
+    watching: list[Rule | AnomalyRule] = [*engine.rules(), *engine.duty.anomaly_rules()]
+    for known in watching:
+        if known.name == rule.name and known.source not in OWN_SOURCES:
+            raise Problem(409, "rule-exists", f"the rule {rule.name!r} stands in {known.source}; change it there")
+    try:
+        engine.duty.put(rule)
+    except ConfigError as error:
+        raise invalid("rule", [KeyProblem("", problem) for problem in error.problems]) from None
+    return rule
+
+
+async def fire(request: Request) -> Response:
+    """`engine.alert_now`: an alert of one's own, resolved after its ttl without a repeat."""
+    site = site_of(request)
+    given = await read_document(request, site.bodies)
+    name, arguments = fire_arguments(request.path_params["name"], given)
+    try:
+        await site.writes.run(lambda: site.engine.alert_now(name, **arguments))
+    except ValueError as error:
+        raise Problem(409, "rule-exists", str(error)) from None
+    return Json({"name": name, "state": "firing"}, 202)
+
+
+def fire_arguments(name: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name and arguments of `alert_now`; Problem with all that is wrong, each under its key."""
+    values, problems = read_keys({"name": name, **given}, FIRE_READERS)
+    if "name" in given:
+        problems.append(KeyProblem("name", "the name stands in the path; remove the key 'name'"))
+    if problems:
+        raise invalid("alert", problems)
+    return values.pop("name"), {FIRE_ARGUMENTS.get(key, key): value for key, value in values.items()}
+
+
+def read_value(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= VALUE_MAX:
+        raise ValueError(f"expected a number of at most {VALUE_MAX:g}, found {value!r}")
+    return float(value)
+
+
+def read_ttl(value: Any) -> float:
+    """A duration such as 5m, or seconds."""
+    is_seconds = isinstance(value, int | float) and not isinstance(value, bool)
+    seconds = float(value) if is_seconds else read_duration(value)
+    if not 1 <= seconds <= TTL_SECONDS_MAX:
+        raise ValueError(f"expected a duration from 1s to {duration_text(TTL_SECONDS_MAX)}, found {value!r}")
+    return seconds
+
+
+def read_tags(value: Any) -> dict[str, str]:
+    tags = read_mapping(value)
+    if len(tags) > TAGS_MAX:
+        raise ValueError(f"{len(tags)} tags are more than {TAGS_MAX}")
+    return {read_name(tag): read_text(tags[tag])[:TAG_CHARS_MAX] for tag in tags}
+
+
+FIRE_READERS: Final[dict[str, Reader]] = {
+    "name": read_name,
+    "value": read_value,
+    "tags": read_tags,
+    "ttl": read_ttl,
+    "severity": read_name,
+    "reason": lambda value: read_text(value)[:REASON_CHARS_MAX],
+}
+FIRE_ARGUMENTS: Final = {"ttl": "ttl_seconds"}

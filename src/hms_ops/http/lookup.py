@@ -1,0 +1,77 @@
+"""What can be asked: the ledger, a query, the series there are, the last rejects, and whether all is well."""
+
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hms_ops import kinds
+from hms_ops.http.answer import Json, Problem
+from hms_ops.http.parameters import Reader, read_parameters, read_step, read_unix_seconds, whole_number
+from hms_ops.http.site import site_of
+from hms_ops.series import SeriesInfo
+
+SERIES_LISTED: Final = 1000
+SERIES_LISTED_MAX: Final = 10_000
+QUERY_PARAMETERS: Final[dict[str, Reader]] = {
+    "expr": str,
+    "start": read_unix_seconds,
+    "end": read_unix_seconds,
+    "step": read_step,
+}
+SERIES_PARAMETERS: Final[dict[str, Reader]] = {"prefix": str, "limit": whole_number(1, SERIES_LISTED_MAX)}
+
+
+async def health(request: Request) -> Response:
+    """200 while the engine does its work, 503 with the problems otherwise."""
+    problems = site_of(request).engine.health()
+    document: dict[str, Any] = {"status": "unhealthy" if problems else "ok"}
+    if request.scope["is_trusted"]:
+        document["problems"] = problems
+    return Json(document, 503 if problems else 200)
+
+
+async def readiness(request: Request) -> Response:
+    """200 when it receives and its kernels are warm, 503 before."""
+    is_ready = site_of(request).engine.is_ready
+    return Json({"status": "ready" if is_ready else "starting"}, 200 if is_ready else 503)
+
+
+async def ledger(request: Request) -> Response:
+    return Json(site_of(request).engine.ledger())
+
+
+async def query(request: Request) -> Response:
+    """The contract's answer, of now or of a span of time."""
+    given = read_parameters(request, QUERY_PARAMETERS)
+    if not given.get("expr", "").strip():
+        raise Problem(400, "parameter", "the parameter 'expr' is missing; as in ?expr=avg(finance.api_ms)")
+    site = site_of(request)
+    try:
+        return await site.reads.run(lambda: Json(site.engine.query(**given)))
+    except ValueError as error:
+        raise Problem(400, "query", str(error)) from None
+
+
+async def series(request: Request) -> Response:
+    """Series whose name begins with `prefix`; `is_complete` is false where `limit` cut the list."""
+    given = {"prefix": "", "limit": SERIES_LISTED, **read_parameters(request, SERIES_PARAMETERS)}
+    site, limit = site_of(request), given["limit"]
+    found = await site.reads.run(lambda: site.engine.series_list(given["prefix"], limit + 1))
+    return Json({"series": [series_document(info) for info in found[:limit]], "is_complete": len(found) <= limit})
+
+
+def series_document(info: SeriesInfo) -> dict[str, Any]:
+    return {"metric": info.name, "tags": info.tags, "kind": kinds.NAMES[info.kind]}
+
+
+async def rejects(request: Request) -> Response:
+    """The last 100 datagrams, lines and elements that were turned away, newest first."""
+    site = site_of(request)
+    found = await site.reads.run(site.engine.rejects)
+    return Json({"rejects": [reject_document(reject) for reject in found]})
+
+
+def reject_document(reject: dict[str, Any]) -> dict[str, Any]:
+    """Nanoseconds become seconds: they are past what a double, and so JavaScript, can hold."""
+    return {"time": reject["time_ns"] / 1e9, **{key: reject[key] for key in ("input", "reason", "source", "text")}}

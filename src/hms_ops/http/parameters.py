@@ -1,0 +1,106 @@
+"""What stands in a request's query string or JSON body, read through a table of one reader per name.
+
+A reader takes the text and returns what it means, or raises ValueError. An unknown or repeated name is an error that
+proposes the nearest: a misspelt `stpe` must not answer with a step of its own.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+
+from hms_ops.http.answer import Problem
+from hms_ops.http.site import Bodies
+from hms_ops.quantity import parse_duration
+from hms_ops.yamlfile import nearest
+
+Reader = Callable[[str], Any]
+
+DOCUMENT_BYTES_MAX: Final = 64 * 1024
+
+
+def read_parameters(request: Request, readers: Mapping[str, Reader]) -> dict[str, Any]:
+    """The query string's parameters; a Problem names the first that is wrong."""
+    values: dict[str, Any] = {}
+    for name, text in request.query_params.multi_items():
+        if name not in readers:
+            raise Problem(400, "parameter", f"unknown parameter {name[:100]!r}, {nearest(name[:100], readers)}")
+        if name in values:
+            raise Problem(400, "parameter", f"the parameter {name!r} is given twice")
+        try:
+            values[name] = readers[name](text)
+        except ValueError as error:
+            raise Problem(400, "parameter", f"{name}: {error}") from None
+    return values
+
+
+def read_unix_seconds(text: str) -> float:
+    """A time: Unix seconds, with a fraction or without."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < 1e11:
+        raise ValueError(f"{text[:50]!r} is no time; give Unix seconds, as in 1700000000 or 1700000000.5")
+    return seconds
+
+
+def read_step(text: str) -> float:
+    """A distance of points: seconds, or a number with its unit."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = parse_duration(text)
+    if not 0 < seconds < 1e9:
+        raise ValueError(f"{text[:50]!r} is no step; give seconds, or a duration such as 10s or 1m")
+    return seconds
+
+
+def whole_number(low: int, high: int) -> Reader:
+    """A reader of integers between two bounds, both allowed."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and len(text) < 16 and low <= int(text) <= high):
+            raise ValueError(f"{text[:50]!r} is no whole number from {low:,} to {high:,}")
+        return int(text)
+
+    return read
+
+
+async def read_body(request: Request, bytes_max: int, bodies: Bodies) -> bytes:
+    """The body as it came; Problem 413 above `bytes_max`. The caller gives `len` of it back to `bodies`."""
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced) > bytes_max:
+        raise too_large(bytes_max)
+    chunks: list[bytes] = []
+    held = 0
+    try:
+        async for chunk in request.stream():
+            if held + len(chunk) > bytes_max:
+                raise too_large(bytes_max)
+            bodies.take(len(chunk))
+            held += len(chunk)
+            chunks.append(chunk)
+    except BaseException:
+        bodies.give_back(held)
+        raise
+    return b"".join(chunks)
+
+
+def too_large(bytes_max: int) -> Problem:
+    return Problem(413, "body-too-large", f"the body is larger than {bytes_max:,} bytes; send several", limit=bytes_max)
+
+
+async def read_document(request: Request, bodies: Bodies) -> dict[str, Any]:
+    """A small JSON object; {} for an empty body."""
+    body = await read_body(request, DOCUMENT_BYTES_MAX, bodies)
+    bodies.give_back(len(body))
+    try:
+        document = msgspec.json.decode(body or b"{}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, "json", f"the body is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise Problem(400, "json", "the body is no JSON object; send {…} with the keys of docs/http.md")
+    return document

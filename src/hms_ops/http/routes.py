@@ -1,0 +1,67 @@
+"""The paths the server answers, in one table, and the application made of them.
+
+Every error becomes a problem document and is counted under its kind; what the engine did not expect is logged with its
+traceback by the connection and says nothing of itself to the client.
+"""
+
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from hms_ops.errors import HmsOpsError
+from hms_ops.http import alerts, ingest, lookup, metrics, page
+from hms_ops.http.answer import Problem, http_problem, problem_of
+from hms_ops.http.site import Site, site_of
+
+
+async def not_yet(request: Request) -> Response:
+    verb = request.path_params["verb"]
+    raise Problem(501, "not-yet", f"{verb} is not in this version; it comes with acknowledgements and silences")
+
+
+# An alert's name may hold a slash, as %2F, hence `path`; `fire` stands before what is not there yet.
+ROUTES: Final = (
+    Route("/", page.page),
+    Route("/healthz", lookup.health),
+    Route("/readyz", lookup.readiness),
+    Route("/metrics", metrics.metrics),
+    Route("/v1/ledger", lookup.ledger),
+    Route("/v1/query", lookup.query),
+    Route("/v1/series", lookup.series),
+    Route("/v1/rejects", lookup.rejects),
+    Route("/v1/ingest", ingest.ingest, methods=["POST"]),
+    Route("/v1/alerts", alerts.alerts),
+    Route("/v1/alerts", alerts.post_rule, methods=["POST"]),
+    Route("/v1/alerts/{name:path}/fire", alerts.fire, methods=["POST"]),
+    *(
+        Route(f"/v1/alerts/{{name:path}}/{verb}", not_yet, methods=["POST"], name=verb)
+        for verb in ("ack", "silence", "unsilence")
+    ),
+)
+
+
+def application(site: Site) -> Starlette:
+    """The routes with their site; errors of all sorts answer as problems."""
+    handlers = dict.fromkeys((Problem, HmsOpsError, ClientDisconnect, Exception), answer_problem)
+    app = Starlette(routes=list(ROUTES), exception_handlers={**handlers, HTTPException: answer_refusal})
+    app.state.site = site
+    return app
+
+
+def answer_problem(request: Request, error: Exception) -> Response:
+    return counted(request, problem_of(error))
+
+
+def answer_refusal(request: Request, error: Exception) -> Response:
+    """Starlette's own: no such path, no such method."""
+    assert isinstance(error, HTTPException)
+    return counted(request, http_problem(error.status_code, error.headers))
+
+
+def counted(request: Request, problem: Problem) -> Response:
+    site_of(request).tally[problem.kind] += 1
+    return problem.response()

@@ -1,0 +1,171 @@
+"""The HTTP server as the engine sees it: bind, start, stop.
+
+`start` binds in the caller's thread, so that a port in use is an error there and port 0 has its number at once; then
+uvicorn runs in a thread of its own, `hms-http`, without signal handlers, beside the two workers of `site.py`.
+`stop` lets answers under way finish for half of its deadline, then cuts every connection: a client that does not read
+cannot hold the engine. The engine reaches uvicorn and starlette only through this module, imported when it has one.
+
+Bounds: connections, heads, times in `connection.py`; bodies in `ingest.py`; waiting calls in `site.py`; who may ask in
+`guard.py`. What they turn away is in `tally`, and in /metrics as hms_ops_http_refused_total.
+"""
+
+import errno
+import logging
+import os
+import socket
+from functools import partial
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import uvicorn
+
+from hms_ops.errors import StartError
+from hms_ops.http.connection import KEEP_ALIVE_SECONDS, Connection
+from hms_ops.http.guard import Guard, access_of
+from hms_ops.http.routes import application
+from hms_ops.http.site import site_for
+from hms_ops.http.worker import StartThread
+from hms_ops.quantity import Address
+
+if TYPE_CHECKING:
+    from threading import Thread
+
+    from hms_ops.engine import Engine
+
+BACKLOG: Final = 1024
+
+log = logging.getLogger("hms_ops.http")
+
+
+class Server:
+    """One HTTP server of one engine; started once, stopped once."""
+
+    def __init__(self, engine: "Engine", host: str, port: int, tokens: tuple[str, ...] = ()) -> None:
+        self.site = site_for(engine)
+        self.tally = self.site.tally
+        self._asked = Address(host, port)
+        self._tokens = tokens
+        self._socket: socket.socket | None = None
+        self._uvicorn: uvicorn.Server | None = None
+        self._thread: Thread | None = None
+
+    def start(self, start_thread: StartThread) -> tuple[str, int]:
+        """Bind and serve; returns the bound (host, port). StartError: nothing was started."""
+        listener = bound(self._asked)
+        host, port = listener.getsockname()[:2]
+        try:
+            access = access_of(self._asked.host, host, socket.gethostname(), self._tokens)
+        except StartError:
+            listener.close()
+            raise
+        self._socket = listener
+        self._uvicorn = uvicorn.Server(config_of(Guard(application(self.site), access, self.tally), self))
+        self.site.start(start_thread)
+        self._thread = start_thread("hms-http", self._serve)
+        return host, port
+
+    def stop(self, deadline_seconds: float) -> None:
+        """End within the deadline: answers under way get half of it."""
+        if self._uvicorn is None or self._thread is None:
+            return
+        self._uvicorn.should_exit = True
+        self._thread.join(deadline_seconds / 2)
+        if self._thread.is_alive():
+            self._cut()
+            self._thread.join(deadline_seconds / 4)
+        ended = [worker.stop(deadline_seconds / 8) for worker in (self.site.reads, self.site.writes)]
+        if self._thread.is_alive() or not all(ended):
+            log.warning("HTTP did not end within %.1f s; its threads are left behind", deadline_seconds)
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's sockets, whose event loop shares its epoll with ours.
+
+        They are replaced by /dev/null, not closed: their numbers stay taken for whoever still holds the objects.
+        """
+        sockets = [self._socket, *(open_.transport.get_extra_info("socket") for open_ in self._connections())]
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for known in sockets:
+            if known is not None and known.fileno() >= 0:
+                os.dup2(null, known.fileno(), inheritable=False)
+        os.close(null)
+
+    def _serve(self) -> None:
+        assert self._uvicorn is not None
+        assert self._socket is not None
+        try:
+            self._uvicorn.run(sockets=[self._socket])
+        except Exception:
+            log.exception("HTTP has ended")
+        finally:
+            self._socket.close()
+
+    def _cut(self) -> None:
+        """Make uvicorn stop waiting, and every connection end, whatever its client does."""
+        assert self._uvicorn is not None
+        self._uvicorn.force_exit = True
+        for connection in self._connections():
+            connection.cut_from_outside()
+
+    def _connections(self) -> list[Connection]:
+        return cast("list[Connection]", list(self._uvicorn.server_state.connections) if self._uvicorn else [])
+
+
+def config_of(app: Any, server: Server) -> uvicorn.Config:
+    """uvicorn's settings. It configures no logging: its loggers may be the host program's own."""
+    return uvicorn.Config(
+        app,
+        loop="asyncio",
+        http=cast(Any, partial(Connection, tally=server.tally)),
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=True,  # False would silence the host's access log; `Connection` writes none
+        proxy_headers=False,  # nobody may say whose request it is
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+    )
+
+
+def resolved(address: Address) -> list[tuple[str, int]]:
+    """What the host name stands for, each once; StartError when it stands for nothing."""
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise StartError(f"http {address}: {error}; name an address of this host") from None
+    return list(dict.fromkeys((str(place[0]), int(place[1])) for *_, place in found))
+
+
+def bound(asked: Address) -> socket.socket:
+    """A listening socket on the first address of `asked` that this host has; StartError when none can be had."""
+    problem: OSError | None = None
+    for host, port in resolved(asked):
+        try:
+            return listening(host, port)
+        except OSError as error:
+            problem = problem or error
+    why = (problem and problem.strerror) or str(problem)
+    remedy = REMEDIES.get((problem and problem.errno) or 0, "choose another address with --http HOST:PORT")
+    raise StartError(f"http {asked}: {why}; {remedy}")
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket bound to an IP address, with its backlog open; OSError."""
+    listener = socket.socket(socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        # A port that only waits for stragglers of the last run is free.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+REMEDIES: Final = {
+    errno.EADDRINUSE: "another program listens there; stop it, or choose another address with --http HOST:PORT",
+    errno.EACCES: "not allowed for this user; choose a port above 1023",
+    errno.EADDRNOTAVAIL: "no address of this host; choose one that `ip address` shows",
+}

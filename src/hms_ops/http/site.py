@@ -1,0 +1,81 @@
+"""What the handlers work with: the engine, two workers, the bound on bodies, and the tally of what was refused.
+
+One `Site` per server, kept as the application's state. A handler that only reads a few counters calls the engine
+itself; what decodes, writes, or walks over series goes through a worker, so that probes always answer.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from starlette.requests import Request
+
+from hms_ops.http.answer import Problem
+from hms_ops.http.worker import StartThread, Worker
+
+if TYPE_CHECKING:
+    from hms_ops.engine import Engine
+
+CALLS_WAITING_MAX: Final = 128
+BODIES_BYTES_MAX: Final = 128 * 1024 * 1024
+
+# The kinds of problems that show a bound or a guard at work; counted from 0, so that a rate sees the first one.
+REFUSALS: Final = (
+    "body-timeout",
+    "body-too-large",
+    "busy",
+    "connections",
+    "head-timeout",
+    "head-too-large",
+    "host",
+    "malformed",
+    "origin",
+    "stalled",
+    "token",
+)
+
+
+class Bodies:
+    """The memory of all bodies that are being received or decoded; on the event loop's thread only."""
+
+    def __init__(self, bytes_max: int = BODIES_BYTES_MAX) -> None:
+        self.bytes_max = bytes_max
+        self.held_bytes = 0
+
+    def take(self, size: int) -> None:
+        """Room for `size` more bytes, or 503: others' bodies fill it."""
+        if self.held_bytes + size > self.bytes_max:
+            raise Problem(503, "busy", "too many large bodies at once; try again", {"Retry-After": "1"})
+        self.held_bytes += size
+
+    def give_back(self, size: int) -> None:
+        self.held_bytes -= size
+
+
+@dataclass(frozen=True)
+class Site:
+    """reads: queries and lists; writes: bodies and alerts, so that no long query delays them."""
+
+    engine: "Engine"
+    reads: Worker
+    writes: Worker
+    bodies: Bodies
+    tally: Counter[str]
+
+    def start(self, start_thread: StartThread) -> None:
+        self.reads.start(start_thread)
+        self.writes.start(start_thread)
+
+
+def site_for(engine: "Engine") -> Site:
+    return Site(
+        engine,
+        Worker("hms-http-reads", CALLS_WAITING_MAX),
+        Worker("hms-http-writes", CALLS_WAITING_MAX),
+        Bodies(),
+        Counter(dict.fromkeys(REFUSALS, 0)),
+    )
+
+
+def site_of(request: Request) -> Site:
+    return cast(Site, request.app.state.site)
