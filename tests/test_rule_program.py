@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from hms_ops import kinds
 from hms_ops.kernels import opcodes as op
-from hms_ops.kernels.program import STACK_MAX, run_programs
+from hms_ops.kernels.opcodes import STACK_MAX
+from hms_ops.kernels.program import run_programs
 
 NULL = math.nan
 TRUE, FALSE = 1.0, 0.0

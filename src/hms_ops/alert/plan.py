@@ -48,8 +48,7 @@ from hms_ops.errors import ExpressionError
 from hms_ops.kernels import opcodes as op
 
 DEFAULT_WINDOW_SECONDS: Final = 60
-WINDOW_SECONDS_MAX: Final = 3600
-STACK_MAX: Final = 128  # as in kernels.program, which only the tick imports
+WINDOW_SECONDS_MAX: Final = 3600  # as in kernels.window, which takes numba to import
 
 UnitLookup: TypeAlias = Callable[[str], str | None]
 
@@ -174,8 +173,8 @@ class _Assembler:
 
     def add(self, opcode: int, operand: int = 0, constant: float = 0.0, at: int = 0) -> None:
         self.depth += op.stack_effect(opcode)
-        if self.depth > STACK_MAX:
-            raise self.error(at, f"the expression needs more than {STACK_MAX} numbers at once; nest it less")
+        if self.depth > op.STACK_MAX:
+            raise self.error(at, f"the expression needs more than {op.STACK_MAX} numbers at once; nest it less")
         self.code.append((opcode, operand, constant))
 
     def error(self, at: int, message: str) -> ExpressionError:

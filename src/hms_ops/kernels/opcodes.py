@@ -7,6 +7,8 @@ instruction gets a new number.
 
 from typing import Final
 
+STACK_MAX: Final = 128  # numbers on the stack at once; the compiler refuses what needs more
+
 HALT: Final = 0
 PUSH: Final = 1  # the constant beside the instruction
 

@@ -25,8 +25,6 @@ from numpy.typing import NDArray
 
 from hms_ops.kernels import opcodes as op
 
-STACK_MAX: Final = 128
-
 _COUNT: Final = 0  # of `stats`, as kernels.window has them
 _SUM: Final = 1
 _M2: Final = 2
