@@ -239,7 +239,7 @@ def query_now(
     plan = compile_query(query, unit)
     for reading in plan.readings:
         if reading.is_required and not len(store.slots(reading.source.metric)):
-            raise UnknownMetricError(reading.source.metric, nearest_metrics(reading.source.metric, store))
+            raise UnknownMetricError(reading.source.metric, nearest_metrics(reading.source.metric, store.metrics()))
     rule = BoundRule("", plan, [_followed(reading.source, store) for reading in plan.readings])
     for reading, source in zip(plan.readings, rule.sources, strict=True):
         if problem := reading_problem(reading, source.kind):
@@ -257,8 +257,8 @@ def _followed(key: SourceKey, store: Store) -> Source:
     return source
 
 
-def nearest_metrics(name: str, store: Store) -> list[str]:
-    """The names most like a misspelt one, best first."""
-    candidates = [metric for metric in store.metrics() if abs(len(metric) - len(name)) <= max(3, len(name) // 3)]
+def nearest_metrics(name: str, metrics: Sequence[str]) -> list[str]:
+    """Those of all metrics whose names are most like a misspelt one, best first."""
+    candidates = [metric for metric in metrics if abs(len(metric) - len(name)) <= max(3, len(name) // 3)]
     alike = sorted(candidates, key=lambda metric: metric[:1] != name[:1])[:_COMPARED_MAX]
     return difflib.get_close_matches(name, alike, n=NEAREST_MAX)

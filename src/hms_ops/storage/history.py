@@ -105,6 +105,13 @@ class History:
         pieces = [order[bounds[place] : bounds[place + 1]] for place in position_of]
         return [merge.as_rows(steps[piece], columns[:, piece]) for piece in pieces]
 
+    def read_columns(self, ids: ArrayLike, start: int, end: int) -> Part:
+        """The steps of the tier itself, each series by itself and with its m2, as merge.fold has rows: (step starts
+        int64[k], positions among the sorted distinct `ids` int64[k], columns float64[6, k]), ascending."""
+        _, start = self._checked(None, start)
+        wanted = np.unique(np.asarray(ids, np.uint32))
+        return self._folded(wanted, start, end, self.step_seconds, pooled=False)
+
     def first_step(self) -> int | None:
         """The start of the oldest step on disk, in Unix seconds."""
         return self._edge(self._partitions.starts(), newest=False)
