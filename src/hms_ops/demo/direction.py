@@ -125,9 +125,10 @@ class Direction:
                 self._offer(event)
 
     def _standing(self) -> str:
-        ledger = self.engine.ledger()
+        ledger, mean_ms = self.engine.ledger(), self.engine.mean(METRIC, "1s")
+        level = "-" if mean_ms != mean_ms else f"{mean_ms:.0f} ms"
         alerts = [f"{alert.name} {alert.state}" for alert in self.engine.alerts() if alert.state != "resolved"]
         return (
-            f"{self.t:6.1f} s  {METRIC} {self.engine.mean(METRIC, '1s'):.0f} ms  "
+            f"{self.t:6.1f} s  {METRIC} {level}  "
             f"{', '.join(alerts) or 'no alerts'}  {ledger['samples']:,} samples, {ledger['kernel_drops']:,} dropped"
         )

@@ -20,7 +20,7 @@ class Kept(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"{METRIC} in {self.steps} steps of {STEP_SECONDS} s, {self.samples:,} samples, "
+            f"{METRIC} in steps of {STEP_SECONDS} s: {self.steps}, of {self.samples:,} samples, "
             f"means from {self.lowest_ms:.0f} to {self.highest_ms:.0f} ms; {self.events} events in the journal"
         )
 
