@@ -27,6 +27,7 @@ from hms_ops.collector._emit cimport MAGNITUDE_MAX, hms_likely, hms_unlikely, no
 
 cdef enum:
     SEAL_CHUNK = 2048
+    NEAR_SERIES_MAX = 2048      # about 210 bytes a series of table, text, cell and ring: half of a 1 MiB cache
     LATE_SECONDS_MAX = 3600
     AHEAD_SECONDS_MAX = 600
     KEPT_SECONDS = 60           # sealed seconds that stay readable
@@ -99,8 +100,12 @@ cdef inline void cell_turn(store_t* st, uint32_t slot, cell_t* c, uint32_t secon
     c.second = second
 
 
+cdef inline raw_t* ring_place(const store_t* st, uint32_t slot, const cell_t* c) noexcept nogil:
+    return st.rings + ((<size_t>slot << st.ring_shift) | (c.head & st.ring_mask))
+
+
 cdef inline void ring_append(store_t* st, uint32_t slot, cell_t* c, int64_t time_ns, double value) noexcept nogil:
-    cdef raw_t* r = &st.rings[<size_t>slot * (st.ring_mask + 1) + (c.head & st.ring_mask)]
+    cdef raw_t* r = ring_place(st, slot, c)
     r.time_ns = time_ns
     r.value = value
     c.head += 1
@@ -157,7 +162,7 @@ cdef uint8_t append_late(store_t* st, const sample_t* s, double value, double we
 cdef uint8_t append_special(store_t* st, const sample_t* s, cell_t* c, uint32_t input, int64_t now_ns) noexcept nogil:
     """The rare cases: a kind to settle, sets, deltas, weights, stamps, reserved names. BAD_NONE when it was taken."""
     cdef int64_t now = second_of(now_ns), second = now
-    cdef double value = s.value, weight = s.weight
+    cdef double value = s.value, weight = s.weight if s.flags & FLAG_WEIGHTED else 1.0
     cdef uint8_t kind
     if c.flags & CELL_RESERVED and input != INPUT_SELF:
         return BAD_NAME_RESERVED
@@ -174,7 +179,7 @@ cdef uint8_t append_special(store_t* st, const sample_t* s, cell_t* c, uint32_t 
         weight = 1.0
     if fabs(value) > MAGNITUDE_MAX or fabs(value) * weight > MAGNITUDE_MAX:
         return BAD_MAGNITUDE
-    if s.time_ns:
+    if s.flags & FLAG_STAMPED:
         second = second_of(s.time_ns)
         if second != now:
             return append_late(st, s, value, weight, second, now)
@@ -182,7 +187,7 @@ cdef uint8_t append_special(store_t* st, const sample_t* s, cell_t* c, uint32_t 
         cell_turn(st, s.slot, c, <uint32_t>now)
     fold(c, value, weight)
     c.flags |= CELL_HAS_LAST
-    ring_append(st, s.slot, c, s.time_ns if s.time_ns else now_ns, value)
+    ring_append(st, s.slot, c, s.time_ns if s.flags & FLAG_STAMPED else now_ns, value)
     if c.flags & CELL_SUBSCRIBED:
         subscribed_push(st, s.slot, value)
     return BAD_NONE
@@ -190,9 +195,8 @@ cdef uint8_t append_special(store_t* st, const sample_t* s, cell_t* c, uint32_t 
 
 cdef inline uint8_t append_one(store_t* st, const sample_t* s, uint32_t input, int64_t now_ns, uint32_t second) noexcept nogil:
     cdef cell_t* c = &st.cells[s.slot]
-    # One test for everything rare: same settled kind or none given, no flag, no stamp, plain weight, known cell.
-    if hms_unlikely((s.kind != c.kind and s.kind != KIND_UNKNOWN) or s.flags or s.time_ns != 0 or s.weight != 1.0
-                    or c.flags != (CELL_LIVE | CELL_HAS_LAST) or c.kind == KIND_SET):
+    # Everything rare is seen by three tests: another kind, a flag of the sample, a flag of the cell.
+    if hms_unlikely((s.kind != c.kind and s.kind != KIND_UNKNOWN) or s.flags or c.flags != CELL_PLAIN):
         return append_special(st, s, c, input, now_ns)
     if c.second != second:
         cell_turn(st, s.slot, c, second)
@@ -234,38 +238,57 @@ cdef void sample_bad(batch_t* b, const sample_t* s, uint8_t reason) noexcept nog
         b.rejects[b.rejects_n - 1].input = s.datagram
 
 
-cdef void append_block(store_t* st, batch_t* b, sample_t* block, size_t n, int64_t now_ns) noexcept nogil:
+cdef inline bint find_slot(store_t* st, sample_t* s, batch_t* b) noexcept nogil:
+    """Fill in the sample's slot; False, with s.bad set, when it can have none."""
+    s.slot = intern_find(&st.keys, s.hash, s.name, s.name_len, s.tags, s.tags_len, s.spelling)
+    if hms_unlikely(s.slot == NONE):
+        s.slot = store_resolve(st, s, b)
+        return s.slot != NONE
+    return True
+
+
+cdef inline void append_found(store_t* st, batch_t* b, sample_t* s, int64_t now_ns, uint32_t second) noexcept nogil:
+    cdef uint8_t bad = append_one(st, s, b.input, now_ns, second)
+    if hms_unlikely(bad):
+        sample_bad(b, s, bad)
+    else:
+        b.tally.samples += 1
+
+
+cdef void append_near(store_t* st, batch_t* b, sample_t* block, size_t n, int64_t now_ns) noexcept nogil:
+    """With few series everything is in the cache, and passes would only cost."""
+    cdef uint32_t second = <uint32_t>second_of(now_ns)
+    cdef size_t i
+    for i in range(n):
+        if find_slot(st, &block[i], b):
+            append_found(st, b, &block[i], now_ns, second)
+        else:
+            sample_bad(b, &block[i], block[i].bad)
+
+
+cdef void append_far(store_t* st, batch_t* b, sample_t* block, size_t n, int64_t now_ns) noexcept nogil:
     """Up to BLOCK samples in passes, so that their cache misses overlap instead of following each other."""
     cdef intern_t* t = &st.keys
-    cdef uint32_t second = <uint32_t>(second_of(now_ns))
+    cdef uint32_t second = <uint32_t>second_of(now_ns)
     cdef sample_t* s
-    cdef cell_t* c
     cdef size_t i
-    cdef uint8_t bad
     for i in range(n):
         hms_prefetch(&t.entries[block[i].hash & t.mask])
     for i in range(n):
         hms_prefetch(t.arena + <size_t>t.entries[block[i].hash & t.mask].key * KEY_UNIT)
     for i in range(n):
-        s = &block[i]
-        s.slot = intern_find(t, s.hash, s.name, s.name_len, s.tags, s.tags_len, s.spelling)
-        if hms_unlikely(s.slot == NONE):
-            s.slot = store_resolve(st, s, b)
-            if s.slot == NONE:
-                continue
-        hms_prefetch_write(&st.cells[s.slot])
+        if find_slot(st, &block[i], b):
+            hms_prefetch_write(&st.cells[block[i].slot])
     for i in range(n):
         s = &block[i]
         if hms_likely(s.slot != NONE):
-            c = &st.cells[s.slot]
-            hms_prefetch_write(&st.rings[<size_t>s.slot * (st.ring_mask + 1) + (c.head & st.ring_mask)])
+            hms_prefetch_write(ring_place(st, s.slot, &st.cells[s.slot]))
     for i in range(n):
         s = &block[i]
-        bad = append_one(st, s, b.input, now_ns, second) if hms_likely(s.slot != NONE) else s.bad
-        if hms_unlikely(bad):
-            sample_bad(b, s, bad)
+        if hms_likely(s.slot != NONE):
+            append_found(st, b, s, now_ns, second)
         else:
-            b.tally.samples += 1
+            sample_bad(b, s, s.bad)
 
 
 cdef void clear_counts(store_t* st, int64_t second) noexcept nogil:
@@ -286,8 +309,11 @@ cdef void store_append_locked(store_t* st, batch_t* b) noexcept nogil:
     cdef size_t start = 0
     if hms_unlikely(second_of(now_ns) > st.cleared_second):
         open_second(st, second_of(now_ns))
+    if st.high <= NEAR_SERIES_MAX:
+        append_near(st, b, b.samples, b.n, now_ns)
+        start = b.n
     while start < b.n:
-        append_block(st, b, &b.samples[start], min(<size_t>BLOCK, b.n - start), now_ns)
+        append_far(st, b, &b.samples[start], min(<size_t>BLOCK, b.n - start), now_ns)
         start += BLOCK
     if b.rejects_n:
         keep_rejects(st, b, now_ns)
@@ -310,8 +336,6 @@ cdef void append_value(store_t* st, uint32_t slot, uint8_t kind, uint32_t input,
     s.slot = slot
     s.kind = kind
     s.flags = 0
-    s.time_ns = 0
-    s.weight = 1.0
     s.value = value
     t.values += 1
     if value != value:
@@ -394,7 +418,7 @@ cdef uint8_t store_append_many(store_t* st, uint32_t slot, uint8_t kind, uint32_
     t.accepted += 1
     if n == 0:
         return BAD_NONE
-    if c.flags != (CELL_LIVE | CELL_HAS_LAST) or c.kind == KIND_SET or c.kind != kind or not all_plain(values, n):
+    if c.flags != CELL_PLAIN or c.kind != kind or not all_plain(values, n):
         for i in range(n):
             append_value(st, slot, kind, input, values[i], now_ns)
         return BAD_NONE

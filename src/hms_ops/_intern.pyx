@@ -230,6 +230,10 @@ cdef void metric_set_flag(store_t* st, uint32_t metric, uint8_t flag, bint on) n
     metric_release(st, metric)
 
 
+cdef inline uint8_t set_flag(uint8_t kind) noexcept nogil:
+    return CELL_SET if kind == KIND_SET else 0
+
+
 cdef inline bint is_timing(uint8_t kind) noexcept nogil:
     return kind == KIND_TIMER or kind == KIND_HISTOGRAM or kind == KIND_DISTRIBUTION
 
@@ -244,6 +248,7 @@ cdef bint kind_settle(store_t* st, uint32_t slot, uint8_t kind) noexcept nogil:
         other = st.metrics[st.meta[slot].metric].first
         while other != NONE:
             st.cells[other].kind = kind
+            st.cells[other].flags = (st.cells[other].flags & ~CELL_SET) | set_flag(kind)
             other = st.meta[other].next
         return True
     return old == kind or (is_timing(old) and is_timing(kind))
@@ -311,7 +316,7 @@ cdef uint32_t series_make(store_t* st, uint32_t metric, const char* name, uint16
     c.second = <uint32_t>(store_now_ns(st) // 1000000000)      # its idle time starts at its birth
     c.head = 0
     c.kind = st.metrics[metric].kind
-    c.flags = CELL_LIVE | st.metrics[metric].flags
+    c.flags = CELL_LIVE | st.metrics[metric].flags | set_flag(c.kind)
     st.last_second[slot] = 0
     st.meta[slot].first_key = key
     st.meta[slot].aliases = 0
@@ -389,6 +394,7 @@ cdef uint32_t overflow_unknown(store_t* st, uint8_t kind, batch_t* b) noexcept n
     slot = series_make(st, metric, padded, 12, padded + 64, 7)
     if slot != NONE:
         st.cells[slot].kind = plain
+        st.cells[slot].flags = (st.cells[slot].flags & ~CELL_SET) | set_flag(plain)
         st.overflow_slots[plain] = slot
         st.meta[slot].pins += 1
     return slot

@@ -84,23 +84,33 @@ static inline uint64_t hms_mum(uint64_t a, uint64_t b) {
 }
 static inline uint64_t hms_hash(const char *p, size_t n, uint64_t seed) {
     uint64_t h = seed ^ (n * 0x9E3779B97F4A7C15ULL);
-    if (n >= 8) {
-        size_t i = 0;
-        for (; i + 8 < n; i += 8) h = hms_mum(h ^ hms_load64(p + i), 0xa0761d6478bd642fULL ^ seed);
-        return hms_mum(h ^ hms_load64(p + n - 8), 0xe7037ed1a0b428dbULL);
+    if (n >= 16) {
+        /* The last 16 bytes overlap what the loop took: no tail to branch on. */
+        for (const char *last = p + n - 16; p < last; p += 16)
+            h = hms_mum(hms_load64(p) ^ 0xa0761d6478bd642fULL ^ seed, hms_load64(p + 8) ^ h);
+        p += n & 15 ? (ptrdiff_t)(n & 15) - 16 : 0;
+        return hms_mum(hms_load64(p) ^ 0xe7037ed1a0b428dbULL ^ seed, hms_load64(p + 8) ^ h);
     }
-    const uint64_t word = n ? hms_load64(p) & (~0ULL >> (64 - 8 * n)) : 0;
-    return hms_mum(h ^ word, 0xe7037ed1a0b428dbULL ^ (seed << 1));
+    const uint64_t low = n ? hms_load64(p) & (n >= 8 ? ~0ULL : ~0ULL >> (64 - 8 * n)) : 0;
+    const uint64_t high = n > 8 ? hms_load64(p + n - 8) : 0;
+    return hms_mum(low ^ 0xe7037ed1a0b428dbULL ^ seed, high ^ h);
 }
 static inline uint64_t hms_mix(uint64_t a, uint64_t b) { return hms_mum(a ^ 0x8ebc6af09c88c6e3ULL, b ^ 0x589965cc75374cc3ULL); }
 
-/* n bytes are equal; `a` is padded, `b` has at least 7 readable bytes behind it. */
+/* n bytes are equal; behind both at least 15 bytes are readable. */
 static inline int hms_equal(const char *a, const char *b, size_t n) {
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        if (hms_load64(a + i) != hms_load64(b + i)) return 0;
-    if (i == n) return 1;
-    return ((hms_load64(a + i) ^ hms_load64(b + i)) << (64 - 8 * (n - i))) == 0;
+#ifdef HMS_SSE2
+    const char *end = a + n;
+    for (; a < end; a += 16, b += 16) {
+        const __m128i same = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)a), _mm_loadu_si128((const __m128i *)b));
+        const size_t left = (size_t)(end - a);
+        const unsigned wanted = left >= 16 ? 0xFFFFu : (1u << left) - 1;
+        if (((unsigned)_mm_movemask_epi8(same) & wanted) != wanted) return 0;
+    }
+    return 1;
+#else
+    return memcmp(a, b, n) == 0;
+#endif
 }
 
 /* ---- numbers ---- */

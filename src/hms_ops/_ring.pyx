@@ -153,6 +153,7 @@ cdef class Store:
         st.series_max = series_max
         st.capacity = series_max + OVERFLOW_SLOTS
         st.ring_mask = ring_samples - 1
+        st.ring_shift = (ring_samples - 1).bit_length()
         st.late_max = late_max
         st.pending_max = pending_max
         st.subscribed_mask = subscribed_max - 1

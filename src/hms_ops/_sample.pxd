@@ -25,7 +25,9 @@ cdef enum:
     SPELLED_METRIC = 5      # a name, standing for the metric and not for a series
 
     FLAG_DELTA = 1          # a gauge's +n or -n
-    FLAG_MEMBER = 2         # value_bits is the hash of a set's member
+    FLAG_MEMBER = 2         # the value's bits are the hash of a set's member
+    FLAG_WEIGHTED = 4       # `weight` is set; otherwise it is 1 and the field undefined
+    FLAG_STAMPED = 8        # `time_ns` is set; otherwise the batch's clock holds and the field is undefined
 
     TEXT_BYTES = 65536      # of unescaped JSON names in a batch
 
@@ -84,8 +86,8 @@ ctypedef struct sample_t:
     const char* name        # not terminated
     const char* tags        # as the wire spelled them
     double value            # for a set: the member's 64-bit hash, reinterpreted
-    double weight           # 1 / rate
-    int64_t time_ns         # 0: the batch's clock
+    double weight           # 1 / rate, with FLAG_WEIGHTED
+    int64_t time_ns         # with FLAG_STAMPED
     uint64_t hash           # of spelling, name and tags, keyed
     uint32_t slot           # filled in by the store
     uint16_t name_len

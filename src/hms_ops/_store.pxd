@@ -38,6 +38,8 @@ cdef enum:
     CELL_SUBSCRIBED = 2         # on_metric wants each value
     CELL_RESERVED = 4           # a rule's own gauge: only the engine itself may write it
     CELL_HAS_LAST = 8           # `last` holds a value, so that +n and -n have something to add to
+    CELL_SET = 16               # a set's samples take another way
+    CELL_PLAIN = 9              # CELL_LIVE and CELL_HAS_LAST and nothing else: the fast way
 
     INPUTS_MAX = 64
     INPUT_SELF = 0              # the engine's own samples
@@ -162,6 +164,7 @@ ctypedef struct store_t:
     uint32_t changes_mask
     uint64_t changes_n
     uint32_t ring_mask
+    uint32_t ring_shift         # of a slot to the first place of its ring
     uint32_t late_n
     uint32_t late_max
     uint32_t pending_n

@@ -345,7 +345,7 @@ cdef inline bint element_emit(batch_t* b, element_t* e, const char* raw, size_t 
     s.spelling = e.spelling if e.tags_n else <uint8_t>SPELLED_BARE
     s.hash = key_hash(s.name, s.name_len, s.tags, s.tags_len, s.spelling, b.seed)
     s.kind = e.kind
-    s.flags = 0
+    s.flags = (FLAG_WEIGHTED if e.weight != 1.0 else 0) | (FLAG_STAMPED if e.time != 0.0 else 0)
     s.bad = BAD_NONE
     s.weight = e.weight
     s.time_ns = <long long>(e.time * 1e9)
@@ -354,5 +354,5 @@ cdef inline bint element_emit(batch_t* b, element_t* e, const char* raw, size_t 
     if e.kind == KIND_SET:
         member = hms_hash(e.text, e.text_n, b.seed)
         memcpy(&s.value, &member, 8)
-        s.flags = FLAG_MEMBER
+        s.flags |= FLAG_MEMBER
     return True

@@ -38,10 +38,11 @@ cdef inline bint is_delta(const batch_t* b, uint8_t kind, char first) noexcept n
     return kind == KIND_GAUGE and (first == c'+' or first == c'-') and b.gauge_sign_is_delta
 
 
-cdef inline bint emit(batch_t* b, const line_t* line, double value, uint8_t flags) noexcept nogil:
+cdef inline sample_t* emit(batch_t* b, const line_t* line, double value, uint8_t flags) noexcept nogil:
+    """A sample of now and of weight 1; NULL when the batch is full."""
     cdef sample_t* s = batch_sample(b)
     if s == NULL:
-        return False
+        return NULL
     s.name = line.name
     s.name_len = <uint16_t>line.name_n
     s.tags = line.tags
@@ -49,12 +50,24 @@ cdef inline bint emit(batch_t* b, const line_t* line, double value, uint8_t flag
     s.spelling = SPELLED_STATSD if line.tags_n else SPELLED_BARE
     s.hash = key_hash(line.name, line.name_n, line.tags, line.tags_n, s.spelling, b.seed)
     s.value = value
-    s.weight = line.weight
-    s.time_ns = <long long>(line.time * 1e9)
     s.kind = line.kind
     s.flags = flags
     s.bad = BAD_NONE
     s.datagram = b.datagram
+    return s
+
+
+cdef bint emit_special(batch_t* b, const line_t* line, double value, uint8_t flags) noexcept nogil:
+    """With the sections' weight and time; False when the batch is full."""
+    cdef sample_t* s = emit(b, line, value, flags)
+    if s == NULL:
+        return False
+    if line.weight != 1.0:
+        s.weight = line.weight
+        s.flags |= FLAG_WEIGHTED
+    if line.time != 0.0:
+        s.time_ns = <long long>(line.time * 1e9)
+        s.flags |= FLAG_STAMPED
     return True
 
 
@@ -134,13 +147,13 @@ cdef bint emit_value(const char* p, const char* end, const line_t* line, batch_t
             return True
         member = hms_hash(p, end - p, b.seed)
         memcpy(&value, &member, 8)
-        return emit(b, line, value, FLAG_MEMBER)
+        return emit_special(b, line, value, FLAG_MEMBER)
     if parse_number(p, &value, &bad) != end and not bad:
         bad = BAD_NUMBER
     if bad:
         note_bad(b, bad, line.name, line_end(p) - line.name)
         return True
-    return emit(b, line, value, FLAG_DELTA if is_delta(b, line.kind, p[0]) else 0)
+    return emit_special(b, line, value, FLAG_DELTA if is_delta(b, line.kind, p[0]) else 0)
 
 
 cdef bint emit_values(const char* p, const char* bar, const line_t* line, batch_t* b) noexcept nogil:
@@ -227,9 +240,7 @@ cdef const char* read_line(const char* p, batch_t* b) noexcept nogil:
                     or line.kind == KIND_UNKNOWN):
         return slow_line(p, colon + 1, b)
     line.name = p
-    line.weight = 1.0
-    line.time = 0.0
-    if not emit(b, &line, value, FLAG_DELTA if is_delta(b, line.kind, colon[1]) else 0):
+    if emit(b, &line, value, FLAG_DELTA if is_delta(b, line.kind, colon[1]) else 0) == NULL:
         note_reject(b, 256 + REJECT_TOO_LARGE, p, q - p)
     return q
 
