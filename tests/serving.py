@@ -70,11 +70,10 @@ def starter(threads: list[threading.Thread]) -> Callable[[str, Callable[[], None
 
 
 def exchange(address: tuple[str, int], sent: bytes) -> bytes:
-    """All that comes back for raw bytes, until the server closes or says nothing for a while."""
-    with socket.create_connection(address, timeout=5) as connection:
+    """What comes back for raw bytes: an answer's head at least, or all there is when the server closes before."""
+    with socket.create_connection(address, timeout=10) as connection:
         connection.sendall(sent)
-        connection.shutdown(socket.SHUT_WR)
         received = b""
-        while chunk := connection.recv(65_536):
+        while b"\r\n\r\n" not in received and (chunk := connection.recv(65_536)):
             received += chunk
         return received
