@@ -25,7 +25,7 @@ from hms_ops.alert.action import ActionRunner
 from hms_ops.alert.book import Book
 from hms_ops.alert.notification import Alert, Delivered, Notification, Outcome, Profile, Retry, notifications_of
 from hms_ops.alert.outbox import Outbox
-from hms_ops.alert.plan import Plan, compile_rule
+from hms_ops.alert.plan import Plan, UnitLookup, compile_rule
 from hms_ops.alert.rule import AnomalyRule, Rule
 from hms_ops.alert.rulefile import RuleFile
 from hms_ops.clock import SECOND_NS, Clock
@@ -63,6 +63,7 @@ class Duty:
         start_thread: StartThread,
         emit: Emit,
         *,
+        unit: UnitLookup,
         profiles: Mapping[str, Profile],
         origin: str,
         action_url: str,
@@ -77,6 +78,7 @@ class Duty:
             self.actions.halt("the configuration (actions.stop)")
         self.errors = 0
         self._clock = clock
+        self._unit = unit
         self._start_thread = start_thread
         self._emit = emit
         self._origin = origin
@@ -101,8 +103,10 @@ class Duty:
     def put(self, rule: Rule) -> None:
         """Add or replace one rule from Python or HTTP. ConfigError when it is invalid, or a file has its name."""
         with self._lock:
-            if any(rule.name == other.name for other in (*self._file.rules, *self._file.anomalies)):
-                raise ConfigError(f"{rule.source}: a rule file has a rule {rule.name!r} already, and a file's rule wins")
+            if rule.name in names_of(self._file):
+                raise ConfigError(
+                    f"{rule.source}: a rule file has a rule {rule.name!r} already, and a file's rule wins"
+                )
             if len(self._own) >= RULES_MAX and rule.name not in self._own:
                 raise ConfigError(f"{rule.source}: {RULES_MAX} rules are there, which is the limit; remove one first")
             self._take(self._file, {**self._own, rule.name: rule})
@@ -115,7 +119,7 @@ class Duty:
         return list(self._file.anomalies)
 
     def _take(self, file: RuleFile, own: dict[str, Rule]) -> None:
-        taken = {rule.name for rule in (*file.rules, *file.anomalies)}
+        taken = names_of(file)
         rules = [*file.rules, *(rule for rule in own.values() if rule.name not in taken)]
         plans = {rule.name: (rule, self._plan(rule)) for rule in rules}
         self._reserve({*plans, *(rule.name for rule in file.anomalies)})
@@ -131,7 +135,9 @@ class Duty:
         if known is not None and known[0] == rule:
             return known[1]
         try:
-            return compile_rule(rule.condition, rule.recover, rule.where, rule.group_by, text=rule.text)
+            return compile_rule(
+                rule.condition, rule.recover, rule.where, rule.group_by, text=rule.text, unit=self._unit
+            )
         except ExpressionError as error:
             raise ConfigError(f"{rule.source}: {rule.name}: {error}") from None
 
@@ -160,9 +166,7 @@ class Duty:
         with self._lock:
             self._judge_anomalies(end)
             found = self._rule_set.evaluate(end)
-            self._tell(
-                self.book.advance(found.keys, found.condition, found.recover, found.value, end, found.problems)
-            )
+            self._tell(self.book.advance(found.keys, found.condition, found.recover, found.value, end, found.problems))
 
     def gauges(self) -> dict[str, float]:
         """What each rule publishes under its name: 1.0 while it fires, else 0.0."""
@@ -308,7 +312,9 @@ class Duty:
         detail = outcome.detail if isinstance(outcome, Delivered) else outcome.reason
         alert = notification.alert
         facts = {"name": alert.name, "state": alert.state, "tags": dict(alert.tags), "episode": alert.episode}
-        self._emit({"kind": "notification", "receiver": notification.receiver, "outcome": word, "detail": detail, **facts})
+        self._emit(
+            {"kind": "notification", "receiver": notification.receiver, "outcome": word, "detail": detail, **facts}
+        )
 
     def _on_action(self, record: dict[str, Any]) -> None:
         self._emit({"kind": "action", **record})
@@ -340,6 +346,11 @@ class Duty:
         return self._clock.now_ns() // SECOND_NS
 
 
+def names_of(file: RuleFile) -> set[str]:
+    """The names that the rules and anomaly rules of files have taken."""
+    return {rule.name for rule in file.rules} | {rule.name for rule in file.anomalies}
+
+
 def event_of(alert: Alert) -> dict[str, Any]:
     """An alert as watchers and the journal see it."""
     value = None if np.isnan(alert.value) else alert.value
@@ -354,5 +365,3 @@ def event_of(alert: Alert) -> dict[str, Any]:
         "severity": alert.severity,
         "reason": alert.reason,
     }
-
-

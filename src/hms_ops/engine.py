@@ -57,7 +57,6 @@ log = logging.getLogger("hms_ops.engine")
 STOP_SECONDS: Final = 4.0
 WALL_STEP_NS: Final = 500_000_000  # a wall clock further away than this has been set: re-anchor
 RECENT_COST_TICKS: Final = 60
-NO_REST: Final = object()
 
 Watcher = Callable[[dict[str, Any]], None]
 
@@ -133,6 +132,7 @@ class Engine:
             self.clock,
             self._start_thread,
             self._emit,
+            unit=self._unit,
             profiles=self.config.profiles(),
             origin=origin_of(self._data_dir),
             action_url=self.config.actions.url.value if self.config.actions.url else "",
@@ -431,9 +431,7 @@ class Engine:
         self.store.flush()
         return answer(expr, self.recorder, self.store, start, end, step, unit=self._unit)
 
-    def recent(
-        self, name: str, tags: Mapping[str, str] | None = None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def recent(self, name: str, tags: Mapping[str, str] | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """(time_ns int64[n], value float64[n]): copies of the latest raw samples, oldest first; all series for None."""
         parts = [self.store.recent(slot) for slot in self._members(name, tags).tolist()]
         times = np.concatenate([np.zeros(0, np.int64), *(times for times, _ in parts)])
@@ -554,7 +552,7 @@ class Engine:
 
     @property
     def http_address(self) -> tuple[str, int] | None:
-        return tuple(self._http) if self._server is not None and self._http is not None else None
+        return (self._http.host, self._http.port) if self._server is not None and self._http is not None else None
 
     def ledger(self) -> dict[str, Any]:
         """The counters that account for every datagram and value: DESIGN section 4, exactly its keys."""
@@ -565,7 +563,8 @@ class Engine:
     def rejects(self) -> list[dict[str, Any]]:
         """The last 100 rejects, newest first, with reason, source and the beginning of the text."""
         return [
-            {**reject, "source": source_text(reject["source"]), "text": reject["text"].decode("utf-8", "backslashreplace")}
+            reject
+            | {"source": source_text(reject["source"]), "text": reject["text"].decode("utf-8", "backslashreplace")}
             for reject in self.store.rejects()
         ]
 
@@ -622,6 +621,11 @@ def addresses(udp: str | Sequence[str] | None) -> tuple[Address, ...]:
     """What `udp` names; ValueError with the form that is wanted."""
     texts = () if udp is None else (udp,) if isinstance(udp, str) else tuple(udp)
     return tuple(parse_address(text) for text in texts)
+
+
+def printable_bytes(raw: bytes) -> str:
+    """What strangers sent, as text; bytes that are no UTF-8 as escapes."""
+    return raw.decode("utf-8", "backslashreplace")
 
 
 def next_power_of_two(n: int) -> int:

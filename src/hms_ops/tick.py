@@ -4,8 +4,8 @@
                                         └─► recorder (history)
 
 The engine's tick thread calls `Tick.run(now_ns)`; a late call catches up on all seconds that closed meanwhile, at most
-60 behind, beyond which the store counts `seconds_lost`. Importing this module imports the kernels, so the engine does it
-when its listeners receive already. What each part costs is kept in `costs_ns`; a part that fails is logged, counted
+60 behind, beyond which the store counts `seconds_lost`. Importing this module imports the kernels, so the engine does
+it when its listeners receive already. What each part costs is kept in `costs_ns`; a part that fails is logged, counted
 and costs the other parts nothing.
 """
 

@@ -20,7 +20,7 @@ class RequestRefused(HmsOpsError):
     """The engine said no; `status` is HTTP's, `body` its answer as parsed JSON or text."""
 
     def __init__(self, status: int, body: Any) -> None:
-        said = body.get("error") if isinstance(body, dict) else body
+        said = body.get("detail") if isinstance(body, dict) else body
         super().__init__(str(said) if said else f"the engine answered HTTP {status}")
         self.status = status
         self.body = body

@@ -73,7 +73,11 @@ def started(
     """An engine that receives; nothing is left behind when it cannot start."""
     from hms_ops.engine import Engine
 
-    options: dict[str, Any] = {"config": config_file}
+    options: dict[str, Any] = {
+        "config": config_file,
+        "host_metrics": config.host_metrics,
+        "self_metrics": config.self_metrics,
+    }
     options["udp"] = [str(address) for address in ((udp,) if udp else config.udp)]
     options["http"] = str(http or config.http) if http or config.http else None
     options["data_dir"] = data_dir or config.data_dir
