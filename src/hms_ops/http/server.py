@@ -152,7 +152,9 @@ def bound(asked: Address) -> socket.socket:
 
 def listening(host: str, port: int) -> socket.socket:
     """A socket bound to an IP address, with its backlog open; OSError."""
-    listener = socket.socket(socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET
+    # The protocol is named because asyncio switches Nagle off only where it is: 50 ms an answer otherwise.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         # A port that only waits for stragglers of the last run is free.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
