@@ -475,6 +475,33 @@ cdef void store_seal(store_t* st, int64_t closed) noexcept nogil:
     pthread_mutex_unlock(&st.mutex)
 
 
+cdef void begin_time(store_t* st, int64_t now) noexcept nogil:
+    """Let time begin at second `now`: nothing before it is valid. Of the steps that hold it, the parts before are empty."""
+    cdef int64_t step
+    st.first_second = now
+    st.sealed_second = now - 1
+    for step in range(now // 10 * 10, now + 1):
+        clear_counts(st, step)
+    for step in range(now // 60 * 6, now // 10 + 1):
+        memset(column_row(st, 1, F_COUNT, step), 0, st.high * sizeof(double))
+    st.rolled_end[1] = now // 10 * 10
+    st.rolled_end[2] = now // 60 * 60
+
+
+cdef void store_reanchor(store_t* st, int64_t offset_ns) noexcept nogil:
+    """The wall clock was set: begin anew at its time. Windows are empty until they fill, so nothing fires or resolves
+    by the step; the raw rings stay, and what the open second held is lost (the caller has sealed what was closed)."""
+    cdef uint32_t slot
+    pthread_mutex_lock(&st.mutex)
+    st.offset_ns = offset_ns
+    for slot in range(st.high):
+        st.cells[slot].count = 0
+        st.cells[slot].second = 0
+        st.last_second[slot] = 0
+    begin_time(st, second_of(store_now_ns(st)))
+    pthread_mutex_unlock(&st.mutex)
+
+
 cdef void store_clear_ahead(store_t* st, int64_t second) noexcept nogil:
     """Clear the counts of the seconds up to `second`, and touch the pages of their other fields, before anybody needs
     them: the first touch of a page costs 2 µs, which is not for a listener to pay. No mutex: a row ahead has no

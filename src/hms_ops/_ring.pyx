@@ -50,6 +50,8 @@ cdef enum:
     SCRATCH_BYTES = 65536
     PENDING_ROOM = 65536
     CACHED_MAX = 100000
+    KEY_TEXT_MAX = 4608         # NAME_BYTES_MAX and TAGS_BYTES_MAX, and some
+    DISTINCT_MAX = 65536
 
 MAP_NORESERVE = 0x4000      # Linux; not in Python's mmap module
 
@@ -280,12 +282,11 @@ cdef class Store:
         """Move a test's clock."""
         self.st.manual_ns = now_ns
 
-    def set_offset_ns(self, long long offset_ns):
-        """Re-anchor: wall clock minus monotonic clock."""
+    def reanchor(self, long long offset_ns):
+        """The wall clock was set: take its time (offset to the monotonic clock) and begin all windows anew."""
+        self._drain()
         with nogil:
-            pthread_mutex_lock(&self.st.mutex)
-            self.st.offset_ns = offset_ns
-            pthread_mutex_unlock(&self.st.mutex)
+            store_reanchor(&self.st, offset_ns)
 
     # ---- in ----
 
@@ -505,44 +506,57 @@ cdef class Store:
 
     def series(self, unsigned int slot):
         """SeriesInfo of a live slot; KeyError otherwise."""
+        cdef char text[KEY_TEXT_MAX]
+        cdef uint16_t name_n = 0, tags_n = 0
+        cdef uint8_t kind = 0
+        cdef bint is_live
         cdef key_t* k
         pthread_mutex_lock(&self.st.mutex)
-        try:
-            if slot >= self.st.high or not self.st.cells[slot].flags & CELL_LIVE:
-                raise KeyError(slot)
+        is_live = slot < self.st.high and self.st.cells[slot].flags & CELL_LIVE
+        if is_live:
             k = key_at(&self.st.keys, self.st.meta[slot].first_key)
-            name = text_of(key_text(k), k.name_len)
-            tags = tags_of(key_text(k) + k.name_len, k.tags_len)
-            return SeriesInfo(name, tags, self.st.cells[slot].kind & ~KIND_PROVISIONAL)
-        finally:
-            pthread_mutex_unlock(&self.st.mutex)
+            name_n, tags_n, kind = k.name_len, k.tags_len, self.st.cells[slot].kind
+            memcpy(text, key_text(k), name_n + tags_n)
+        pthread_mutex_unlock(&self.st.mutex)
+        if not is_live:
+            raise KeyError(slot)
+        return SeriesInfo(text_of(text, name_n), tags_of(text + name_n, tags_n), kind & ~KIND_PROVISIONAL)
 
-    cdef uint32_t _find_metric(self, name):
-        """Under the mutex."""
-        cdef bytes raw = name.encode("utf-8", "replace")
-        cdef char padded[NAME_BYTES_MAX + 72]
-        cdef size_t n = len(raw)
+    cdef uint32_t _find_metric(self, const char* name, size_t n) noexcept:
+        """The index of a metric, or NONE. Under the mutex."""
+        cdef char padded[NAME_BYTES_MAX + HMS_PAD]
         if n == 0 or n > NAME_BYTES_MAX:
             return NONE
         memset(padded, 0, sizeof(padded))
-        memcpy(padded, <const char*>raw, n)
+        memcpy(padded, name, n)
         return metric_find(&self.st, padded, <uint16_t>n)
 
     def slots(self, str name):
         """int32[k]: the live series of a metric, ascending; empty for an unknown one."""
+        cdef bytes raw = name.encode("utf-8", "replace")
+        cdef const char* text = raw
+        cdef size_t text_n = len(raw)
         cdef uint32_t metric, slot
-        cdef list found = []
+        cdef Py_ssize_t room, n = 0
         pthread_mutex_lock(&self.st.mutex)
-        try:
-            metric = self._find_metric(name)
-            if metric != NONE:
-                slot = self.st.metrics[metric].first
-                while slot != NONE:
-                    found.append(slot)
-                    slot = self.st.meta[slot].next
-        finally:
-            pthread_mutex_unlock(&self.st.mutex)
-        return np.sort(np.array(found, np.int32))
+        metric = self._find_metric(text, text_n)
+        room = 0 if metric == NONE else self.st.metrics[metric].series
+        pthread_mutex_unlock(&self.st.mutex)
+        found = np.empty(room, np.int32)
+        cdef int[::1] view = found
+        # No Python object may be made under the mutex: a garbage collection could hand the GIL to a thread that waits
+        # for the mutex. What was born between the two looks is seen by the next call.
+        pthread_mutex_lock(&self.st.mutex)
+        metric = self._find_metric(text, text_n)
+        slot = <uint32_t>NONE if metric == NONE else self.st.metrics[metric].first
+        while slot != NONE and n < room:
+            view[n] = slot
+            n += 1
+            slot = self.st.meta[slot].next
+        pthread_mutex_unlock(&self.st.mutex)
+        found = found[:n]
+        found.sort()
+        return found
 
     def all_slots(self):
         """int32[k]: every live series that has values (sets have none), but for the __overflow__ ones, ascending."""
@@ -576,24 +590,34 @@ cdef class Store:
 
     def metric_kind(self, str name):
         """The kind's number (kinds.py), 0 for an unknown metric."""
+        cdef bytes raw = name.encode("utf-8", "replace")
+        cdef const char* text = raw
+        cdef size_t text_n = len(raw)
         cdef uint32_t metric
+        cdef int kind
         pthread_mutex_lock(&self.st.mutex)
-        metric = self._find_metric(name)
+        metric = self._find_metric(text, text_n)
         kind = 0 if metric == NONE else self.st.metrics[metric].kind & ~KIND_PROVISIONAL
         pthread_mutex_unlock(&self.st.mutex)
         return kind
 
     def metrics(self):
         """The names of all metrics that have series, sorted."""
+        cdef char text[NAME_BYTES_MAX]
         cdef uint32_t i
+        cdef size_t n
         cdef key_t* k
         names = []
-        pthread_mutex_lock(&self.st.mutex)
         for i in range(self.st.metrics_high):
+            n = 0
+            pthread_mutex_lock(&self.st.mutex)
             if self.st.metrics[i].key and self.st.metrics[i].series:
                 k = key_at(&self.st.keys, self.st.metrics[i].key)
-                names.append(text_of(key_text(k), k.name_len))
-        pthread_mutex_unlock(&self.st.mutex)
+                n = k.name_len
+                memcpy(text, key_text(k), n)
+            pthread_mutex_unlock(&self.st.mutex)
+            if n:
+                names.append(text_of(text, n))
         return sorted(names)
 
     def changes(self, unsigned long long cursor):
@@ -602,26 +626,28 @@ cdef class Store:
         A reader that slept through more changes than are kept gets every live series as born again.
         """
         cdef uint64_t i, n = self.st.changes_n
-        cdef uint32_t change, slot
+        cdef uint64_t kept = <uint64_t>self.st.changes_mask + 1
+        if n == cursor:
+            return n, []
+        if n - cursor > kept:
+            return n, [(slot, True) for slot in range(self.st.high) if self.st.cells[slot].flags & CELL_LIVE]
+        found = np.empty(n - cursor, np.uint32)
+        cdef uint32_t[::1] view = found
         pthread_mutex_lock(&self.st.mutex)
-        try:
-            n = self.st.changes_n
-            if n - cursor > <uint64_t>self.st.changes_mask + 1:
-                return n, [(slot, True) for slot in range(self.st.high) if self.st.cells[slot].flags & CELL_LIVE]
-            found = []
-            for i in range(cursor, n):
-                change = self.st.changes[i & self.st.changes_mask]
-                found.append((change >> 1, bool(change & 1)))
-            return n, found
-        finally:
-            pthread_mutex_unlock(&self.st.mutex)
+        for i in range(cursor, n):
+            view[i - cursor] = self.st.changes[i & self.st.changes_mask]
+        pthread_mutex_unlock(&self.st.mutex)
+        return n, list(zip((found >> 1).tolist(), (found & 1).astype(bool).tolist()))
 
     def settle_kind(self, str name, int kind):
         """Give a metric its kind, as an explicit sample would; False when it has another one already."""
+        cdef bytes raw = name.encode("utf-8", "replace")
+        cdef const char* text = raw
+        cdef size_t text_n = len(raw)
         cdef uint32_t metric
         cdef bint settled = False
         pthread_mutex_lock(&self.st.mutex)
-        metric = self._find_metric(name)
+        metric = self._find_metric(text, text_n)
         if metric != NONE and self.st.metrics[metric].first != NONE:
             settled = kind_settle(&self.st, self.st.metrics[metric].first, <uint8_t>kind)
         pthread_mutex_unlock(&self.st.mutex)
@@ -701,36 +727,47 @@ cdef class Store:
     def distinct(self, slots, long long[::1] tiers, long long[::1] steps):
         """Distinct members of set series, as a float, over the given steps (tier and step number of each).
 
-        Exact up to 512 members, then within about 1 % (HyperLogLog, 2^14 registers).
+        Exact while all sketches read are sparse and hold up to DISTINCT_MAX hashes together, repeats included; beyond
+        that within about 1 % (HyperLogLog, 2^14 registers).
         """
+        cdef int[::1] wanted = np.ascontiguousarray(slots, np.int32)
+        registers = np.zeros(REGISTERS, np.uint8)
+        hashes = np.empty(DISTINCT_MAX, np.uint64)
+        cdef uint8_t[::1] registers_view = registers
+        cdef uint64_t[::1] hashes_view = hashes
+        cdef size_t n = 0
+        cdef bint dense = False
+        cdef Py_ssize_t i
+        pthread_mutex_lock(&self.st.mutex)
+        for i in range(wanted.shape[0]):
+            if <uint32_t>wanted[i] < self.st.high:
+                self._add_sketches(wanted[i], tiers, steps, &registers_view[0], &hashes_view[0], &n, &dense)
+        pthread_mutex_unlock(&self.st.mutex)
+        return estimate(registers) if dense else float(len(np.unique(hashes[:n])))
+
+    cdef void _add_sketches(self, uint32_t slot, long long[::1] tiers, long long[::1] steps, uint8_t* registers,
+                            uint64_t* hashes, size_t* n, bint* dense) noexcept:
+        cdef set_t* s = self.st.sets.by_slot[slot]
         cdef sketch_t* k
-        cdef set_t* s
         cdef Py_ssize_t i
         cdef uint32_t j
-        registers = np.zeros(REGISTERS, np.uint8)
-        cdef uint8_t[::1] view = registers
-        exact = set()
-        dense = False
-        pthread_mutex_lock(&self.st.mutex)
-        try:
-            for slot in slots:
-                s = self.st.sets.by_slot[<uint32_t>slot] if slot < self.st.high else NULL
-                if s == NULL:
-                    continue
-                for i in range(tiers.shape[0]):
-                    k = &s.sealed[tiers[i]][steps[i] & (SLOTS - 1)]
-                    if k.step != steps[i]:
-                        continue
-                    for j in range(k.n):
-                        exact.add(k.hashes[j])
-                        register_add(&view[0], k.hashes[j])
-                    if k.registers != NULL:
-                        dense = True
-                        for j in range(<uint32_t>REGISTERS):
-                            view[j] = max(view[j], k.registers[j])
-        finally:
-            pthread_mutex_unlock(&self.st.mutex)
-        return estimate(registers) if dense or len(exact) > 4096 else float(len(exact))
+        if s == NULL:
+            return
+        for i in range(tiers.shape[0]):
+            k = &s.sealed[tiers[i]][steps[i] & (SLOTS - 1)]
+            if k.step != steps[i]:
+                continue
+            for j in range(k.n):
+                register_add(registers, k.hashes[j])
+                if n[0] < DISTINCT_MAX:
+                    hashes[n[0]] = k.hashes[j]
+                    n[0] += 1
+                else:
+                    dense[0] = True
+            if k.registers != NULL:
+                dense[0] = True
+                for j in range(<uint32_t>REGISTERS):
+                    registers[j] = max(registers[j], k.registers[j])
 
     def ledger_rows(self):
         """{input name: its counters}, of one moment: every batch enters the ledger whole."""

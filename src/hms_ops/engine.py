@@ -328,10 +328,15 @@ class Engine:
         self._vital_signs(now_ns)
 
     def _follow_wall_clock(self) -> None:
+        """A wall clock that was set is followed at once; windows begin anew, so that it fires and resolves nothing."""
         if self._wall is None or abs(self._wall.step_ns()) < WALL_STEP_NS:
             return
+        assert self._tick is not None
+        self._tick.run(self.clock.now_ns())
+        self._tick.roll_open_step()
         step_ns = self._wall.reanchor()
-        self.store.set_offset_ns(self._wall.offset_ns)
+        self.store.reanchor(self._wall.offset_ns)
+        self.recorder.flushed_end = 0
         log.warning("the wall clock was set by %.3f s; time is anchored to it again", step_ns / SECOND_NS)
 
     def _vital_signs(self, now_ns: int) -> None:
