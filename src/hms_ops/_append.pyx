@@ -492,13 +492,15 @@ cdef void store_reanchor(store_t* st, int64_t offset_ns) noexcept nogil:
     """The wall clock was set: begin anew at its time. Windows are empty until they fill, so nothing fires or resolves
     by the step; the raw rings stay, and what the open second held is lost (the caller has sealed what was closed)."""
     cdef uint32_t slot
+    cdef int64_t now
     pthread_mutex_lock(&st.mutex)
     st.offset_ns = offset_ns
+    now = second_of(store_now_ns(st))
     for slot in range(st.high):
         st.cells[slot].count = 0
-        st.cells[slot].second = 0
+        st.cells[slot].second = <uint32_t>now       # idle from now on
         st.last_second[slot] = 0
-    begin_time(st, second_of(store_now_ns(st)))
+    begin_time(st, now)
     pthread_mutex_unlock(&st.mutex)
 
 
