@@ -70,11 +70,10 @@ def perform(direction: Direction, place: Path, limit_seconds: float, headless: b
         engine = started(sms_url, actions_url, place)
         stage.callback(engine.stop)
         stage.callback(engine.watch(direction.report))
-        cast = stage.enter_context(Cast(address_text(engine.udp_address)))
-        direction.begin(engine, cast)
-        announce(direction.screen, engine, place)
         # Read as values from here on: Ctrl-C ends the play between two steps.
         with Signals(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+            direction.begin(engine, stage.enter_context(Cast(address_text(engine.udp_address))))
+            announce(direction.screen, engine, place)
             return play(direction, signals, limit_seconds, headless)
 
 
