@@ -194,6 +194,20 @@ def test_several_rules_are_judged_in_one_call_each_with_its_own_members() -> Non
     assert [(event.rule, event.slot) for event in events] == [("finance.anomaly", 3), ("loose", 1), ("loose", 3)]
 
 
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_lone_anomaly_is_found_in_any_block_of_many_series(step: int) -> None:
+    watched = np.arange(5, 7000, step, dtype=np.int32)
+    columns, detector = Columns(7000), Detector(make_rule(window_seconds=10))
+    detector.bind(watched)
+    columns.cols[0, 0] = 3.0
+    columns.cols[0, 1] = 300.0
+    columns.end += 30
+    strange = watched[[0, 1, 682, 683, 2047 // step, 2048 // step, -1]]
+    columns.cols[0, 1, (columns.end - 1) % 64, strange] = 900.0
+    events = detector.judge(columns.cols, columns.end, FIRST)
+    assert sorted({event.slot for event in events}) == sorted(set(strange.tolist()))
+
+
 def test_binding_anew_keeps_the_state_of_the_members_that_stay() -> None:
     columns, detector = Columns(4), Detector(make_rule())
     detector.bind(np.array([0, 2], np.int32))

@@ -147,20 +147,20 @@ def test_a_rare_step_of_a_gauge_is_seen_in_full_whatever_the_alignment() -> None
         assert run_window(twin.columns(samples, 1, end), 60, end, [[0]])[0, DELTA] == 45.0
 
 
-@pytest.mark.parametrize("members", [range(1024), range(3, 1500), range(0, 1500, 2), [0, 511, 512, 1499], [1499]])
+@pytest.mark.parametrize("members", [range(4096), range(3, 5000), range(0, 5000, 2), [0, 2047, 2048, 4999], [4999]])
 def test_blocks_of_neighbours_and_of_scattered_members_agree_with_numpy(members: Sequence[int]) -> None:
     rng = np.random.default_rng(5)
     end = FIRST + 100
-    cols = np.resize(np.array(twin.GARBAGE), (3, 6, 64, 1500))
+    cols = np.resize(np.array(twin.GARBAGE), (3, 6, 64, 5000))
     cols[:, 0] = 0.0
-    count = rng.integers(0, 3, (10, 1500)).astype(float)
-    value = rng.normal(0, 1, (10, 1500))
+    count = rng.integers(0, 3, (10, 5000)).astype(float)
+    value = rng.normal(0, 1, (10, 5000))
     for row, second in enumerate(range(end - 10, end)):
         cols[0, 0, second % 64] = count[row]
         for field, of_field in ((1, count[row] * value[row]), (2, 0 * value[row]), (3, value[row]), (4, value[row])):
             cols[0, field, second % 64] = np.where(count[row] > 0, of_field, cols[0, field, second % 64])
-    seen = np.full(1500, end - 1)
-    got = run_window((cols, np.zeros(1500), seen), 9, end, [members, list(members)[:1]], kinds.TIMER)[0]
+    seen = np.full(5000, end - 1)
+    got = run_window((cols, np.zeros(5000), seen), 9, end, [members, list(members)[:1]], kinds.TIMER)[0]
     count, value = count[1:, list(members)], value[1:, list(members)]
     m2 = np.sum(count * (value - np.average(value, weights=count)) ** 2)
     want = [count.sum(), (count * value).sum(), m2, value[count > 0].min(), value[count > 0].max()]
@@ -262,7 +262,7 @@ def test_merging_rollups_equals_the_rollup_of_all(drawn: list[tuple[int, float, 
 
 
 def test_series_beyond_the_high_water_mark_are_left_alone() -> None:
-    cols = np.ones((3, 6, 64, 1100))
-    rollup_step(cols, 1, 7, 700)
-    assert (cols[1, SUM, 7, :700] == 10).all()
-    assert (cols[1, :, 7, 700:] == 1).all()
+    cols = np.ones((3, 6, 64, 5000))
+    rollup_step(cols, 1, 7, 3000)
+    assert (cols[1, SUM, 7, :3000] == 10).all()
+    assert (cols[1, :, 7, 3000:] == 1).all()

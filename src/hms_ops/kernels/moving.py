@@ -12,8 +12,8 @@ The moving mean is van Herk's two sums, each of them only ever added to:
     at h:         └─────┘   └───┘                 mean of d e (suffix of the block before) and f g h
 
 Nothing departs from a running sum, so a 1e150 is gone without a trace as soon as the window has passed it, and the
-rounding error never accumulates. Two additions an element for the sum, two for the count; a block without a gap needs
-no counts: it is tried first, and done over if its sums turn out NaN.
+rounding error never accumulates. Two additions an element, and counting; a block without a gap needs no counts: it is
+tried first, and done over if its sums turn out NaN.
 Source: van Herk, "A fast algorithm for local minimum and maximum filters", 1992, with + for max.
 """
 
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 _TILE_MAX = 4096
 _TILE_MIN = 512
 _SCRATCH_ELEMENTS = 1 << 20
+_LOOK_ROWS = 16  # rows after which a block that was taken for whole is looked at for NaN
 
 _MATRIX_IN = types.Array(types.float64, 2, "C", readonly=True)
 _MATRIX = types.float64[:, ::1]
@@ -51,7 +52,7 @@ def move_mean(
         raise ValueError(f"min_count {min_count} is outside 1 to window {window}")
     window = min(window, max(1, len(a)))
     tile = min(_TILE_MAX, max(_TILE_MIN, _SCRATCH_ELEMENTS // window), max(1, a.shape[1]))
-    _move_mean(a, window, min_count, np.empty((window + 1, tile)), np.empty((window + 1, tile)), out)
+    _move_mean(a, window, min_count, np.empty((window + 1, tile)), np.empty(tile), out)
     return out
 
 
@@ -100,29 +101,40 @@ def _sum_backward(row, after, suffix):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, error_model="numpy")
-def _seen_forward(row, prefix, prefix_count):  # type: ignore[no-untyped-def]
+def _seen_count(row, count):  # type: ignore[no-untyped-def]
     for i in range(len(row)):
-        x = row[i]
-        seen = x == x
-        prefix[i] += x if seen else 0.0
-        prefix_count[i] += 1.0 if seen else 0.0
+        count[i] += 1.0 if row[i] == row[i] else 0.0
 
 
 @njit(nogil=True, error_model="numpy")
-def _seen_mean(prefix, prefix_count, suffix, suffix_count, min_count, out):  # type: ignore[no-untyped-def]
-    for i in range(len(out)):
-        count = prefix_count[i] + suffix_count[i]
-        mean = (prefix[i] + suffix[i]) / count
-        out[i] = mean if count >= min_count else np.nan
+def _seen_move(row, gone, count):  # type: ignore[no-untyped-def]
+    """Counts may be subtracted from: whole numbers below 2^53 are exact."""
+    for i in range(len(row)):
+        came = 1.0 if row[i] == row[i] else 0.0
+        count[i] += came - (1.0 if gone[i] == gone[i] else 0.0)
 
 
 @njit(nogil=True, error_model="numpy")
-def _seen_backward(row, after, after_count, suffix, suffix_count):  # type: ignore[no-untyped-def]
+def _seen_forward(row, prefix, suffix, count, min_count, out):  # type: ignore[no-untyped-def]
     for i in range(len(row)):
-        x = row[i]
-        seen = x == x
-        suffix[i] = after[i] + (x if seen else 0.0)
-        suffix_count[i] = after_count[i] + (1.0 if seen else 0.0)
+        total = prefix[i] + (row[i] if row[i] == row[i] else 0.0)
+        prefix[i] = total
+        mean = (total + suffix[i]) / count[i]
+        out[i] = mean if count[i] >= min_count else np.nan
+
+
+@njit(nogil=True, error_model="numpy")
+def _seen_backward(row, after, suffix):  # type: ignore[no-untyped-def]
+    for i in range(len(row)):
+        suffix[i] = after[i] + (row[i] if row[i] == row[i] else 0.0)
+
+
+@njit(nogil=True, error_model="numpy")
+def _nan_count(row):  # type: ignore[no-untyped-def]
+    n = 0
+    for i in range(len(row)):
+        n += row[i] != row[i]
+    return n
 
 
 @njit(nogil=True, error_model="numpy")
@@ -135,7 +147,9 @@ def _mean_whole(a, block, window, min_count, first, stop, sums, out):  # type: i
         count = min(t + 1, window) if t + 1 >= min_count else np.nan
         k = t - block + 1 if block > 0 else window
         _sum_forward(a[t, first:stop], prefix, sums[k, :width], count, out[t, first:stop])
-    if np.isnan(prefix).any():
+        if (t - block) % _LOOK_ROWS == 0 and _nan_count(prefix) > 0:
+            return False
+    if _nan_count(prefix) > 0:
         return False
     if block + window < len(a):
         for k in range(window - 1, 0, -1):
@@ -144,25 +158,30 @@ def _mean_whole(a, block, window, min_count, first, stop, sums, out):  # type: i
 
 
 @njit(nogil=True, error_model="numpy")
-def _mean_gaps(a, block, window, min_count, first, stop, sums, counts, out):  # type: ignore[no-untyped-def]
-    """One block of one tile with samples missing; True if there were none after all."""
+def _mean_gaps(a, block, window, min_count, first, stop, sums, count, out):  # type: ignore[no-untyped-def]
+    """One block of one tile with samples missing; True if the next one may be taken for whole again.
+
+    count    float64[stop - first], samples in the window that ended before the block; moves along
+    """
     width = stop - first
-    prefix, prefix_count = sums[0, :width], counts[0, :width]
+    prefix = sums[0, :width]
     prefix[:] = 0.0
-    prefix_count[:] = 0.0
     for t in range(block, min(block + window, len(a))):
+        row = a[t, first:stop]
+        if t >= window:
+            _seen_move(row, a[t - window, first:stop], count)
+        else:
+            _seen_count(row, count)
         k = t - block + 1 if block > 0 else window
-        _seen_forward(a[t, first:stop], prefix, prefix_count)
-        _seen_mean(prefix, prefix_count, sums[k, :width], counts[k, :width], min_count, out[t, first:stop])
+        _seen_forward(row, prefix, sums[k, :width], count, min_count, out[t, first:stop])
     if block + window < len(a):
         for k in range(window - 1, 0, -1):
-            after, after_count = sums[k + 1, :width], counts[k + 1, :width]
-            _seen_backward(a[block + k, first:stop], after, after_count, sums[k, :width], counts[k, :width])
-    return prefix_count.min() == window
+            _seen_backward(a[block + k, first:stop], sums[k + 1, :width], sums[k, :width])
+    return count.min() == window and _nan_count(prefix) == 0
 
 
 @njit(
-    types.void(_MATRIX_IN, types.int64, types.int64, _MATRIX, _MATRIX, _MATRIX),
+    types.void(_MATRIX_IN, types.int64, types.int64, _MATRIX, types.float64[::1], _MATRIX),
     cache=True,
     nogil=True,
     error_model="numpy",
@@ -177,23 +196,23 @@ def _move_mean(
 ) -> None:
     """Tile by tile of series, block by block of `window` rows, so that a block is still in cache on its way back.
 
-    sums, counts    float64[window + 1, tile]: the suffixes of the block before from each of its rows on; row 0 is the
-                    prefix of this block, row `window` the empty suffix, all that the first block has
+    sums      float64[window + 1, tile]: the suffixes of the block before from each of its rows on; row 0 is the prefix
+              of this block, row `window` the empty suffix, all that the first block has
+    counts    float64[tile], samples in the window
     """
     time, series = a.shape
-    for first in range(0, series, sums.shape[1]):
-        stop = min(first + sums.shape[1], series)
+    for first in range(0, series, len(counts)):
+        stop = min(first + len(counts), series)
+        count = counts[: stop - first]
         sums[window, :] = 0.0
-        counts[window, :] = 0.0
         whole = True
         for block in range(0, time, window):
             if whole:
                 whole = _mean_whole(a, block, window, min_count, first, stop, sums, out)
                 if whole:
                     continue
-                for k in range(1, window):
-                    counts[k, :] = window - k
-            whole = _mean_gaps(a, block, window, min_count, first, stop, sums, counts, out)
+                count[:] = window if block > 0 else 0.0
+            whole = _mean_gaps(a, block, window, min_count, first, stop, sums, count, out)
 
 
 @njit(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hms_ops.kernels.window import COUNT, LAST, M2, MAX, MIN, SLOTS, STEP_SECONDS, SUM
 
-_BLOCK = 512  # series folded together: six rows of 4 KB each way stay in the second-level cache
+_BLOCK = 2048  # series folded together, as in kernels.window
 
 
 # Fields are taken as one-dimensional slices, few to a loop: strided rows, or more arrays than LLVM tells apart, would

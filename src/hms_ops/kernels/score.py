@@ -29,7 +29,7 @@ ENDED: Final = 4
 _MEMORY: Final = 0b0001_1111
 _EPISODE: Final = 0b0010_0000
 _HAS_HELD: Final = 0b0100_0000
-_BLOCK: Final = 512  # members judged together: their sums stay in the first-level cache
+_BLOCK: Final = 2048  # members judged together, as in kernels.window
 
 SCRATCH: Final = (2, _BLOCK)  # the shape of `scratch`
 
