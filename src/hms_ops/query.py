@@ -1,0 +1,286 @@
+"""Expressions over history: what `/v1/query`, `engine.query` and the command line ask.
+
+    expr ──parse──► plan ──► series of each selector, grouped ──recorder──► rows ──fold──► stats[group, step] ──┐
+                                                 [[t, value], …] of each group ◄── the rules' own program ◄─────┘
+
+A point at t is the expression over [t, t + step): every aggregate covers just that step, whatever window is written,
+and nothing is carried in from before (the windows of rules are for rules). A step's statistics are those that rules
+read, so kinds, NULLs and conditions mean the same here and there; docs/queries.md says what they come to.
+
+Data: t is Unix seconds, a multiple of step; NaN is NULL. stats is float64[groups, steps, 8], see steps.py.
+Errors: ExpressionError for what cannot be evaluated, UnknownMetricError when neither memory nor disk knows a metric,
+ValueError for a range or step that cannot be, or is over a limit (POINTS_MAX, SERIES_MAX, and those of steps.py).
+Threads: any. Not here: the value now (alert/evaluate.py), where rows come from (recorder.py).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hms_ops import kinds
+from hms_ops._ring import Store
+from hms_ops.alert.evaluate import nearest_metrics, query_now
+from hms_ops.alert.grammar import parse_query
+from hms_ops.alert.layout import reading_problem
+from hms_ops.alert.plan import Plan, SourceKey, UnitLookup, compile_query, no_units
+from hms_ops.alert.source import GroupKey, group_key
+from hms_ops.alert.tags import accepts
+from hms_ops.alert.tokens import error_at
+from hms_ops.alert.tree import Query
+from hms_ops.backlog import STEP_SECONDS
+from hms_ops.errors import UnknownMetricError
+from hms_ops.kernels import opcodes as op
+from hms_ops.kernels.program import run_programs
+from hms_ops.recorder import Recorder
+from hms_ops.steps import VALUES_MAX, Chosen, Floats, Grid, read_steps, step_stats
+
+POINTS_MAX: Final = 11_000  # of one series
+SERIES_MAX: Final = 1_000
+DEFAULT_POINTS: Final = 1_000
+SECOND_MAX: Final = 1 << 36  # far above any Unix second, far below one in milliseconds
+
+Points = list[tuple[int, float]]
+
+
+def answer(
+    expr: str,
+    recorder: Recorder,
+    store: Store,
+    start: float | None = None,
+    end: float | None = None,
+    step: float | None = None,
+    *,
+    unit: UnitLookup = no_units,
+) -> dict[str, Any]:
+    """`expr` over [start, end) by `step`, as /v1/query answers it; without start and end its value now.
+
+    Unix seconds; end defaults to now, step to the smallest multiple of 10 s that makes at most DEFAULT_POINTS points.
+    The value now is one point of step 1, at the last sealed second.
+    """
+    query = parse_query(expr)
+    if start is None and end is None:
+        if step is not None:
+            raise ValueError("step needs a start: without one, a query answers the value now")
+        second = int(store.sealed_second)
+        series = [(tags, [(second, value)]) for tags, value in _now(query, recorder, store, unit)]
+        return _shaped(expr, 1, _metric_of(query, unit), series)
+    if start is None:
+        raise ValueError("end needs a start")
+    first, last = _range(start, end, store)
+    seconds = _default_step(first, last, recorder) if step is None else _whole_step(step)
+    found = query_range(query, recorder, store, first, last, seconds, unit)
+    return _shaped(expr, seconds, _metric_of(query, unit), found)
+
+
+def query_range(
+    query: Query, recorder: Recorder, store: Store, start: int, end: int, step: int, unit: UnitLookup = no_units
+) -> list[tuple[dict[str, str], Points]]:
+    """(tags, [(t, value), …]) of each group, in the order of their tags; a condition's value is 1.0, 0.0 or NaN.
+
+    A step is there when any group has a value in it, NaN stands for those that have none. What is not sealed yet is
+    not there. The bounds are Unix seconds; start is rounded down to a step.
+    """
+    plan = compile_query(query, unit)
+    chosen = _choose_all(plan, recorder)
+    grid = _grid(start, end, step, recorder)
+    if not grid.count:
+        return []
+    keys, own, stats = _read(plan, chosen, grid, recorder)
+    values = _run(plan, keys, chosen, own, stats, grid)
+    is_there = ~np.isnan(values)
+    steps = np.flatnonzero(is_there.any(axis=0))
+    times = (grid.start + steps * grid.step).tolist()
+    rows = np.flatnonzero(is_there.any(axis=1)).tolist()
+    return [(dict(keys[row]), list(zip(times, values[row, steps].tolist(), strict=True))) for row in rows]
+
+
+# ---- the range
+
+
+def _range(start: float, end: float | None, store: Store) -> tuple[int, int]:
+    """Whole seconds, the end no later than what is sealed."""
+    sealed_end = int(store.sealed_second) + 1
+    last = sealed_end if end is None else end
+    for name, second in (("start", start), ("end", last)):
+        if not 0 <= second < SECOND_MAX:
+            raise ValueError(f"{name} is {second:g}; it must be Unix time in seconds")
+    if end is not None and start >= end:
+        raise ValueError(f"the range from {start:.0f} to {end:.0f} is empty")
+    return math.floor(start), min(math.ceil(last), sealed_end)
+
+
+def _whole_step(step: float) -> int:
+    if not 1 <= step < SECOND_MAX or step != int(step):
+        raise ValueError(f"step is {step:g} s; it must be whole seconds, from 1")
+    return int(step)
+
+
+def _default_step(start: int, end: int, recorder: Recorder) -> int:
+    unit = 60 if start < recorder.minutes_end else STEP_SECONDS
+    step = unit * max(1, -(-(end - start) // (unit * DEFAULT_POINTS)))
+    while _step_count(start, end, step) > DEFAULT_POINTS:  # one more, for the start is rounded down
+        step += unit
+    return step
+
+
+def _step_count(start: int, end: int, step: int) -> int:
+    return max(0, -(-(end - (start - start % step)) // step))
+
+
+def _grid(start: int, end: int, step: int, recorder: Recorder) -> Grid:
+    start = recorder.checked_start(start, step)
+    sealed_end = int(recorder.store.sealed_second) + 1
+    count = _step_count(start, min(end, sealed_end), step)
+    if count > POINTS_MAX:
+        raise ValueError(
+            f"{count} points of {step} s, {POINTS_MAX} are allowed: ask for a longer step or a shorter range"
+        )
+    if step % 60 and start < recorder.minutes_end:
+        raise ValueError(
+            f"step is {step} s; without a data directory what is older than ten minutes is kept by minute: "
+            "ask for a multiple of 60 s, or a shorter range"
+        )
+    starts = start + step * np.arange(count)
+    covered = np.minimum(starts + step, sealed_end) - np.maximum(starts, recorder.first_second)
+    return Grid(start, step, count, np.maximum(covered, 0))
+
+
+def _check_size(series: int, grid: Grid) -> None:
+    if series > SERIES_MAX:
+        raise ValueError(f"the answer has {series} series, {SERIES_MAX} are allowed: choose by tags, or group by fewer")
+    if series * grid.count > VALUES_MAX:
+        raise ValueError(
+            f"{series} series of {grid.count} points, {VALUES_MAX} points are allowed in all: ask for a longer step"
+        )
+
+
+# ---- the series
+
+
+def _choose_all(plan: Plan, recorder: Recorder) -> dict[SourceKey, Chosen]:
+    """The series of each selector. UnknownMetricError, and ExpressionError for a kind that has no such aggregate."""
+    chosen: dict[SourceKey, Chosen] = {}
+    for reading in plan.readings:
+        one = chosen.get(reading.source) or _choose(reading.source, recorder)
+        chosen[reading.source] = one
+        if one.kind < 0 and reading.is_required:
+            _check_known(reading.source.metric, recorder)
+        problem = reading_problem(reading, max(one.kind, kinds.UNKNOWN))
+        if one.kind == kinds.SET:
+            problem = f"{reading.source.metric} is a set; its members are not kept in history: ask for its value now"
+        if problem:
+            raise error_at(plan.text, reading.at, problem)
+    return chosen
+
+
+def _choose(key: SourceKey, recorder: Recorder) -> Chosen:
+    known = recorder.known(key.metric)
+    test = accepts(key.matchers, key.where)
+    series = [one for one in known if test is None or test(one.info.tags)]
+    numbers: dict[GroupKey, int] = {} if key.group_by else {(): 0}
+    group = [numbers.setdefault(group_key(key.group_by, one.info.tags), len(numbers)) for one in series]
+    return Chosen(series, np.array(group, np.int64), list(numbers), max((one.info.kind for one in known), default=-1))
+
+
+def _check_known(metric: str, recorder: Recorder) -> None:
+    names = recorder.metrics()
+    if metric not in names:
+        raise UnknownMetricError(metric, nearest_metrics(metric, names))
+
+
+def _read(
+    plan: Plan, chosen: dict[SourceKey, Chosen], grid: Grid, recorder: Recorder
+) -> tuple[list[GroupKey], list[list[GroupKey]], list[Floats]]:
+    """(the instances, each selector's own groups, their statistics). Groups that are long gone are in none of them."""
+    with_delta = {reading.source for reading in plan.readings if {op.LOAD_DELTA, op.LOAD_RATE} & set(reading.loads)}
+    changing = (kinds.GAUGE, kinds.UNKNOWN)
+    found = [
+        read_steps(one, grid, recorder, with_delta=key in with_delta and one.kind in changing)
+        for key, one in chosen.items()
+    ]
+    kept = [one.present() if plan.group_by else np.zeros(1, np.int64) for one in found]
+    own = [[one.keys[n] for n in groups.tolist()] for one, groups in zip(chosen.values(), kept, strict=True)]
+    keys: list[GroupKey] = sorted({key for groups in own for key in groups}) if plan.group_by else [()]
+    _check_size(len(keys), grid)
+    stats = [
+        step_stats(one, rows, groups, grid, recorder.store)
+        for one, rows, groups in zip(chosen.values(), found, kept, strict=True)
+    ]
+    return keys, own, stats
+
+
+# ---- the program
+
+
+def _run(
+    plan: Plan,
+    keys: list[GroupKey],
+    chosen: dict[SourceKey, Chosen],
+    own: list[list[GroupKey]],
+    stats: list[Floats],
+    grid: Grid,
+) -> Floats:
+    """float64[len(keys), steps]: the rules' program, run on each step of each instance as if it were an instance."""
+    base = np.cumsum([0, *map(len, own)])
+    places = {key: _places(keys, own[n], int(base[n]), grid.count) for n, key in enumerate(chosen)}
+    group_kind = np.repeat([max(one.kind, kinds.UNKNOWN) for one in chosen.values()], np.diff(base) * grid.count)
+    reading_starts = np.arange(max(1, len(plan.readings))) * len(keys) * grid.count
+    values = np.full(len(keys) * grid.count, np.nan)
+    unused = np.empty(0)
+    run_programs(
+        np.concatenate([np.empty((0, 8)), *(one.reshape(-1, 8) for one in stats)]),
+        grid.covered,
+        np.tile(np.arange(grid.count), base[-1]),
+        group_kind.astype(np.int8),
+        np.concatenate([np.empty(0, np.int32), *(places[reading.source] for reading in plan.readings)]),
+        plan.code,
+        reading_starts[plan.operand].astype(np.int32),
+        plan.constant,
+        np.array([0, len(plan.code)], np.int32),
+        np.array([0, len(values)], np.int32),
+        np.empty(op.STACK_MAX),
+        values,
+        unused,
+        unused,
+    )
+    return values.reshape(len(keys), grid.count)
+
+
+def _places(keys: list[GroupKey], own: list[GroupKey], base: int, count: int) -> NDArray[np.int32]:
+    """Where the statistics of each step of each instance stand; -1 for an instance that a selector has no group of."""
+    number = {key: base + n for n, key in enumerate(own)}
+    groups = np.array([number.get(key, -1) for key in keys], np.int64)
+    places = np.where(groups[:, None] < 0, -1, groups[:, None] * count + np.arange(count))
+    return places.astype(np.int32).reshape(-1)
+
+
+# ---- the answer
+
+
+def _now(query: Query, recorder: Recorder, store: Store, unit: UnitLookup) -> list[tuple[dict[str, str], float]]:
+    """The values now; none when a metric is known from before and has not been seen in this run."""
+    try:
+        return sorted(query_now(query, store, unit), key=lambda one: sorted(one[0].items()))
+    except UnknownMetricError as error:
+        _check_known(error.name, recorder)
+        return []
+
+
+def _metric_of(query: Query, unit: UnitLookup) -> str:
+    """The metric, if the expression has just one, else the expression."""
+    metrics = {reading.source.metric for reading in compile_query(query, unit).readings}
+    return metrics.pop() if len(metrics) == 1 else query.text
+
+
+def _shaped(expr: str, step: int, metric: str, series: Sequence[tuple[dict[str, str], Points]]) -> dict[str, Any]:
+    return {
+        "expr": expr,
+        "step": step,
+        "series": [
+            {"metric": metric, "tags": tags, "points": [[t, None if math.isnan(v) else v] for t, v in points]}
+            for tags, points in series
+        ],
+    }
