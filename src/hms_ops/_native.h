@@ -27,6 +27,7 @@ static inline void hms_prefetch_write(const void *p) { __builtin_prefetch(p, 1, 
 #define hms_likely(x) __builtin_expect(!!(x), 1)
 #define hms_unlikely(x) __builtin_expect(!!(x), 0)
 
+static inline uint64_t hms_big64(const char *p) { uint64_t x; memcpy(&x, p, 8); return __builtin_bswap64(x); }
 static inline uint64_t hms_load64(const char *p) { uint64_t x; memcpy(&x, p, 8); return x; }
 
 /* ---- scanning: the first of two bytes; the caller has put one of them behind the data ---- */

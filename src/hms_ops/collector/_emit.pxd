@@ -9,7 +9,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from hms_ops._sample cimport *
 
@@ -242,13 +242,7 @@ cdef inline uint8_t kind_of_name(const char* p, size_t n) noexcept nogil:
 
 
 cdef inline bint text_is(const char* p, size_t n, const char* word, size_t word_n) noexcept nogil:
-    cdef size_t i
-    if n != word_n:
-        return False
-    for i in range(n):
-        if p[i] != word[i]:
-            return False
-    return True
+    return n == word_n and memcmp(p, word, word_n) == 0     # inlined where word_n is a constant
 
 
 # One tag as a format's reader finds it; the text lies in the datagram or in the batch's text arena.

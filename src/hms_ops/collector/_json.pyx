@@ -41,6 +41,8 @@ cdef inline bint fail(json_t* j, int reason) noexcept nogil:
 
 cdef inline void skip_blanks(json_t* j) noexcept nogil:
     # The byte behind the data is a newline, so the end is looked at only after a blank.
+    if hms_likely(<uint8_t>j.p[0] > c' '):
+        return
     while j.p[0] == c' ' or j.p[0] == c'\n' or j.p[0] == c'\t' or j.p[0] == c'\r':
         if j.p >= j.end:
             return

@@ -19,6 +19,9 @@ from libc.string cimport memcpy
 from hms_ops._sample cimport *
 from hms_ops.collector._emit cimport *
 
+cdef extern from "_native.h" nogil:
+    uint64_t hms_big64(const char* p)
+
 cdef enum:
     DEPTH_MAX = 16
     OK = -1
@@ -62,12 +65,8 @@ cdef inline bint need(pack_t* k, size_t n) noexcept nogil:
 
 
 cdef inline uint64_t read_big(const char* p, size_t n) noexcept nogil:
-    """An unsigned big-endian integer of n bytes."""
-    cdef uint64_t x = 0
-    cdef size_t i
-    for i in range(n):
-        x = (x << 8) | <uint8_t>p[i]
-    return x
+    """An unsigned big-endian integer of n bytes, 1 to 8; the buffer is padded, so that 8 can be loaded."""
+    return hms_big64(p) >> (64 - 8 * n)
 
 
 cdef inline bint read_length(pack_t* k, size_t width, size_t* n) noexcept nogil:
