@@ -1,11 +1,12 @@
-"""uvicorn's HTTP connection with the bounds it lacks: on the head, on time, on the number of connections.
+"""uvicorn's HTTP connection with the bounds it lacks: on heads, on time, on the number of connections.
 
-uvicorn's httptools protocol takes heads of any size, waits for them for ever, and lets a client that does not read its
-answer keep it. Here one timer per connection covers all of that:
+uvicorn's httptools protocol takes heads of any size, waits for them for ever, queues any number of pipelined requests
+(14,000 fit into one read, which then holds the loop for a second), and lets a client that does not read its answer keep
+it. Here each connection has two timers, since a client may send more while it owes us the reading:
 
-    connected or idle ──HEAD_SECONDS──► head complete ──BODY_SECONDS──► body complete ──► answering
-                                                                    answer not taken: STALL_SECONDS, from each halt
-    answered ──KEEP_ALIVE_SECONDS──► closing ──STALL_SECONDS──► cut
+    reading   connected or idle ──HEAD_SECONDS──► head complete ──BODY_SECONDS──► body complete: no timer
+    writing   the client stops taking its answer ──STALL_SECONDS──► cut, unless it goes on
+              answered ──KEEP_ALIVE_SECONDS──► closing ──STALL_SECONDS──► cut, whatever is not taken by then
 
 What it cuts is counted under the reason. Threads: the event loop's only.
 """
@@ -20,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from hms_ops.http.guard import HEAD_BYTES_MAX
 
 CONNECTIONS_MAX: Final = 512
+PIPELINED_MAX: Final = 128
 HEAD_SECONDS: Final = 10.0
 BODY_SECONDS: Final = 30.0
 STALL_SECONDS: Final = 60.0
@@ -33,7 +35,9 @@ HEAD_TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 )
 
-log = logging.getLogger("hms_ops.http")
+log = logging.getLogger("hms_ops.http.connection")
+# uvicorn warns of every broken request, which anybody can send without end; they are counted.
+log.setLevel(logging.ERROR)
 
 
 class Connection(HttpToolsProtocol):
@@ -42,7 +46,8 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *, tally: MutableMapping[str, int], **uvicorn_arguments: Any) -> None:
         super().__init__(**uvicorn_arguments)
         self._tally = tally
-        self._timer: asyncio.TimerHandle | None = None
+        self._reading: asyncio.TimerHandle | None = None
+        self._writing: asyncio.TimerHandle | None = None
         self._in_head = False
         self._head_bytes = 0
         # uvicorn's loggers belong to the host program, which may be a uvicorn server itself.
@@ -51,29 +56,29 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._cut_after(HEAD_SECONDS, "head-timeout")
+        self._read_within(HEAD_SECONDS, "head-timeout")
         if len(self.connections) > CONNECTIONS_MAX:
             self._refuse(FULL, "connections")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stay()
+        stop(self._reading)
+        stop(self._writing)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        was_in_head = self._in_head
+        if self._in_head:
+            self._head_bytes += len(data)  # set back to 0 where the head ends in these bytes
         super().data_received(data)
-        if was_in_head and self._in_head:
-            self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES_MAX:
             self._refuse(HEAD_TOO_LARGE, "head-too-large")
-        elif self._is_idle() and self._timer is None:
+        elif self._is_idle() and self._reading is None:
             # Bytes that begin no request, such as empty lines, would hold an idle connection open.
-            self._cut_after(HEAD_SECONDS, "head-timeout")
+            self._read_within(HEAD_SECONDS, "head-timeout")
 
     def send_400_response(self, msg: str) -> None:
-        self._tally["malformed"] += 1
+        self._tally["pipelined" if len(self.pipeline) >= PIPELINED_MAX else "malformed"] += 1
         super().send_400_response(msg)
 
     def on_message_begin(self) -> None:
@@ -81,27 +86,29 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._cut_after(BODY_SECONDS, "body-timeout")
+        self._in_head, self._head_bytes = False, 0
+        if len(self.pipeline) >= PIPELINED_MAX:
+            raise OverflowError("too many pipelined requests")  # stops the parser; uvicorn answers 400 and closes
+        self._read_within(BODY_SECONDS, "body-timeout")
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        if not self.flow.write_paused:  # a client that pipelines may still owe us the reading of an answer
-            self._stay()
+        stop(self._reading)
+        self._reading = None
         super().on_message_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._cut_after(STALL_SECONDS, "stalled")
+        self._write_within(STALL_SECONDS)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._stay()
+        stop(self._writing)
 
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
         # close() waits until the client has taken what is buffered.
-        self._cut_after(STALL_SECONDS, "stalled")
+        self._write_within(STALL_SECONDS)
 
     def cut_from_outside(self) -> None:
         """Cut it now, whatever is under way; from any thread."""
@@ -116,17 +123,21 @@ class Connection(HttpToolsProtocol):
             self._tally[reason] += 1
             self.transport.write(answer)
             self.transport.close()
-            self._cut_after(STALL_SECONDS, "stalled")
+            self._write_within(STALL_SECONDS)
 
-    def _cut_after(self, seconds: float, reason: str) -> None:
-        self._stay()
-        self._timer = self.loop.call_later(seconds, self._cut, reason)
+    def _read_within(self, seconds: float, reason: str) -> None:
+        stop(self._reading)
+        self._reading = self.loop.call_later(seconds, self._cut, reason)
 
-    def _stay(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _write_within(self, seconds: float) -> None:
+        stop(self._writing)
+        self._writing = self.loop.call_later(seconds, self._cut, "stalled")
 
     def _cut(self, reason: str) -> None:
         self._tally[reason] += 1
         self.transport.abort()
+
+
+def stop(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()

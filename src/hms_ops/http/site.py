@@ -30,6 +30,7 @@ REFUSALS: Final = (
     "host",
     "malformed",
     "origin",
+    "pipelined",
     "stalled",
     "token",
 )
