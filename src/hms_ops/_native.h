@@ -98,17 +98,20 @@ static inline uint64_t hms_hash(const char *p, size_t n, uint64_t seed) {
 }
 static inline uint64_t hms_mix(uint64_t a, uint64_t b) { return hms_mum(a ^ 0x8ebc6af09c88c6e3ULL, b ^ 0x589965cc75374cc3ULL); }
 
+#ifdef HMS_SSE2
+static inline unsigned hms_same16(const char *a, const char *b) {
+    return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)a), _mm_loadu_si128((const __m128i *)b)));
+}
+#endif
+
 /* n bytes are equal; behind both at least 15 bytes are readable. */
 static inline int hms_equal(const char *a, const char *b, size_t n) {
 #ifdef HMS_SSE2
-    const char *end = a + n;
-    for (; a < end; a += 16, b += 16) {
-        const __m128i same = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)a), _mm_loadu_si128((const __m128i *)b));
-        const size_t left = (size_t)(end - a);
-        const unsigned wanted = left >= 16 ? 0xFFFFu : (1u << left) - 1;
-        if (((unsigned)_mm_movemask_epi8(same) & wanted) != wanted) return 0;
-    }
-    return 1;
+    if (n < 16) return (hms_same16(a, b) | ~0u << n) == ~0u;
+    const size_t last = n - 16;
+    for (size_t i = 0; i < last; i += 16)
+        if (hms_same16(a + i, b + i) != 0xFFFFu) return 0;
+    return hms_same16(a + last, b + last) == 0xFFFFu;
 #else
     return memcmp(a, b, n) == 0;
 #endif
