@@ -9,6 +9,17 @@ import time
 from typing import Protocol
 
 SECOND_NS = 1_000_000_000
+MANUAL_POLL_SECONDS = 0.01
+
+
+def monotonic_ns() -> int:
+    """For durations and deadlines; its zero means nothing."""
+    return time.monotonic_ns()
+
+
+def thread_seconds() -> float:
+    """CPU time of the calling thread."""
+    return time.thread_time()
 
 
 class Clock(Protocol):
@@ -68,4 +79,9 @@ class ManualClock:
         return self._now_ns
 
     def sleep_until_ns(self, deadline_ns: int, wake: Waitable) -> bool:
-        return wake.wait(0)
+        """Wait until a test has moved the clock there, but no longer than it would really take."""
+        real_end = time.monotonic() + (deadline_ns - self._now_ns) / SECOND_NS
+        while self._now_ns < deadline_ns and time.monotonic() < real_end:
+            if wake.wait(MANUAL_POLL_SECONDS):
+                return True
+        return False

@@ -4,16 +4,14 @@ Explicit signatures compile at import, so importing is all there is to do.
 """
 
 import importlib
-import pkgutil
 import sys
 import time
-
-import hms_ops.kernels
+from pathlib import Path
 
 
 def warm() -> list[str]:
     """Import all kernel modules; returns their names."""
-    names = sorted(module.name for module in pkgutil.iter_modules(hms_ops.kernels.__path__) if module.name != "warm")
+    names = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py") if path.stem != "warm")
     for name in names:
         importlib.import_module(f"hms_ops.kernels.{name}")
     return names
