@@ -1,7 +1,9 @@
 """Receivers against real servers: what they send, and what they make of every answer."""
 
 import logging
+import select
 import socket
+import threading
 import time
 
 import pytest
@@ -236,6 +238,26 @@ def test_a_line_break_in_a_header_is_dead_at_once_and_reaches_nobody() -> None:
         told = post_json(server.url, {}, {"X": "a\r\nEvil: yes"})
     assert isinstance(outcome_of(told), Dead)
     assert server.requests == [] or "Evil" not in server.requests[0].headers
+
+
+def test_a_body_in_a_segment_of_its_own_is_read() -> None:
+    head, body = b"HTTP/1.1 400 Said\r\nConnection: close\r\nContent-Length: 12\r\n\r\n", b"no such desk"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(head)
+                # Time for the client to have read the headers by themselves; it says nothing more.
+                select.select([connection], [], [], 0.05)
+                connection.sendall(body)
+
+        thread = threading.Thread(target=answer, name="answering-late")
+        thread.start()
+        answered = post_json(f"http://127.0.0.1:{listener.getsockname()[1]}/", {}, {})
+        thread.join()
+    assert (answered.status, answered.body) == (400, "no such desk")
 
 
 def test_long_answers_are_cut() -> None:

@@ -75,7 +75,7 @@ def post_json(url: str, document: Any, headers: Mapping[str, str], seconds_max: 
     try:
         return exchange(connection, request_path(place), json.dumps(document).encode(), send)
     finally:
-        connection.close()
+        connection.hang_up()
 
 
 def exchange(connection: "Connection", path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
@@ -141,6 +141,7 @@ class Connection(http.client.HTTPConnection):
             raise ValueError(f"{place.scheme}://{place.hostname} is not an http or https URL with a host")
         self.tls = place.scheme == "https"
         self.deadline_ns = REAL_TIME.now_ns() + int(seconds_max * SECOND_NS)
+        self.open_socket: socket.socket | None = None
         super().__init__(place.hostname, place.port or (443 if self.tls else 80))
 
     def connect(self) -> None:
@@ -153,7 +154,14 @@ class Connection(http.client.HTTPConnection):
             plain.close()
             raise
         # http.client only calls sendall, makefile and close of its socket.
+        self.open_socket = secured
         self.sock = DeadlineSocket(secured, self.deadline_ns)
+
+    def hang_up(self) -> None:
+        """Close the socket itself: http.client closes it once it has the headers, when the body is still to be read."""
+        self.close()
+        if self.open_socket is not None:
+            self.open_socket.close()
 
 
 def remaining_seconds(deadline_ns: int) -> float:
@@ -179,7 +187,7 @@ class DeadlineSocket:
         return io.BufferedReader(DeadlineReader(self.plain, self.deadline_ns))
 
     def close(self) -> None:
-        self.plain.close()
+        """Not yet: see `Connection.hang_up`."""
 
 
 class DeadlineReader(io.RawIOBase):
