@@ -19,6 +19,7 @@ from hms_ops.yamlfile import nearest
 Reader = Callable[[str], Any]
 
 DOCUMENT_BYTES_MAX: Final = 64 * 1024
+UNIX_SECONDS_END: Final = 1e11  # the year 5138; what is above is milliseconds
 
 
 def read_parameters(request: Request, readers: Mapping[str, Reader]) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def read_unix_seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
-    if not 0 <= seconds < 1e11:
+    if not 0 <= seconds < UNIX_SECONDS_END:
         raise ValueError(f"{text[:50]!r} is no time; give Unix seconds, as in 1700000000 or 1700000000.5")
     return seconds
 

@@ -7,6 +7,7 @@ The loop's coroutines `await worker.run(call)`; the calls of one worker run one 
 from asyncio import wrap_future
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import Empty, Full, Queue
 from threading import Thread
 from typing import Any, TypeVar
@@ -42,7 +43,8 @@ class Worker:
     def stop(self, deadline_seconds: float) -> bool:
         """Whether the thread has ended within the deadline."""
         self._cancel_waiting()
-        self._calls.put_nowait(None)
+        with suppress(Full):  # a loop that could not be ended goes on adding; then this thread is left behind too
+            self._calls.put_nowait(None)
         if self._thread is not None:
             self._thread.join(deadline_seconds)
         return self._thread is None or not self._thread.is_alive()
