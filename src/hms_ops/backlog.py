@@ -71,7 +71,7 @@ class Backlog:
         """A closed step, and behind it what came late since the last one."""
         steps = np.broadcast_to(np.int64(start), len(slots))
         with self.guard:
-            self.taken_end = max(self.taken_end, start + STEP_SECONDS)
+            self.taken_end = start + STEP_SECONDS
             self._put(Waiting(steps, slots, columns, is_patch=False))
             self._put_late()
 

@@ -72,8 +72,12 @@ class Recorder:
 
     def open(self, storage: "Storage") -> None:
         """Write to, and read from, a data directory from now on."""
-        self._backlog.taken_end = self.store.rolled_end(1)
+        self.begin_anew()
         self.storage = storage
+
+    def begin_anew(self) -> None:
+        """The store's time begins where it is now: the wall clock was set. What was taken before is written as it is."""
+        self._backlog.taken_end = self.store.rolled_end(1)
 
     # ---- the tick's side
 

@@ -47,8 +47,9 @@ def hour(store: Store, slots: NDArray[np.int64], start: int, end: int) -> list[P
     """All of [start, end) that memory has: minutes before `minutes_end`, then steps of 10 s, then the open one."""
     closed_end, hour_end = store.rolled_end(1), store.rolled_end(2)  # once: the tick moves them on
     border = _minutes_end(closed_end)
-    minutes = _rows(store, 2, slots, max(start, hour_end - KEPT_STEPS * 60), min(end, border))
-    tens = _rows(store, 1, slots, max(start, border), min(end, closed_end))
+    begin = store.first_second  # what lies before may be another time's: the clock was set
+    minutes = _rows(store, 2, slots, max(start, begin - begin % 60, hour_end - KEPT_STEPS * 60), min(end, border))
+    tens = _rows(store, 1, slots, max(start, begin - begin % STEP_SECONDS, border), min(end, closed_end))
     return [*minutes, *tens, *open_steps(store, slots, max(start, closed_end), end)]
 
 
