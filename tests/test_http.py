@@ -180,6 +180,6 @@ def test_what_the_engine_did_not_expect_is_logged_and_says_nothing_of_itself(
     assert "object" not in str(problem(answer, 500, "internal"))
     assert "Traceback" not in answer.text
     assert answer.headers["connection"] == "close"
-    wait_until(lambda: "hms_ops.http" in {record.name for record in caplog.records})
+    wait_until(lambda: "hms_ops.http.connection" in {record.name for record in caplog.records})
     monkeypatch.undo()
     assert site.get("/v1/ledger").status_code == 200
