@@ -22,6 +22,11 @@ def thread_seconds() -> float:
     return time.thread_time()
 
 
+def steady_ns() -> int:
+    """The monotonic clock, in ns since some moment: for deadlines and costs, whatever happens to the wall's time."""
+    return time.monotonic_ns()
+
+
 class Clock(Protocol):
     """What the engine needs to know of time."""
 
@@ -79,7 +84,7 @@ class ManualClock:
         return self._now_ns
 
     def sleep_until_ns(self, deadline_ns: int, wake: Waitable) -> bool:
-        """Wait until a test has moved the clock there, but no longer than it would really take."""
+        """Wait until a test has moved the clock there, but no longer than that would really take."""
         real_end = time.monotonic() + (deadline_ns - self._now_ns) / SECOND_NS
         while self._now_ns < deadline_ns and time.monotonic() < real_end:
             if wake.wait(MANUAL_POLL_SECONDS):

@@ -63,6 +63,7 @@ class Duty:
         start_thread: StartThread,
         emit: Emit,
         *,
+        steady: Clock,
         unit: UnitLookup,
         profiles: Mapping[str, Profile],
         origin: str,
@@ -72,8 +73,8 @@ class Duty:
         self.store = store
         self.hooks = AlertHooks()
         self.book = Book()
-        self.outbox = Outbox(clock, start_thread, profiles, self._on_outcome)
-        self.actions = ActionRunner((), clock, self._on_action, self._is_cleared, base_url=action_url, origin=origin)
+        self.outbox = Outbox(steady, start_thread, profiles, self._on_outcome)
+        self.actions = ActionRunner((), steady, self._on_action, self._is_cleared, base_url=action_url, origin=origin)
         if is_halted:
             self.actions.halt("the configuration (actions.stop)")
         self.errors = 0
@@ -110,6 +111,24 @@ class Duty:
             if len(self._own) >= RULES_MAX and rule.name not in self._own:
                 raise ConfigError(f"{rule.source}: {RULES_MAX} rules are there, which is the limit; remove one first")
             self._take(self._file, {**self._own, rule.name: rule})
+
+    def replan(self, metric: str) -> None:
+        """The unit of a metric has changed: read the rules anew that look at it. ConfigError: nothing has changed."""
+        with self._lock:
+            before = self._plans
+            self._plans = {name: known for name, known in before.items() if metric not in metrics_of(known[1])}
+            try:
+                self._take(self._file, self._own)
+            except ConfigError:
+                self._plans = before
+                raise
+
+    def move_clocks(self, seconds: int) -> None:
+        """The wall clock was set: `for`, `keep` and the like go on as if it had always been there."""
+        with self._lock:
+            self.book.move_clocks(seconds)
+            if self._detector is not None:
+                self._detector.move_clock(seconds)
 
     def rules(self) -> list[Rule]:
         """The rules in force, those of files first."""
@@ -344,6 +363,11 @@ class Duty:
 
     def _now(self) -> int:
         return self._clock.now_ns() // SECOND_NS
+
+
+def metrics_of(plan: Plan) -> set[str]:
+    """What a rule looks at."""
+    return {reading.source.metric for reading in plan.readings}
 
 
 def names_of(file: RuleFile) -> set[str]:

@@ -20,12 +20,11 @@ Fork: in a child the engine is a client. What is emitted goes to the parent's UD
 
 import atexit
 import hashlib
+import importlib
 import logging
 import os
 import threading
-import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -39,7 +38,7 @@ from hms_ops._ring import InProcess, Series, Store
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.rule import Rule, rule_from_arguments
 from hms_ops.books import ledger_of, rejects_of
-from hms_ops.clock import SECOND_NS, Clock, ManualClock, WallAnchor
+from hms_ops.clock import SECOND_NS, Clock, ManualClock, WallAnchor, steady_ns
 from hms_ops.collector.listener import Listener, ListenerConfig, open_listeners
 from hms_ops.config import Config, load
 from hms_ops.duty import Duty
@@ -56,7 +55,6 @@ from hms_ops.vitals import Vitals
 if TYPE_CHECKING:
     import socket
 
-    from hms_ops.client import Client
     from hms_ops.http.server import Server
     from hms_ops.storage.merge import Rows
     from hms_ops.storage.store import Storage
@@ -84,7 +82,7 @@ class Engine:
     http: "host:port" or None for no server.
     data_dir: where history is kept; None keeps an hour in memory.
     config: a path of an engine.yaml, a dict with its keys, a Config, or None; the arguments above win over it.
-    sockets: bound datagram sockets handed over by systemd; they take the place of those in `udp` and outlive the engine.
+    sockets: bound datagram sockets handed over by systemd; they take the place of `udp` and outlive the engine.
     host_metrics, self_metrics: feed the host's and the engine's own vital signs in, once a second.
     clock: a ManualClock for tests: no tick thread runs, `advance(seconds)` ticks.
 
@@ -243,7 +241,7 @@ class Engine:
 
     def _shut(self) -> None:
         """From the outside in, so that whatever has arrived goes all the way."""
-        end_ns = time.monotonic_ns() + int(STOP_SECONDS * SECOND_NS)
+        end_ns = steady_ns() + int(STOP_SECONDS * SECOND_NS)
         self.is_ready = False
         if self._server is not None:
             self._server.stop(HTTP_SECONDS)
@@ -263,7 +261,7 @@ class Engine:
     def _shut_listeners(self) -> None:
         for listener in self._listeners:
             listener.stop()
-        end_ns = time.monotonic_ns() + int(LISTENERS_SECONDS * SECOND_NS)
+        end_ns = steady_ns() + int(LISTENERS_SECONDS * SECOND_NS)
         for listener in self._listeners:
             listener.close(left_seconds(end_ns))
 
@@ -300,14 +298,14 @@ class Engine:
 
     def become_client(self) -> None:
         """After a fork, in the child: let go of the sockets, and send what is emitted to the parent."""
-        address = self.udp_address
+        urls = [url for listener in self._listeners if (url := listener.url)] if self._state == "started" else []
         for listener in self._listeners:
             listener.abandon()
         if self._server is not None:
             self._server.abandon()
         self._listeners, self._threads, self._server = [], [], None
         self.is_ready = False
-        self._child = Child(self.store, address if self._state == "started" else None)
+        self._child = Child(self.store, urls[0] if urls else None)
         atexit.unregister(self.stop)
 
     def _check_not_forked(self) -> None:
@@ -325,7 +323,7 @@ class Engine:
 
     def _tick_once(self) -> None:
         assert self._tick is not None
-        begun_ns = time.monotonic_ns()
+        begun_ns = steady_ns()
         self._tick.part("wall clock", self._follow_wall_clock)
         now_ns = self.clock.now_ns()
         self._tick.run(now_ns)
@@ -335,7 +333,7 @@ class Engine:
         if self._tick.count % FORGET_TICKS == 0:
             self._in_process.forget()
             self._publisher.forget()
-        self._tick_ms = (time.monotonic_ns() - begun_ns) / 1e6
+        self._tick_ms = (steady_ns() - begun_ns) / 1e6
 
     def _follow_wall_clock(self) -> None:
         clock = self.clock
@@ -348,8 +346,7 @@ class Engine:
         step_ns = clock.reanchor()
         self.store.reanchor(clock.offset_ns)
         self.duty.move_clocks(self.store.sealed_second - before)
-        if self._storage is not None:
-            self.recorder.open(self._storage)  # what is to come lies elsewhere, maybe before what was written
+        self.recorder.begin_anew()
         log.warning("the wall clock was set by %.3f s; time is anchored to it again", step_ns / SECOND_NS)
 
     def advance(self, seconds: int) -> None:
@@ -602,16 +599,14 @@ class Engine:
 
 
 class Child:
-    """What is left of an engine in a forked child: a client of the parent's listener, or a count of what was dropped."""
+    """What is left of an engine in a forked child: a client of the parent's listener, or a count of what it dropped."""
 
-    def __init__(self, store: Store, address: tuple[str, int] | None) -> None:
+    def __init__(self, store: Store, url: str | None) -> None:
+        from hms_ops.client import Client
+
         self.dropped = 0  # besides samples: what a client's datagrams cannot carry
         self._store = store
-        self._client: Client | None = None
-        if address is not None:
-            from hms_ops.client import Client
-
-            self._client = Client(f"udp://{Address(*address)}")
+        self._client = Client(url) if url is not None else None
         store.set_forward(self._client.metric if self._client is not None else None)
 
     def flush(self) -> None:
@@ -629,12 +624,18 @@ class Child:
 _engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
 
+def _prepare_fork() -> None:
+    """Import in the parent what its children need: another thread may hold an import's lock while it forks."""
+    if _engines:
+        importlib.import_module("hms_ops.client")
+
+
 def _become_clients() -> None:
     for engine in list(_engines):
         engine.become_client()
 
 
-os.register_at_fork(after_in_child=_become_clients)
+os.register_at_fork(before=_prepare_fork, after_in_child=_become_clients)
 
 
 def addresses(udp: str | Sequence[str] | None) -> tuple[Address, ...]:
@@ -644,9 +645,7 @@ def addresses(udp: str | Sequence[str] | None) -> tuple[Address, ...]:
 
 
 def listener_config(udp: tuple[Address, ...], config: Config) -> ListenerConfig:
-    return ListenerConfig(
-        udp, config.unix, config.listeners, config.receive_buffer_bytes, config.limits.datagram_bytes
-    )
+    return ListenerConfig(udp, config.unix, config.listeners, config.receive_buffer_bytes, config.limits.datagram_bytes)
 
 
 def next_power_of_two(n: int) -> int:
@@ -655,12 +654,12 @@ def next_power_of_two(n: int) -> int:
 
 def left_seconds(end_ns: int) -> float:
     """Until an end on the monotonic clock; a little, when it is over."""
-    return max(0.01, (end_ns - time.monotonic_ns()) / SECOND_NS)
+    return max(0.01, (end_ns - steady_ns()) / SECOND_NS)
 
 
 def origin_of(data_dir: Path | None) -> str:
     """Tells this engine's notifications from another's: the same for the same data directory on the same host."""
-    place = str(data_dir.absolute()) if data_dir is not None else f"pid {os.getpid()} {time.monotonic_ns()}"
+    place = str(data_dir.absolute()) if data_dir is not None else f"pid {os.getpid()} {steady_ns()}"
     return hashlib.sha256(f"{os.uname().nodename}\0{place}".encode()).hexdigest()[:16]
 
 

@@ -17,6 +17,10 @@ class StartError(HmsOpsError):
     """The engine cannot start: a port or a data directory is in use or not ours."""
 
 
+class ForkedError(HmsOpsError):
+    """A forked child asked its parent's engine something; there it is only a client."""
+
+
 class StorageError(HmsOpsError):
     """History on disk cannot be opened, read or written."""
 

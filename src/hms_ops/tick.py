@@ -10,12 +10,11 @@ and costs the other parts nothing.
 """
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Final
 
 from hms_ops._ring import Store
-from hms_ops.clock import SECOND_NS
+from hms_ops.clock import SECOND_NS, steady_ns
 from hms_ops.duty import Duty
 from hms_ops.kernels.rollup import rollup_step
 from hms_ops.recorder import Recorder
@@ -28,6 +27,7 @@ KEPT_SECONDS: Final = 60
 IDLE_SECONDS: Final = 65 * 60
 IDLE_SWEEP_SECONDS: Final = 60  # every slot is looked at once in this time
 AHEAD_SECONDS: Final = 2
+ERRORS_LOGGED: Final = 100
 COUNT: Final = 0
 
 
@@ -51,20 +51,28 @@ class Tick:
             return
         self.count += 1
         self.late += behind > 1
-        self._part("seal", lambda: self.store.seal(closed))
-        self._part("late", self._merge_late)
-        self._part("roll", lambda: self._roll(closed + 1))
-        self._part("judge", lambda: self.duty.judge(closed + 1))
-        self._part("prepare", lambda: self._prepare(closed))
+        self.part("seal", lambda: self.store.seal(closed))
+        self.part("late", self._merge_late)
+        self.part("roll", lambda: self._roll(closed + 1))
+        self.part("judge", lambda: self.duty.judge(closed + 1))
+        self.part("prepare", lambda: self._prepare(closed))
 
-    def _part(self, name: str, work: Callable[[], None]) -> None:
-        begun = time.monotonic_ns()
+    def part(self, name: str, work: Callable[[], None]) -> None:
+        """Do one part and note what it costs. One that fails is logged by its first ERRORS_LOGGED, and counted."""
+        begun = steady_ns()
         try:
             work()
         except Exception:
             self.errors += 1
-            log.exception("the tick's part %r failed; the others go on", name)
-        self.costs_ns[name] = time.monotonic_ns() - begun
+            if self.errors <= ERRORS_LOGGED:
+                log.exception("the tick's part %r failed; the others go on", name)
+        self.costs_ns[name] = steady_ns() - begun
+
+    def counters(self) -> dict[str, float]:
+        """How often it ran, was late or failed in a part, and what each part cost when it ran last."""
+        costs = {f"{name.replace(' ', '_')}_ms": cost / 1e6 for name, cost in self.costs_ns.items()}
+        counts = {"count": self.count, "late": self.late, "errors": self.errors, "steps_lost": self.steps_lost}
+        return {**counts, **costs}
 
     def _merge_late(self) -> None:
         late = self.store.merge_late()

@@ -159,6 +159,17 @@ class Book:
             self._place(())
             return events
 
+    def move_clocks(self, seconds: int) -> None:
+        """The wall clock was set forward by `seconds` (back, below 0): every clock shows what it showed before."""
+        with self._lock:
+            for instance in [*self._live.values(), *self._ended.values(), *self._now.values()]:
+                state = instance.state
+                instance.state = state._replace(
+                    clock_start=state.clock_start + seconds, stepped=state.stepped + seconds
+                )
+                instance.expires += seconds
+                instance.ended += seconds
+
     def alerts(self) -> list[Alert]:
         """What is pending or firing now, oldest first."""
         with self._lock:

@@ -262,8 +262,9 @@ class Outbox:
             lanes = list(self._lanes.values())
         while any(lane.due_count(deadline_ns) for lane in lanes) and self._clock.now_ns() < deadline_ns:
             self._settled.clear()
-            if any(lane.due_count(deadline_ns) for lane in lanes):
-                self._clock.sleep_until_ns(deadline_ns, self._settled)
+            is_waiting = any(lane.due_count(deadline_ns) for lane in lanes)
+            if is_waiting and not self._clock.sleep_until_ns(deadline_ns, self._settled):
+                break
         return sum(lane.waiting_count for lane in lanes)
 
     def stop(self, deadline_ns: int) -> bool:

@@ -121,6 +121,10 @@ class Detector:
         self._member, self._offset = member, offset
         self._history, self._frozen, self._since = history, frozen, since
 
+    def move_clock(self, seconds: int) -> None:
+        """The wall clock was set: episodes go on as long as they would have."""
+        self._since[self._since != 0] += seconds
+
     def judge(self, cols: NDArray[np.float64], end: int, first_second: int) -> list[AnomalyEvent]:
         """Judge second `end - 1`, the one sealed last; the store's columns must be rolled up already."""
         if not self.rules:

@@ -1,7 +1,8 @@
-"""Ingest sockets: opened, measured and closed here; the loop that reads them is `_udp.Loop`.
+"""Listeners: a datagram socket, a thread that receives on it, and what the kernel dropped in front of it.
 
-The engine makes one `Listener` for each socket and gives each a thread of its own. Errors of opening are StartErrors of
-one line; afterwards nothing is raised, `Listener.problem()` says what ended a loop.
+The engine opens them with `open_listeners`; each gets a thread of its own and a row in the ledger. The loop itself is
+`_udp.Loop`, sockets are opened in `sockets.py`. Errors of opening are StartErrors of one line and leave nothing open;
+afterwards nothing is raised, `Listener.problem()` says what ended a loop.
 
 Receive buffer: as much as asked for by SO_RCVBUFFORCE (needs CAP_NET_ADMIN), else by SO_RCVBUF up to
 net.core.rmem_max; what was granted is read back. Kernel drops are read from SO_MEMINFO, 32 bits that wrap, and widened
@@ -9,17 +10,20 @@ here, so they must be read at least once in 2^32 drops: the tick does.
 """
 
 import contextlib
-import errno
+import logging
 import os
 import socket
-import stat
 import struct
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from hms_ops._ring import Store
 from hms_ops.collector._udp import Loop
+from hms_ops.collector.sockets import open_udp, open_unix
 from hms_ops.errors import StartError
 from hms_ops.quantity import Address
 
@@ -33,6 +37,21 @@ STOP_POLL_SECONDS: Final = 0.1
 DATAGRAM_CHARGE_BYTES: Final = 2304
 DATAGRAMS_PER_MS: Final = 350
 
+StartThread = Callable[[str, Callable[[], None]], threading.Thread]
+
+log = logging.getLogger("hms_ops.collector")
+
+
+@dataclass(frozen=True)
+class ListenerConfig:
+    """Where to listen: `udp` addresses with `sockets_each`, a `unix` path, and what is asked of every socket."""
+
+    udp: tuple[Address, ...] = ()
+    unix: Path | None = None
+    sockets_each: int = 1
+    buffer_bytes: int = 64 << 20
+    datagram_bytes: int = 65_507
+
 
 @dataclass
 class Listener:
@@ -43,46 +62,57 @@ class Listener:
     loop: Loop
     is_inherited: bool = False
     path: Path | None = None
+    _thread: threading.Thread | None = field(default=None, repr=False)
+    _counting: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _drops_seen: int = 0
     _drops: int = 0
-    _stopped: bool = field(default=False, repr=False)
+    _is_closed: bool = field(default=False, repr=False)
 
-    def run(self) -> None:
-        """The body of its thread: receives, without the GIL, until `stop`."""
-        self.loop.run()
+    def __post_init__(self) -> None:
+        self._drops_seen = read_drops(self.sock)
+
+    def start(self, start_thread: StartThread, number: int) -> None:
+        """Receive, in a thread of its own and without the GIL, until `stop`."""
+        self._thread = start_thread(f"hms-listener-{number}", self.loop.run)
 
     def stop(self) -> None:
-        """Let `run` take what is queued and return."""
+        """Let the thread take what is queued and end."""
         self.loop.stop()
         if not self.is_inherited:
             # Wakes a blocked receive in 0.3 ms; a socket without a peer says ENOTCONN and wakes all the same.
             with contextlib.suppress(OSError):
                 self.sock.shutdown(socket.SHUT_RD)
 
-    def close(self) -> None:
-        """After its thread has ended: the last count of drops, then the socket."""
+    def close(self, wait_seconds: float) -> None:
+        """Wait for the thread; then the last count of drops, then the socket."""
+        if self._thread is not None:
+            self._thread.join(wait_seconds)
+            if self._thread.is_alive():  # its descriptor must not become another file's
+                log.warning("%s did not end within %.1f s; its socket is left open", self.name, wait_seconds)
+                return
         self.kernel_drops()
-        self._stopped = True
+        self._is_closed = True
         self.sock.close()
-        if self.path is not None and not self.is_inherited:
+        if self.path is not None:
             self.path.unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """In a forked child: let go of the descriptor, touch nothing the parent uses."""
-        self._stopped = True
+        self._is_closed = True
         self.sock.close()
 
     def kernel_drops(self) -> int:
         """Datagrams the kernel dropped since the socket was opened by us."""
-        if not self._stopped:
-            now = read_drops(self.sock)
-            self._drops += (now - self._drops_seen) & 0xFFFFFFFF
-            self._drops_seen = now
-        return self._drops
+        with self._counting:
+            if not self._is_closed:
+                now = read_drops(self.sock)
+                self._drops += (now - self._drops_seen) & 0xFFFFFFFF
+                self._drops_seen = now
+            return self._drops
 
     def buffer_bytes(self) -> int:
         """What was granted, as the kernel counts it (it doubles what is asked for, for its own overhead)."""
-        return 0 if self._stopped else self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        return 0 if self._is_closed else self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
     def stall_ms(self) -> float:
         """How long the loop may stall at 14 M lines/s before the kernel drops."""
@@ -95,10 +125,74 @@ class Listener:
     @property
     def address(self) -> tuple[str, int] | None:
         """(host, port) of a UDP socket."""
-        if self._stopped or self.sock.family not in (socket.AF_INET, socket.AF_INET6):
+        if self._is_closed or self.sock.family not in (socket.AF_INET, socket.AF_INET6):
             return None
         host, port = self.sock.getsockname()[:2]
         return str(host), int(port)
+
+    @property
+    def url(self) -> str:
+        """Where a client of this host sends to; "" for a Unix socket without a path."""
+        if (address := self.address) is not None:
+            return f"udp://{Address(*address)}"
+        path = self.path or ("" if self._is_closed else self.sock.getsockname())
+        return f"unix://{quote(str(Path(path).absolute()))}" if path and isinstance(path, str | Path) else ""
+
+
+def open_listeners(store: Store, config: ListenerConfig, handed_over: Sequence[socket.socket] = ()) -> list[Listener]:
+    """A listener for each socket handed over or else each UDP address, and for the Unix path. None receives yet.
+
+    StartError: nothing stays open, but for what was handed over.
+    """
+    with contextlib.ExitStack() as opened:
+        found = [take_over(store, sock, number, config) for number, sock in enumerate(handed_over)]
+        for address in config.udp if not handed_over else ():
+            socks = open_udp(address, config.sockets_each)
+            for sock in socks:
+                opened.callback(sock.close)
+            found += [make_listener(store, sock, config, number=number) for number, sock in enumerate(socks)]
+        if config.unix is not None:
+            sock = open_unix(config.unix)
+            opened.callback(config.unix.unlink, missing_ok=True)
+            opened.callback(sock.close)
+            found.append(make_listener(store, sock, config, path=config.unix))
+        opened.pop_all()
+    return found
+
+
+def take_over(store: Store, sock: socket.socket, number: int, config: ListenerConfig) -> Listener:
+    """A listener on a socket that somebody else bound. StartError for what is no datagram socket."""
+    if sock.type != socket.SOCK_DGRAM:
+        raise StartError(f"socket {number} that was handed over is no datagram socket; use ListenDatagram= in its unit")
+    return make_listener(store, sock, config, number=number, is_inherited=True)
+
+
+def make_listener(
+    store: Store,
+    sock: socket.socket,
+    config: ListenerConfig,
+    *,
+    path: Path | None = None,
+    is_inherited: bool = False,
+    number: int = 0,
+) -> Listener:
+    """A listener on an open socket, with its row in the ledger; its loop has not begun."""
+    sock.setblocking(True)
+    ask_for_buffer(sock, config.buffer_bytes)
+    # As struct timeval: Python's own timeouts would make the descriptor non-blocking.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, int(STOP_POLL_SECONDS * 1e6)))
+    name = listener_name(sock, path) + (f"#{number}" if number else "")
+    try:
+        loop = Loop(store, sock.fileno(), store.add_input(name), config.datagram_bytes)
+    except ValueError as error:
+        raise StartError(f"{name}: {error}; listen on fewer sockets") from None
+    return Listener(name, sock, loop, is_inherited, path)
+
+
+def listener_name(sock: socket.socket, path: Path | None) -> str:
+    if sock.family == socket.AF_UNIX:
+        return f"unix:{path or sock.getsockname()}"
+    return f"udp:{Address(*sock.getsockname()[:2])}"
 
 
 def read_drops(sock: socket.socket) -> int:
@@ -116,109 +210,6 @@ def ask_for_buffer(sock: socket.socket, size: int) -> None:
     except OSError:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
-
-
-def open_udp(address: Address, count: int) -> list[socket.socket]:
-    """`count` sockets bound to one address; port 0 takes a free one. StartError when it is in use or not ours.
-
-    Sockets share a port by SO_REUSEPORT, which would also let two engines share it without a word: so a plain bind
-    proves first that the port is free.
-    """
-    first = bind_udp(address, shared=False)
-    if count == 1:
-        return [first]
-    found = Address(address.host, first.getsockname()[1])
-    first.close()
-    opened: list[socket.socket] = []
-    try:
-        for _ in range(count):
-            opened.append(bind_udp(found, shared=True))
-    except StartError:
-        for sock in opened:
-            sock.close()
-        raise
-    return opened
-
-
-def bind_udp(address: Address, shared: bool) -> socket.socket:
-    try:
-        family, _, _, _, place = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)[0]
-    except OSError as error:
-        raise StartError(f"udp {address}: {error.strerror or error}; name an address of this host") from None
-    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-    try:
-        if shared:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind(place)
-    except OSError as error:
-        sock.close()
-        raise StartError(f"udp {address}: {bind_problem(error)}") from None
-    return sock
-
-
-def bind_problem(error: OSError) -> str:
-    remedies = {
-        errno.EADDRINUSE: "another program receives there; stop it, or choose another address with --udp HOST:PORT",
-        errno.EACCES: "not allowed for this user; choose a port above 1023",
-        errno.EADDRNOTAVAIL: "no address of this host; choose one that `ip address` shows",
-    }
-    why = os.strerror(error.errno) if error.errno else str(error)
-    return f"{why}; {remedies.get(error.errno or 0, 'choose another address with --udp HOST:PORT')}"
-
-
-def open_unix(path: Path) -> socket.socket:
-    """A Unix datagram socket at `path`; a socket nobody receives on is replaced, a live one is a StartError."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-    try:
-        remove_dead_socket(path)
-        sock.bind(str(path))
-    except OSError as error:
-        sock.close()
-        raise StartError(f"unix {path}: {error.strerror or error}; choose another path in `unix`") from None
-    return sock
-
-
-def remove_dead_socket(path: Path) -> None:
-    if not path.exists():
-        return
-    if not stat.S_ISSOCK(path.stat().st_mode):
-        raise OSError(errno.EEXIST, "there is a file that is no socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-        else:
-            raise OSError(errno.EADDRINUSE, "another program receives there")
-
-
-def make_listener(
-    store: Store,
-    sock: socket.socket,
-    *,
-    buffer_bytes: int,
-    datagram_bytes: int,
-    path: Path | None = None,
-    is_inherited: bool = False,
-    number: int = 0,
-) -> Listener:
-    """A listener on an open socket, with its row in the ledger; its loop has not begun."""
-    sock.setblocking(True)
-    ask_for_buffer(sock, buffer_bytes)
-    # As struct timeval: Python's own timeouts would make the descriptor non-blocking.
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, int(STOP_POLL_SECONDS * 1e6)))
-    name = listener_name(sock, path) + (f"#{number}" if number else "")
-    loop = Loop(store, sock.fileno(), store.add_input(name), datagram_bytes)
-    listener = Listener(name, sock, loop, is_inherited, path)
-    listener._drops_seen = read_drops(sock)
-    return listener
-
-
-def listener_name(sock: socket.socket, path: Path | None) -> str:
-    if sock.family == socket.AF_UNIX:
-        return f"unix:{path or sock.getsockname()}"
-    host, port = sock.getsockname()[:2]
-    return f"udp:{host}:{port}"
 
 
 def source_text(raw: bytes) -> str:
