@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-
 from hms_ops._ring import Store
+
 from hms_ops.kernels.rollup import rollup_step
 from hms_ops.recorder import Recorder
 from hms_ops.storage.history import HistoryConfig
@@ -26,11 +26,13 @@ class Recording:
     data_dir: Path | None = None
     first: int = FIRST
     is_written: bool = True
+    bytes_max: int = 1 << 30
     given: list[Sample] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.store = Store(100, now_ns=self.first * SECOND_NS)
-        self.storage = None if self.data_dir is None else open_storage(self.data_dir, HistoryConfig())
+        config = HistoryConfig(bytes_max=self.bytes_max)
+        self.storage = None if self.data_dir is None else open_storage(self.data_dir, config)
         self.recorder = Recorder(self.store, self.storage)
         self.now = self.first
 
@@ -40,7 +42,9 @@ class Recording:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def add(self, metric: str, value: float, kind: str = "g", tags: str = "", weight: float = 1.0, ago: int = 0) -> None:
+    def add(
+        self, metric: str, value: float, kind: str = "g", tags: str = "", weight: float = 1.0, ago: int = 0
+    ) -> None:
         """One sample now, or stamped `ago` seconds before."""
         line = f"{metric}:{value!r}|{kind}"
         line += f"|@{1 / weight!r}" if weight != 1.0 else ""
@@ -116,6 +120,7 @@ def random_samples(rng: np.random.Generator, seconds: int, first: int = FIRST) -
         for tags in ("agency:irs,zone:a", "agency:irs,zone:b", "agency:ssa", ""):
             for _ in range(int(rng.choice([0, 1, 4, 30]))):
                 weight = 1.0 if kind == "g" else float(rng.choice([1.0, 4.0]))
-                value = float(rng.integers(-20, 50)) / 4
+                low = 0 if kind == "g" else -20  # StatsD: a signed gauge is a change
+                value = float(rng.integers(low, 50)) / 4
                 samples.append((int(first + rng.integers(0, seconds)), metric, tags, kind, value, weight))
     return sorted(samples)

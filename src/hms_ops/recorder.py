@@ -76,7 +76,7 @@ class Recorder:
         self.storage = storage
 
     def begin_anew(self) -> None:
-        """The store's time begins where it is now: the wall clock was set. What was taken before is written as it is."""
+        """The store's time begins where it is now: the wall clock was set. What was taken is written as it is."""
         self._backlog.taken_end = self.store.rolled_end(1)
 
     # ---- the tick's side

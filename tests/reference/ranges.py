@@ -40,7 +40,11 @@ class RangeWorld(expression.World):
         inside = [s for slot in members for s in self.samples_of(slot, self.t, end)]
         seen = any(self.is_seen(slot) for slot in members)
         if not inside:
-            return [0.0, 0.0, 0.0, *[math.nan] * 2, 0.0 if kind == "counter" else math.nan, math.nan, seen], kind, covered
+            return (
+                [0.0, 0.0, 0.0, *[math.nan] * 2, 0.0 if kind == "counter" else math.nan, math.nan, seen],
+                kind,
+                covered,
+            )
         count = sum(s[5] for s in inside)
         total = sum(s[4] * s[5] for s in inside)
         m2 = sum(s[5] * (s[4] - total / count) ** 2 for s in inside)
@@ -82,11 +86,13 @@ def query_range(
     given = tuple(s for s in given if s[0] < sealed_end)
     series = sorted({(s[1], s[2]) for s in given})
     kinds = {s[1]: KINDS[s[3]] for s in given}
+    is_bare = isinstance(query.expression, tree.Selector) and not query.group_by  # then it is per series
+    group_by = ("*",) if is_bare else query.group_by
     found: dict[Key, dict[int, float]] = {}
     for t in range(start, min(end, sealed_end), step):
         world = RangeWorld(
             [(name, tags_of(tags)) for name, tags in series], {}, kinds, first_second, sealed_end,
-            query.where, query.group_by, (), given, start, t, step, sealed_end,
+            query.where, group_by, (), given, start, t, step, sealed_end,
         )  # fmt: skip
         for key, value in expression.evaluate(world, query.expression).items():
             found.setdefault(key, {})[t] = math.nan if value is None else float(value)
