@@ -17,13 +17,14 @@ Variance: Σ weight × (value − mean)² by West's weighted update (1979), with
 """
 
 from libc.math cimport fabs
+from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
 
 from hms_ops._hll cimport set_of, set_t, sketch_add, sketch_clear, sketch_merge, sketch_t
 from hms_ops._intern cimport intern_find, kind_settle, series_release, store_resolve
 from hms_ops._sample cimport *
 from hms_ops._store cimport *
-from hms_ops.collector._emit cimport MAGNITUDE_MAX, hms_likely, hms_unlikely, note_bad
+from hms_ops.collector._emit cimport MAGNITUDE_MAX, hms_hash_member, hms_likely, hms_unlikely, note_bad
 
 cdef enum:
     SEAL_CHUNK = 2048
@@ -67,15 +68,17 @@ cdef inline void fold(cell_t* c, double value, double weight) noexcept nogil:
 
 
 cdef void write_column(store_t* st, uint32_t slot, const cell_t* c) noexcept nogil:
-    """A closed cell into its row of tier 0. Writing it twice writes the same."""
+    """A closed cell into its row of tier 0, unless that row belongs to a younger second already. Writing it twice
+    writes the same."""
     cdef size_t stride = <size_t>SLOTS * st.capacity
     cdef double* at = column_row(st, 0, F_COUNT, c.second) + slot
-    at[0] = c.count
-    at[F_SUM * stride] = c.sum
-    at[F_M2 * stride] = c.m2
-    at[F_MIN * stride] = c.min
-    at[F_MAX * stride] = c.max
-    at[F_LAST * stride] = c.last
+    if <int64_t>c.second > st.cleared_second - SLOTS:
+        at[0] = c.count
+        at[F_SUM * stride] = c.sum
+        at[F_M2 * stride] = c.m2
+        at[F_MIN * stride] = c.min
+        at[F_MAX * stride] = c.max
+        at[F_LAST * stride] = c.last
     st.last_value[slot] = c.last
     st.last_second[slot] = c.second
 
@@ -124,18 +127,38 @@ cdef inline void subscribed_push(store_t* st, uint32_t slot, double value) noexc
 
 # ---- one sample ----
 
-cdef uint8_t append_member(store_t* st, uint32_t slot, cell_t* c, double value, uint32_t second) noexcept nogil:
-    cdef set_t* s = set_of(&st.sets, slot)
+cdef inline uint8_t stamp_bad(int64_t second, int64_t now) noexcept nogil:
+    if second < now - LATE_SECONDS_MAX:
+        return BAD_TIME_OLD
+    return BAD_TIME_AHEAD if second > now + AHEAD_SECONDS_MAX else BAD_NONE
+
+
+cdef uint64_t member_of(const store_t* st, const sample_t* x) noexcept nogil:
+    """The hash of a set's member; a number that came without a kind is spelled in decimal first."""
+    cdef char digits[96]
     cdef uint64_t member
+    if x.flags & FLAG_MEMBER:
+        memcpy(&member, &x.value, 8)
+        return member
+    return hms_hash_member(digits, <size_t>snprintf(digits, 32, b"%.17g", x.value), st.keys.seed)
+
+
+cdef uint8_t append_member(store_t* st, const sample_t* x, cell_t* c, uint32_t second) noexcept nogil:
+    """A member counts where it arrives: a stamp is only judged, for a sketch cannot be patched later."""
+    cdef uint32_t slot = x.slot
+    cdef set_t* s = set_of(&st.sets, slot)
+    cdef uint8_t bad = stamp_bad(second_of(x.time_ns), second) if x.flags & FLAG_STAMPED else <uint8_t>BAD_NONE
+    if bad:
+        return bad
     if s == NULL:
         return BAD_SET_MEMORY
     if s.open.step != second:
         roll_set(st, slot, second)
         s.open.step = second
-    memcpy(&member, &value, 8)
-    if not sketch_add(&st.sets, &s.open, member):
+    if not sketch_add(&st.sets, &s.open, member_of(st, x)):
         return BAD_SET_MEMORY
-    c.second = second
+    if c.second != second:
+        cell_turn(st, slot, c, second)
     st.last_second[slot] = second
     return BAD_NONE
 
@@ -143,10 +166,9 @@ cdef uint8_t append_member(store_t* st, uint32_t slot, cell_t* c, double value, 
 cdef uint8_t append_late(store_t* st, const sample_t* s, double value, double weight, int64_t second, int64_t now) noexcept nogil:
     """A stamped sample outside the open second waits for the tick."""
     cdef late_t* x
-    if second < now - LATE_SECONDS_MAX:
-        return BAD_TIME_OLD
-    if second > now + AHEAD_SECONDS_MAX:
-        return BAD_TIME_AHEAD
+    cdef uint8_t bad = stamp_bad(second, now)
+    if bad:
+        return bad
     if st.late_n == st.late_max:
         return BAD_LATE_FULL
     x = &st.late[st.late_n]
@@ -170,7 +192,7 @@ cdef uint8_t append_special(store_t* st, const sample_t* s, cell_t* c, uint32_t 
         return BAD_KIND_CONFLICT
     kind = c.kind & ~KIND_PROVISIONAL
     if kind == KIND_SET:
-        return append_member(st, s.slot, c, value, <uint32_t>now)
+        return append_member(st, s, c, <uint32_t>now)
     if s.flags & FLAG_MEMBER:
         return BAD_KIND_CONFLICT
     if s.flags & FLAG_DELTA and kind == KIND_GAUGE and c.flags & CELL_HAS_LAST:
@@ -232,10 +254,9 @@ cdef void add_tally(tally_t* into, const tally_t* t) noexcept nogil:
 
 cdef void sample_bad(batch_t* b, const sample_t* s, uint8_t reason) noexcept nogil:
     """A sample that decoded well and was refused here: it is a value already, so only the reason is counted."""
+    b.datagram = s.datagram
     note_bad(b, reason, s.name, s.name_len)
     b.tally.values -= 1
-    if b.rejects_n:
-        b.rejects[b.rejects_n - 1].input = s.datagram
 
 
 cdef inline bint find_slot(store_t* st, sample_t* s, batch_t* b) noexcept nogil:
@@ -418,7 +439,7 @@ cdef uint8_t store_append_many(store_t* st, uint32_t slot, uint8_t kind, uint32_
     t.accepted += 1
     if n == 0:
         return BAD_NONE
-    if c.flags != CELL_PLAIN or c.kind != kind or not all_plain(values, n):
+    if c.flags != CELL_PLAIN or (kind != KIND_UNKNOWN and c.kind != kind) or not all_plain(values, n):
         for i in range(n):
             append_value(st, slot, kind, input, values[i], now_ns)
         return BAD_NONE

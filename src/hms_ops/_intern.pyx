@@ -293,6 +293,7 @@ cdef void series_unlink(store_t* st, uint32_t slot) noexcept nogil:
         st.meta[x.next].previous = x.previous
     if m.overflow == slot:
         m.overflow = NONE
+        st.overflow_live -= 1
     m.series -= 1
 
 
@@ -358,10 +359,17 @@ cdef void series_release(store_t* st, uint32_t slot) noexcept nogil:
     note_change(st, slot, False)
 
 
+cdef bint alias_has_room(const store_t* st) noexcept nogil:
+    """Aliases are a convenience: they leave two keys in the table for every series that may still come (its own and
+    its metric's), and a quarter of the texts."""
+    return (st.keys.used + 2 * (st.capacity - st.live) < st.keys.used_max
+            and st.keys.arena_units < st.keys.arena_units_max // 4 * 3)
+
+
 cdef void add_alias(store_t* st, uint32_t slot, const sample_t* s) noexcept nogil:
     cdef meta_t* x = &st.meta[slot]
     cdef uint32_t key
-    if x.aliases >= ALIASES_MAX:
+    if x.aliases >= ALIASES_MAX or not alias_has_room(st):
         st.aliases_refused += 1
         return
     key = intern_add(&st.keys, s.hash, s.name, s.name_len, s.tags, s.tags_len, s.spelling, slot)
@@ -396,17 +404,20 @@ cdef uint32_t overflow_unknown(store_t* st, uint8_t kind, batch_t* b) noexcept n
         st.cells[slot].kind = plain
         st.cells[slot].flags = (st.cells[slot].flags & ~CELL_SET) | set_flag(plain)
         st.overflow_slots[plain] = slot
+        st.overflow_live += 1
         st.meta[slot].pins += 1
     return slot
 
 
 cdef uint32_t overflow_known(store_t* st, uint32_t metric, const char* name, uint16_t name_n) noexcept nogil:
-    """The metric's series tagged __overflow__:true, or NONE when even those have run out of slots."""
+    """The metric's series tagged __overflow__:true, or NONE when even those have run out of slots: the last ones are
+    kept for the overflow of unknown metrics."""
     cdef char tags[128]
-    if st.metrics[metric].overflow == NONE:
+    if st.metrics[metric].overflow == NONE and st.overflow_live < OVERFLOW_SLOTS - KIND_COUNT:
         memset(tags, 0, sizeof(tags))
         memcpy(tags, b"\0__overflow__\1true", 18)
         st.metrics[metric].overflow = series_make(st, metric, name, name_n, tags, 18)
+        st.overflow_live += st.metrics[metric].overflow != NONE
     return st.metrics[metric].overflow
 
 
@@ -435,7 +446,7 @@ cdef uint32_t series_find(const store_t* st, const sample_t* s, const char* tags
 cdef uint32_t series_new(store_t* st, const sample_t* s, const char* tags, uint16_t tags_n, batch_t* b) noexcept nogil:
     cdef uint32_t metric = metric_find(st, s.name, s.name_len)
     cdef uint32_t slot
-    if st.live >= st.series_max:
+    if st.live - st.overflow_live >= st.series_max:
         return overflow(st, metric, s, b)
     if metric == NONE:
         metric = metric_make(st, s.name, s.name_len, s.kind)
@@ -450,8 +461,12 @@ cdef uint32_t store_resolve(store_t* st, sample_t* s, batch_t* b) noexcept nogil
     cdef char tags[CANONICAL_BYTES]
     cdef uint16_t tags_n = 0
     cdef uint32_t slot
-    cdef uint64_t live = st.live
+    cdef uint64_t overflowed = st.overflowed
+    cdef size_t text_n = b.text_n
+    b.text_max += TEXT_SPARE
     s.bad = canonical(s, b, tags, &tags_n)
+    b.text_max -= TEXT_SPARE
+    b.text_n = text_n
     if not s.bad and name_is_reserved(s):
         s.bad = BAD_NAME_RESERVED
     if s.bad:
@@ -459,7 +474,9 @@ cdef uint32_t store_resolve(store_t* st, sample_t* s, batch_t* b) noexcept nogil
     slot = series_find(st, s, tags, tags_n)
     if slot == NONE:
         slot = series_new(st, s, tags, tags_n, b)
-        if slot == NONE or st.live == live or slot == st.metrics[st.meta[slot].metric].overflow:
+        if slot == NONE:
+            s.bad = BAD_ROOM
+        if st.overflowed != overflowed:
             return slot                         # folded: endless spellings get no aliases
     if s.spelling != SPELLED_BARE:
         add_alias(st, slot, s)

@@ -103,6 +103,14 @@ static inline unsigned hms_same16(const char *a, const char *b) {
     return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)a), _mm_loadu_si128((const __m128i *)b)));
 }
 #endif
+/* Of a set's member: every bit must look random, for a sketch reads them all (one multiply leaves the high ones alike).
+ * The finish is splitmix64's (Steele, Lea, Flood 2014). */
+static inline uint64_t hms_hash_member(const char *p, size_t n, uint64_t seed) {
+    uint64_t h = hms_hash(p, n, seed);
+    h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    h = (h ^ (h >> 27)) * 0x94d049bb133111ebULL;
+    return h ^ (h >> 31);
+}
 
 /* n bytes are equal; behind both at least 15 bytes are readable. */
 static inline int hms_equal(const char *a, const char *b, size_t n) {

@@ -10,6 +10,7 @@ cdef class Store:
     cdef object __weakref__
     cdef readonly object cols, last_value, last_second
     cdef readonly dict blocks
+    cdef tuple held                     # the same blocks, for as long as the store lives
     cdef list input_names
     cdef readonly bint signs_are_deltas
     cdef object forward
@@ -24,7 +25,7 @@ cdef class Store:
     cdef void _drain(self) noexcept
     cdef void _push(self, uint32_t slot, uint8_t kind, uint8_t input, double value) noexcept
     cdef void _drain_full(self) noexcept
-    cdef uint32_t _resolve(self, bytes name, int kind, dict tags, int input, uint8_t* bad)
+    cdef uint32_t _resolve(self, bytes name, int kind, dict tags, int input, uint8_t* bad, bint pin)
     cdef void _count_bad(self, uint32_t input, uint8_t bad) noexcept
     cdef uint32_t _find_metric(self, const char* name, size_t n) noexcept
     cdef void _add_sketches(self, uint32_t slot, long long[::1] tiers, long long[::1] steps, uint8_t* registers,

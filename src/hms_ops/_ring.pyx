@@ -60,7 +60,7 @@ REJECTED = ("empty", "truncated", "json_syntax", "duplicate_key", "json_trailing
 BAD = ("none", "syntax", "number", "nan", "infinite", "magnitude", "kind", "kind_conflict", "name_empty", "name_too_long",
        "control_byte", "utf8", "too_many_tags", "tags_too_long", "tag_reserved", "tag", "rate", "time", "time_too_old",
        "time_too_far_ahead", "late_queue_full", "set_member", "name_missing", "value_missing", "element",
-       "set_memory_full", "name_reserved")
+       "set_memory_full", "name_reserved", "no_room")
 IGNORED = ("section", "member", "event", "check")
 assert len(REJECTED) == REJECT_COUNT and len(BAD) == BAD_COUNT and len(IGNORED) == IGNORED_COUNT
 
@@ -119,7 +119,7 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 # Without it a garbage collection, the interpreter's last one at the latest, takes the blocks away before __dealloc__
-# frees the sets whose pointers stand in them.
+# frees the sets whose pointers stand in them. A collection may empty the dict all the same, but never a tuple.
 @cython.no_gc_clear
 cdef class Store:
     """The memory of up to `series_max` series.
@@ -167,10 +167,11 @@ cdef class Store:
         pthread_mutex_init(&st.mutex, NULL)
         self._map_names()
         self._map_values()
+        self.held = tuple(self.blocks.values())
         self._start_clock()
         self.add_input("self")
         self.add_input("in-process")
-        if not batch_start(&self.batch, DECODE_SAMPLES, 1 << 24, st.keys.seed, signs_are_deltas):
+        if not batch_start(&self.batch, DECODE_SAMPLES, 1 << 24, TEXT_BYTES, st.keys.seed, signs_are_deltas):
             raise MemoryError("no memory for the decoder")
         live_stores.add(self)
 
@@ -349,7 +350,7 @@ cdef class Store:
     cdef int _ingest_alone(self, const char* data, size_t n, uint32_t input, batch_t* batch) except -1:
         """On a batch of its own, without the GIL; afterwards only the batch's tally is of use."""
         cdef char* copy = <char*>malloc(n + HMS_PAD)
-        if copy == NULL or not batch_start(batch, DECODE_SAMPLES, max(n, <size_t>DECODE_SAMPLES), self.st.keys.seed,
+        if copy == NULL or not batch_start(batch, DECODE_SAMPLES, max(n, <size_t>DECODE_SAMPLES), n + HMS_PAD, self.st.keys.seed,
                                            self.signs_are_deltas):
             free(copy)
             raise MemoryError(f"no memory to decode {n} bytes")
@@ -399,7 +400,7 @@ cdef class Store:
         """A Series to add values to. ValueError for a name or tags that no sample could have."""
         cdef Series series = Series.__new__(Series)
         cdef uint8_t bad = BAD_NONE
-        cdef uint32_t slot = self._resolve(name.encode(), kind, tags, input, &bad)
+        cdef uint32_t slot = self._resolve(name.encode("utf-8", "surrogatepass"), kind, tags, input, &bad, True)
         if slot == NONE:
             raise ValueError(f"series {name!r} with tags {tags!r}: {BAD[bad] if bad else 'no room'}")
         series.store = self
@@ -408,13 +409,13 @@ cdef class Store:
         series.input = <uint8_t>input
         series.asked_name = name
         series.asked_tags = dict(tags) if tags else None
-        self.st.meta[slot].pins += 1
         return series
 
-    cdef uint32_t _resolve(self, bytes name, int kind, dict tags, int input, uint8_t* bad):
-        """The slot of a name and tags, made if it is new; NONE and the reason when they are bad."""
+    cdef uint32_t _resolve(self, bytes name, int kind, dict tags, int input, uint8_t* bad, bint pin):
+        """The slot of a name and tags, made if it is new, and pinned if asked to before anybody could release it; NONE
+        and the reason when they are bad."""
         cdef sample_t s
-        cdef bytes packed = msgpack.packb(tags) if tags else b""
+        cdef bytes packed = msgpack.packb(tags, unicode_errors="surrogatepass") if tags else b""
         cdef size_t name_n = len(name), tags_n = len(packed)
         if name_n == 0 or name_n > NAME_BYTES_MAX or tags_n > TAGS_BYTES_MAX:
             bad[0] = BAD_NAME_EMPTY if name_n == 0 else BAD_NAME_LONG if name_n > NAME_BYTES_MAX else BAD_TAGS_LONG
@@ -438,6 +439,8 @@ cdef class Store:
         s.slot = intern_find(&self.st.keys, s.hash, s.name, s.name_len, s.tags, s.tags_len, s.spelling)
         if s.slot == NONE:
             s.slot = store_resolve(&self.st, &s, &self.batch)
+        if pin and s.slot != NONE:
+            self.st.meta[s.slot].pins += 1
         pthread_mutex_unlock(&self.st.mutex)
         bad[0] = s.bad
         return s.slot
@@ -498,6 +501,7 @@ cdef class Store:
     def release_idle(self, unsigned int first, unsigned int n, long long before_second):
         """Look at `n` slots from `first` on; give back those silent since `before_second`. Returns how many."""
         cdef uint32_t released
+        self._drain()
         with nogil:
             released = store_release_idle(&self.st, first, n, before_second)
         return released
@@ -806,6 +810,7 @@ cdef class Store:
             self.forward(name, value, kinds.NAMES[kind] if kind else None, tags)
 
 
+@cython.no_gc_clear     # __dealloc__ needs the store
 cdef class Series:
     """One series of an engine, to add values to: `engine.series(name)`. As long as it lives the series keeps its slot."""
 
@@ -842,14 +847,13 @@ cdef class Series:
         cdef const double[::1] view = np.ascontiguousarray(values, np.float64).reshape(-1)
         cdef size_t n = view.shape[0]
         cdef store_t* st = &self.store.st
-        cdef uint8_t kind = self.kind_asked if self.kind_asked else st.cells[self.slot].kind
         if st.dead:
             for value in view:
                 self.store._forward(self.asked_name, value, self.kind_asked, self.asked_tags)
             return
         self.store._drain()
         pthread_mutex_lock(&st.mutex)
-        store_append_many(st, self.slot, kind, self.input, &view[0] if n else NULL, n)
+        store_append_many(st, self.slot, self.kind_asked, self.input, &view[0] if n else NULL, n)
         pthread_mutex_unlock(&st.mutex)
 
 
@@ -910,7 +914,7 @@ cdef class InProcess:
         if self.store.st.dead:
             self.store._forward(name, value, number, tags)
             return
-        if self.store._resolve(name.encode("utf-8", "surrogatepass"), number, tags, self.input, &bad) == NONE:
+        if self.store._resolve(name.encode("utf-8", "surrogatepass"), number, tags, self.input, &bad, False) == NONE:
             self.store._count_bad(self.input, bad)
             return
         series = self.store.handle(name, number, tags, self.input)

@@ -29,7 +29,8 @@ cdef enum:
     FLAG_WEIGHTED = 4       # `weight` is set; otherwise it is 1 and the field undefined
     FLAG_STAMPED = 8        # `time_ns` is set; otherwise the batch's clock holds and the field is undefined
 
-    TEXT_BYTES = 65536      # of unescaped JSON names in a batch
+    TEXT_BYTES = 65536      # of unescaped JSON names in a batch: enough for any datagram
+    TEXT_SPARE = 8192       # behind them, for the tags of one sample while its series is looked for
 
     # why a datagram was rejected whole
     REJECT_EMPTY = 0
@@ -73,7 +74,8 @@ cdef enum:
     BAD_ELEMENT = 24
     BAD_SET_MEMORY = 25
     BAD_NAME_RESERVED = 26
-    BAD_COUNT = 27
+    BAD_ROOM = 27           # not even an __overflow__ series could be made: texts or table are full
+    BAD_COUNT = 28
 
     # what a decoder passed over, on purpose, and counted
     IGNORED_SECTION = 0     # a StatsD section nobody knows
@@ -114,7 +116,7 @@ cdef enum:
 ctypedef struct tally_t:
     uint64_t received, accepted, values, samples
     uint64_t rejected[11]
-    uint64_t bad[27]
+    uint64_t bad[28]
     uint64_t ignored[4]
 
 ctypedef struct batch_t:
@@ -126,8 +128,8 @@ ctypedef struct batch_t:
     uint32_t input                  # which ledger row
     bint gauge_sign_is_delta
     tally_t tally
-    char* text                      # arena of unescaped names, TEXT_BYTES + pad
-    size_t text_n
+    char* text                      # arena of unescaped names
+    size_t text_n, text_max
     reject_t rejects[8]             # r.input is the datagram's index until the store takes them over
     uint32_t rejects_n
     const uint8_t* sources          # sockaddr of each datagram, SOURCE_BYTES apart; NULL without a socket

@@ -158,6 +158,7 @@ ctypedef struct store_t:
     uint32_t capacity           # the cap plus OVERFLOW_SLOTS
     uint32_t high               # slots ever used
     uint32_t live
+    uint32_t overflow_live      # of them, __overflow__ series: they take no place of the cap
     uint32_t metrics_high
     uint32_t free_n
     uint32_t free_metrics_n

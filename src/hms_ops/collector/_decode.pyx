@@ -13,7 +13,7 @@ takes its samples and bad values back: it counts no value.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from hms_ops._sample cimport *
@@ -23,10 +23,11 @@ from hms_ops.collector._msgpack cimport decode_msgpack
 from hms_ops.collector._statsd cimport decode_statsd
 
 
-cdef bint batch_start(batch_t* b, size_t capacity, size_t samples_max, unsigned long long seed, bint signs_are_deltas) noexcept nogil:
+cdef bint batch_start(batch_t* b, size_t capacity, size_t samples_max, size_t text_max, unsigned long long seed, bint signs_are_deltas) noexcept nogil:
     memset(b, 0, sizeof(batch_t))
     b.samples = <sample_t*>malloc(capacity * sizeof(sample_t))
-    b.text = <char*>malloc(TEXT_BYTES + HMS_PAD)
+    b.text = <char*>calloc(text_max + TEXT_SPARE + HMS_PAD, 1)
+    b.text_max = text_max
     b.capacity = capacity
     b.samples_max = samples_max
     b.seed = seed
@@ -34,7 +35,6 @@ cdef bint batch_start(batch_t* b, size_t capacity, size_t samples_max, unsigned 
     if b.samples == NULL or b.text == NULL:
         batch_free(b)
         return False
-    memset(b.text, 0, TEXT_BYTES + HMS_PAD)
     return True
 
 
@@ -61,7 +61,7 @@ cdef void reject(batch_t* b, int reason, const char* data, size_t n) noexcept no
 cdef void decode_document(const char* data, size_t n, batch_t* b, bint is_json) noexcept nogil:
     """A document counts whole or not at all."""
     cdef tally_t before = b.tally
-    cdef size_t samples = b.n
+    cdef size_t samples = b.n, text_n = b.text_n
     cdef uint32_t rejects = b.rejects_n
     cdef int fault = decode_json(data, n, b) if is_json else decode_msgpack(data, n, b)
     if fault < 0:
@@ -69,6 +69,7 @@ cdef void decode_document(const char* data, size_t n, batch_t* b, bint is_json) 
         return
     b.tally = before
     b.n = samples
+    b.text_n = text_n
     b.rejects_n = rejects
     reject(b, fault, data, n)
 

@@ -7,7 +7,7 @@
 # bit: up to 19 digits in an integer; the short exact path of Clinger 1990 (mantissa <= 2^53, power <= 22, so both
 # operands are exact and one division or multiplication rounds once); else strtod in the "C" locale.
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -18,6 +18,7 @@ cdef extern from "_native.h" nogil:
     const char* hms_find2(const char* p, char a, char b)
     const char* hms_json_plain(const char* p, int* high)
     uint64_t hms_hash(const char* p, size_t n, uint64_t seed)
+    uint64_t hms_hash_member(const char* p, size_t n, uint64_t seed)
     uint64_t hms_mix(uint64_t a, uint64_t b)
     double hms_strtod(const char* p)
     const double* POWER_OF_TEN "hms_power_of_ten"
@@ -162,6 +163,12 @@ cdef inline const char* parse_number(const char* p, double* out, uint8_t* bad) n
     return p
 
 
+cdef inline int64_t stamp_ns(double seconds) noexcept nogil:
+    """A timestamp in ns; the fraction apart, for a double has no ns left beside ten digits of seconds."""
+    cdef int64_t whole = <int64_t>seconds
+    return whole * 1000000000 + <int64_t>((seconds - <double>whole) * 1e9)
+
+
 cdef inline uint8_t check_rate(double rate, double* weight) noexcept nogil:
     """1/rate, or BAD_RATE outside [RATE_MIN, 1]."""
     if not (RATE_MIN <= rate <= 1.0):
@@ -288,6 +295,7 @@ ctypedef struct element_t:
     size_t name_n, tags_n, text_n
     uint32_t seen
     uint8_t value_type, kind, spelling, bad
+    bint is_stamped
 
 
 cdef inline void element_clear(element_t* e) noexcept nogil:
@@ -339,14 +347,14 @@ cdef inline bint element_emit(batch_t* b, element_t* e, const char* raw, size_t 
     s.spelling = e.spelling if e.tags_n else <uint8_t>SPELLED_BARE
     s.hash = key_hash(s.name, s.name_len, s.tags, s.tags_len, s.spelling, b.seed)
     s.kind = e.kind
-    s.flags = (FLAG_WEIGHTED if e.weight != 1.0 else 0) | (FLAG_STAMPED if e.time != 0.0 else 0)
+    s.flags = (FLAG_WEIGHTED if e.weight != 1.0 else 0) | (FLAG_STAMPED if e.is_stamped else 0)
     s.bad = BAD_NONE
     s.weight = e.weight
-    s.time_ns = <long long>(e.time * 1e9)
+    s.time_ns = stamp_ns(e.time)
     s.datagram = b.datagram
     s.value = e.value
     if e.kind == KIND_SET:
-        member = hms_hash(e.text, e.text_n, b.seed)
+        member = hms_hash_member(e.text, e.text_n, b.seed)
         memcpy(&s.value, &member, 8)
         s.flags |= FLAG_MEMBER
     return True

@@ -130,7 +130,7 @@ cdef bint read_escaped(json_t* j, const char* start, span_t* out) noexcept nogil
     """A string with escapes, from its first byte on: unescaped into the batch's text arena."""
     cdef batch_t* b = j.b
     cdef char* to = b.text + b.text_n
-    cdef char* limit = b.text + TEXT_BYTES - 4
+    cdef char* limit = b.text + b.text_max - 4
     cdef int c
     cdef const char* first = to
     cdef int high = 0
@@ -397,6 +397,7 @@ cdef bint read_time_or_rate(json_t* j, element_t* e, int member, int depth) noex
         e.bad = reason
     elif member == MEMBER_TIME:
         e.time = number
+        e.is_stamped = True
     elif check_rate(number, &e.weight):
         e.bad = BAD_RATE
     return True

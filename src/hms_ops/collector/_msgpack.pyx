@@ -268,6 +268,7 @@ cdef void judge_time(element_t* e, const token_t* t) noexcept nogil:
         seconds = timestamp_seconds(t)
     if -1e11 < seconds < 1e11:
         e.time = seconds
+        e.is_stamped = True
     else:
         e.bad = BAD_TIME
 
@@ -388,7 +389,7 @@ cdef uint8_t tag_value(token_t* t, batch_t* b) noexcept nogil:
     """Make a scalar's text its body: numbers in decimal, in the batch's text arena."""
     if t.type == IS_STRING:
         return BAD_NONE
-    if t.type != IS_NUMBER or b.text_n + 32 > TEXT_BYTES:
+    if t.type != IS_NUMBER or b.text_n + 32 > b.text_max:
         return BAD_TAG
     t.body = b.text + b.text_n
     if t.is_integer:

@@ -23,6 +23,7 @@ from hms_ops.collector._emit cimport *
 # What the sections behind the values say; shared by all values of a packed line.
 ctypedef struct line_t:
     const char* name
+    const char* end             # the line's newline
     const char* tags
     double weight
     double time
@@ -66,7 +67,7 @@ cdef bint emit_special(batch_t* b, const line_t* line, double value, uint8_t fla
         s.weight = line.weight
         s.flags |= FLAG_WEIGHTED
     if line.time != 0.0:
-        s.time_ns = <long long>(line.time * 1e9)
+        s.time_ns = stamp_ns(line.time)
         s.flags |= FLAG_STAMPED
     return True
 
@@ -105,7 +106,7 @@ cdef const char* read_section(const char* p, line_t* line, batch_t* b) noexcept 
     elif p[0] == c'#':
         line.tags = p + 1
         line.tags_n = n - 1
-        if n > TAGS_BYTES_MAX:
+        if line.tags_n > TAGS_BYTES_MAX:
             line.bad = BAD_TAGS_LONG
     elif p[0] == c'@':
         if parse_number(p + 1, &number, &line.bad) != p + n or line.bad:
@@ -143,15 +144,15 @@ cdef bint emit_value(const char* p, const char* end, const line_t* line, batch_t
     cdef uint64_t member
     if line.kind == KIND_SET:
         if p == end:
-            note_bad(b, BAD_MEMBER, line.name, line_end(p) - line.name)
+            note_bad(b, BAD_MEMBER, line.name, line.end - line.name)
             return True
-        member = hms_hash(p, end - p, b.seed)
+        member = hms_hash_member(p, end - p, b.seed)
         memcpy(&value, &member, 8)
         return emit_special(b, line, value, FLAG_MEMBER)
     if parse_number(p, &value, &bad) != end and not bad:
         bad = BAD_NUMBER
     if bad:
-        note_bad(b, bad, line.name, line_end(p) - line.name)
+        note_bad(b, bad, line.name, line.end - line.name)
         return True
     return emit_special(b, line, value, FLAG_DELTA if is_delta(b, line.kind, p[0]) else 0)
 
@@ -176,6 +177,7 @@ cdef const char* slow_line(const char* start, const char* value, batch_t* b) noe
     cdef uint8_t bad = BAD_NONE
     cdef double number
     line.name = start
+    line.end = end
     line.name_n = value - 1 - start
     line.tags = NULL
     line.tags_n = 0

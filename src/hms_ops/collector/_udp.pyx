@@ -26,7 +26,7 @@ from hms_ops._ring cimport Store
 from hms_ops._sample cimport *
 from hms_ops._store cimport hms_monotonic_ns
 from hms_ops.collector._decode cimport batch_clear, batch_free, batch_start, decode_datagram
-from hms_ops.collector._emit cimport note_reject
+from hms_ops.collector._emit cimport HMS_PAD, note_reject
 
 cdef extern from "<sys/uio.h>" nogil:
     struct iovec:
@@ -85,7 +85,7 @@ cdef class Loop:
         self.datagram_bytes = datagram_bytes
         self.buffers = <char*>calloc(BATCH, stride)
         if self.buffers == NULL or not batch_start(&self.batch, APPEND_SAMPLES + DATAGRAM_VALUES,
-                                                   APPEND_SAMPLES + DATAGRAM_VALUES, store.st.keys.seed,
+                                                   APPEND_SAMPLES + DATAGRAM_VALUES, TEXT_BYTES, store.st.keys.seed,
                                                    store.signs_are_deltas):
             raise MemoryError("no memory for a listener's buffers")
         self.batch.input = input
@@ -158,6 +158,8 @@ cdef class Loop:
         cdef int i
         batch_clear(b)
         for i in range(n):
+            if b.text_n and b.text_n + self.messages[i].msg_len + HMS_PAD > TEXT_BYTES:
+                self.append()
             b.datagram = i
             if self.messages[i].msg_hdr.msg_flags & MSG_TRUNC:
                 self.reject_truncated(i)
