@@ -1,5 +1,6 @@
 """Names to series: spellings, the cap and what lies beyond it, and slots that are given back."""
 
+import gc
 import itertools
 
 import numpy as np
@@ -337,6 +338,20 @@ def test_a_pinned_series_keeps_its_slot_until_the_handle_goes() -> None:
     del series
     store.set_now_ns((NOW + 3 * IDLE_SECONDS) * SECOND_NS)
     assert store.release_idle(0, 10, NOW + 2 * IDLE_SECONDS) == 1
+
+
+def test_a_handle_in_a_reference_cycle_lets_go_of_its_slot_too() -> None:
+    store = make_store()
+
+    class Service:
+        def __init__(self) -> None:
+            self.cycle = self
+            self.series = store.handle("pinned", kinds.GAUGE)
+
+    Service()
+    gc.collect()
+    store.set_now_ns((NOW + IDLE_SECONDS + 2) * SECOND_NS)
+    assert store.release_idle(0, 10, NOW + IDLE_SECONDS) == 1
 
 
 def test_a_value_that_waits_in_the_buffer_keeps_its_series_alive() -> None:

@@ -133,7 +133,8 @@ def stamp_ns(sample: Sample, now: int) -> int:
     """The sample's own time, 0 without one; Bad when it is out of reach."""
     if sample.time is None:
         return 0
-    time_ns = int(sample.time * 1e9) or 1
+    whole = int(sample.time)
+    time_ns = whole * SECOND_NS + int((sample.time - whole) * 1e9) or 1
     second = time_ns // SECOND_NS
     if second < now - LATE_SECONDS_MAX:
         raise Bad("time_too_old")
