@@ -1,0 +1,80 @@
+"""`python -m benchmarks [NAME…]`: measure, print, and write the table into README.md and results.json.
+
+Everything takes about seven minutes; run it on a machine that does nothing else. With `--only` the other rows stay as
+the last run left them. `--quick` tries the harness in a minute or two and writes nothing.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks import calls, decode, ledger, memory, others, page, receive, start, tick
+from benchmarks.figure import FULL, QUICK, Figure, Pace
+from benchmarks.machine import machine, text_of
+from benchmarks.report import line_of, merged, read_results, write_readme, write_results
+
+# In the order of the table; each name is the beginning of its figures' names.
+MEASUREMENTS: dict[str, Callable[[Pace], list[Figure]]] = {
+    "decode": decode.measure,
+    "receive": receive.measure,
+    "one-line": receive.measure_one_line,
+    "call": calls.measure,
+    "client": others.measure_client,
+    "tick": tick.measure,
+    "gap": tick.measure_gap,
+    "moving-mean": others.measure_moving_mean,
+    "memory": memory.measure,
+    "start": start.measure,
+    "import": start.measure_imports,
+    "page": page.measure,
+    "ledger": ledger.measure,
+}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
+    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), metavar="NAME")
+    parser.add_argument("--quick", action="store_true", help="a try of the harness; its figures are written nowhere")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every round of every figure there, too")
+    return parser.parse_args()
+
+
+def measure(names: Sequence[str], pace: Pace) -> tuple[list[Figure], list[str]]:
+    """(figures, what failed): one measurement that fails costs the others nothing."""
+    figures: list[Figure] = []
+    failures = []
+    for name in names:
+        begun = time.monotonic()
+        try:
+            found = MEASUREMENTS[name](pace)
+        except Exception as error:
+            failures.append(f"{name}: {type(error).__name__}: {error}")
+            print(f"  {failures[-1]}", file=sys.stderr)
+            continue
+        figures += found
+        print(f"{name}, {time.monotonic() - begun:.0f} s", *map(line_of, found), sep="\n", flush=True)
+    return figures, failures
+
+
+def main() -> int:
+    given = arguments()
+    about = machine()
+    print(text_of(about))
+    figures, failures = measure(given.only, QUICK if given.quick else FULL)
+    if given.json is not None:
+        write_results(about, figures, given.json)
+    if not given.quick:
+        everything = merged(read_results(), figures, list(MEASUREMENTS))
+        write_results(about, everything)
+        write_readme(about, everything)
+    missed = sum(figure.is_met is False for figure in figures)
+    print(f"{len(figures)} figures, {missed} targets missed, {len(failures)} measurements failed")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
