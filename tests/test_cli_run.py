@@ -27,13 +27,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def begin(*arguments: object, **environment: str) -> tuple[Process, dict[str, Any]]:
         given = ["run", "--udp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir", tmp_path / "data", "--json"]
-        process = subprocess.Popen(
-            [*PROGRAM, *map(str, [*given, *arguments])],
-            stdout=subprocess.PIPE,
-            stderr=(tmp_path / "stderr").open("a"),
-            text=True,
-            env={**os.environ, **environment},
-        )
+        with (tmp_path / "stderr").open("a") as said:
+            process = subprocess.Popen(
+                [*PROGRAM, *map(str, [*given, *arguments])],
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+                env={**os.environ, **environment},
+            )
         processes.append(process)
         assert process.stdout is not None
         return process, json.loads(process.stdout.readline() or "{}")

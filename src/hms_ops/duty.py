@@ -42,6 +42,7 @@ StartThread = Callable[[str, Callable[[], None]], threading.Thread]
 Emit = Callable[[dict[str, Any]], None]
 
 RULES_MAX: Final = 10_000
+HOOKS_SECONDS: Final = 0.5  # what handlers of alerts get at a stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +194,9 @@ class Duty:
         return {name: states.get(name, 0.0) for name in self._reserved}
 
     def problems(self) -> list[str]:
-        """Rules that cannot be evaluated now, and why."""
-        if self._rule_set is None:
-            return []
-        return [f"rule {name} is not evaluated: {why}" for name, why in self._rule_set.problems.items()]
+        """Rules that cannot be evaluated now, and why; handlers that hang."""
+        rules = self._rule_set.problems if self._rule_set is not None else {}
+        return [f"rule {name} is not evaluated: {why}" for name, why in rules.items()] + self.hooks.crew.problems()
 
     # ---- anomalies
 
@@ -342,23 +342,23 @@ class Duty:
 
     def start(self) -> None:
         self.actions.start(self._start_thread)
+        self.hooks.crew.start(self._start_thread)
 
     def stop(self, deadline_ns: int) -> None:
         """Send what can be sent, end all workers; nothing is put in any more."""
         self.outbox.drain(deadline_ns)
         self.actions.stop(deadline_ns)
         self.outbox.stop(deadline_ns)
-        self.hooks.stop()
+        self.hooks.crew.stop(HOOKS_SECONDS)
 
     def counters(self) -> dict[str, dict[str, int]]:
         book = {"live": self.book.live_count, "refused": self.book.refused, "rules": len(self._plans)}
         refused = self._rule_set.refused_instances if self._rule_set is not None else 0
-        hooks = {"delivered": self.hooks.delivered, "dropped": self.hooks.dropped, "errors": self.hooks.errors}
         return {
             "alerts": book | {"instances_refused": refused},
             "notifications": self.outbox.counters(),
             "actions": self.actions.counts(),
-            "on_alert": hooks,
+            "on_alert": self.hooks.crew.counters(),
         }
 
     def _now(self) -> int:

@@ -66,7 +66,8 @@ log = logging.getLogger("hms_ops.engine")
 STOP_SECONDS: Final = 4.0
 HTTP_SECONDS: Final = 1.0
 LISTENERS_SECONDS: Final = 1.0
-HISTORY_SECONDS: Final = 1.5
+HOOKS_SECONDS: Final = 0.5
+HISTORY_SECONDS: Final = 1.0
 WALL_STEP_NS: Final = 2 * SECOND_NS  # a wall clock further away has been set; below, an hour of windows is worth more
 TICK_LATE_SECONDS: Final = 3
 FORGET_TICKS: Final = 600
@@ -215,7 +216,7 @@ class Engine:
         self.duty.start()
         self._start_thread("hms-journal", self.journalist.run)
         self._start_thread("hms-recorder", self.recorder.run)
-        self._start_thread("hms-on-alert", self.duty.hooks.run)
+        self.values.crew.start(self._start_thread)
         self._start_thread("hms-on-metric", self.values.run)
         if self._http is not None:
             self._open_http(self._http)
@@ -245,6 +246,7 @@ class Engine:
         self.is_ready = False
         if self._server is not None:
             self._server.stop(HTTP_SECONDS)
+            self._server = None
         self._shut_listeners()
         self._wake.set()
         self._join(end_ns, "hms-tick")
@@ -253,7 +255,9 @@ class Engine:
         self.recorder.stop()  # writes while notifications leave
         notify_seconds = max(0.0, left_seconds(end_ns) - HISTORY_SECONDS)
         self.duty.stop(self.clock.now_ns() + int(notify_seconds * SECOND_NS))
-        self._join(end_ns, "hms-on-metric", "hms-on-alert", "hms-recorder")
+        self._join(end_ns, "hms-on-metric")
+        self.values.crew.stop(HOOKS_SECONDS)
+        self._join(end_ns, "hms-recorder")
         self.journalist.stop()
         self._join(end_ns, "hms-journal")
         self._shut_storage()
@@ -556,7 +560,7 @@ class Engine:
 
     def health(self) -> list[str]:
         """What is wrong now, one line each; empty when all is well."""
-        problems = self.stalls() + self.duty.problems()
+        problems = self.stalls() + self.duty.problems() + self.values.crew.problems()
         if self.recorder.problem:
             problems.append(f"history is not written: {self.recorder.problem}")
         return problems
@@ -569,7 +573,7 @@ class Engine:
             "store": self.store.counters(),
             "history": self.recorder.counters(),
             **self.duty.counters(),
-            "on_metric": {"delivered": self.values.delivered, "errors": self.values.errors},
+            "on_metric": self.values.crew.counters(),
             "journal": self.journalist.counters(),
         }
         if self._tick is not None:

@@ -1,15 +1,19 @@
 """Python functions that the engine calls: `@engine.on_metric` with values, `@engine.on_alert` with alerts.
 
-Values: only subscribed metrics feed the store's bounded queue (drop-oldest, counted there); one worker takes it every
-PAUSE_SECONDS at most and spends no more than a tenth of a core on handlers: after a round that took t it rests 9 t.
-Alerts: a bounded queue (drop-newest, counted) with a worker of its own, so a slow value handler delays no alert.
+    store's queue of subscribed values ──distributor──► a worker for each handler ──► handler(value) or (float64[n])
+    alert events ──────────────────────────────────────► a worker for each handler ──► handler(Alert)
 
-A handler that raises is counted and logged by its first ERRORS_LOGGED errors; it delays or stops no other handler than
-by its own time.
+Each handler has a queue and a thread of its own, so one that is slow, hangs or raises costs no other handler anything:
+it is late with its own values, and loses its oldest beyond QUEUE_MAX. All handlers of values together are given a tenth
+of a core: after a round that took t of CPU, one of k rests 10·k·t − t. Handlers of alerts are not slowed down.
+
+Counters: delivered (values or alerts handed to a handler), dropped, errors (calls that raised; the first ERRORS_LOGGED
+are logged), and for the store's own queue `subscribed_dropped` there. `problems` names handlers that have not returned
+for SLOW_SECONDS: a thread cannot be ended from outside.
+Limits: HANDLERS_MAX of each sort, QUEUE_MAX values or alerts waiting for each.
 """
 
 import logging
-import os
 import threading
 import time
 from collections import defaultdict, deque
@@ -22,16 +26,142 @@ from numpy.typing import NDArray
 
 from hms_ops._ring import Store
 from hms_ops.alert.notification import Alert
+from hms_ops.clock import SECOND_NS, steady_ns
 
 log = logging.getLogger("hms_ops.hooks")
 
 PAUSE_SECONDS: Final = 0.02
-REST_FACTOR: Final = 9.0
-ALERTS_WAITING_MAX: Final = 10_000
+CORES_PER_SHARE: Final = 10  # the handlers of values may have one core in so many
+HANDLERS_MAX: Final = 64
+QUEUE_MAX: Final = 65_536
 ERRORS_LOGGED: Final = 10
+SLOW_SECONDS: Final = 10.0
 
 ValueHandler = Callable[[Any], object]
 AlertHandler = Callable[[Alert], object]
+StartThread = Callable[[str, Callable[[], None]], threading.Thread]
+
+
+class Worker:
+    """One handler with its queue and its thread. Items are (what to call it with, how many values that is)."""
+
+    def __init__(self, handler: Callable[[Any], object], rest_factor: Callable[[], float]) -> None:
+        self.handler = handler
+        self.delivered = self.dropped = self.errors = 0
+        self._rest_factor = rest_factor
+        self._queue: deque[tuple[list[Any], int]] = deque()
+        self._waiting = 0
+        self._guard = threading.Lock()
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._is_cut = False
+        self._called_ns = 0  # since when the handler runs; 0 while it does not
+        self._thread: threading.Thread | None = None
+
+    def start(self, start_thread: StartThread, name: str) -> None:
+        self._thread = start_thread(name, self._run)
+
+    def put(self, arguments: list[Any], size: int) -> None:
+        """Queue calls that carry `size` values together; never waits. Beyond QUEUE_MAX the oldest are dropped."""
+        with self._guard:
+            self._queue.append((arguments, size))
+            self._waiting += size
+            while self._waiting > QUEUE_MAX and len(self._queue) > 1:
+                _, lost = self._queue.popleft()
+                self._waiting -= lost
+                self.dropped += lost
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Hand out what is queued, then end."""
+        self._stop.set()
+        self._wake.set()
+
+    def cut(self, wait_seconds: float) -> None:
+        """Wait for the end; after `wait_seconds` the call under way is the last one."""
+        if self._thread is not None:
+            self._thread.join(wait_seconds)
+        self._is_cut = True
+
+    def problem(self) -> str:
+        """A handler that does not come back, or ""."""
+        called_ns = self._called_ns
+        seconds = (steady_ns() - called_ns) / SECOND_NS if called_ns else 0.0
+        return f"the handler {self.handler!r} has not returned for {seconds:.0f} s" if seconds > SLOW_SECONDS else ""
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            is_stopped = self._stop.is_set()
+            begun = time.thread_time()
+            while (taken := self._take()) is not None:
+                self._call(*taken)
+            if is_stopped:
+                return
+            self._stop.wait(self._rest_factor() * (time.thread_time() - begun))
+
+    def _take(self) -> tuple[list[Any], int] | None:
+        with self._guard:
+            if not self._queue or self._is_cut:
+                return None
+            taken = self._queue.popleft()
+            self._waiting -= taken[1]
+            return taken
+
+    def _call(self, arguments: list[Any], size: int) -> None:
+        for argument in arguments:
+            self._called_ns = steady_ns()
+            try:
+                self.handler(argument)
+            except Exception:
+                self.errors += 1
+                if self.errors <= ERRORS_LOGGED:
+                    log.exception("the handler %r failed", self.handler)
+        self._called_ns = 0
+        self.delivered += size
+
+
+class Crew:
+    """The workers of one sort of handlers: started together, each its own thread from then on."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._workers: list[Worker] = []
+        self._start_thread: StartThread | None = None
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def hire(self, handler: Callable[[Any], object], rest_factor: Callable[[], float]) -> Worker:
+        """A worker for a handler. ValueError beyond HANDLERS_MAX."""
+        if len(self._workers) >= HANDLERS_MAX:
+            raise ValueError(f"{HANDLERS_MAX} {self._name} handlers are there, which is the limit; share one")
+        worker = Worker(handler, rest_factor)
+        self._workers.append(worker)
+        if self._start_thread is not None:
+            worker.start(self._start_thread, f"hms-{self._name}-{len(self._workers)}")
+        return worker
+
+    def start(self, start_thread: StartThread) -> None:
+        self._start_thread = start_thread
+        for number, worker in enumerate(self._workers, 1):
+            worker.start(start_thread, f"hms-{self._name}-{number}")
+
+    def stop(self, wait_seconds: float) -> None:
+        """Hand out what is queued, for so long; a handler that hangs is left behind."""
+        for worker in self._workers:
+            worker.stop()
+        end_ns = steady_ns() + int(wait_seconds * SECOND_NS)
+        for worker in self._workers:
+            worker.cut(max(0.0, (end_ns - steady_ns()) / SECOND_NS))
+
+    def counters(self) -> dict[str, int]:
+        names = ("delivered", "dropped", "errors")
+        return {name: sum(getattr(worker, name) for worker in self._workers) for name in names}
+
+    def problems(self) -> list[str]:
+        return [problem for worker in self._workers if (problem := worker.problem())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,48 +173,48 @@ class ValueHook:
 
 
 class ValueHooks:
-    """Handlers of values, by metric; `run` is the worker's."""
+    """Handlers of values, by metric; `run` is the distributor's."""
 
     def __init__(self, store: Store) -> None:
-        self.store = store
-        self.delivered = self.errors = 0
-        self._hooks: dict[str, list[ValueHook]] = defaultdict(list)
+        self.crew = Crew("on-metric")
+        self._store = store
+        self._hooks: dict[str, list[tuple[ValueHook, Worker]]] = defaultdict(list)
         self._names: dict[int, str] = {}
         self._cursor = 0
         self._wake = threading.Event()
 
     def add(self, metric: str, hook: ValueHook) -> None:
         """From now on, each value of `metric` reaches `hook`. ValueError for a name no metric can have."""
-        self.store.subscribe(metric)
-        self._hooks[metric].append(hook)
-
-    def __bool__(self) -> bool:
-        return bool(self._hooks)
+        self._store.subscribe(metric)
+        self._hooks[metric].append((hook, self.crew.hire(hook.handler, self._rest_factor)))
 
     def stop(self) -> None:
+        """End the distributor, after what is queued now."""
         self._wake.set()
 
     def run(self) -> None:
-        """Hand values out until `stop`; what is queued then is handed out first."""
+        """Hand values to the workers until `stop`."""
         is_last = False
         while not is_last:
             is_last = self._wake.wait(PAUSE_SECONDS)
-            begun = time.thread_time()
-            self.step()
-            self._wake.wait(REST_FACTOR * (time.thread_time() - begun))
+            self.distribute()
 
-    def step(self) -> None:
-        """Hand out what is queued now."""
-        slots, values = self.store.take_subscribed()
+    def distribute(self) -> None:
+        """Hand the values that the store has queued to the workers."""
+        slots, values = self._store.take_subscribed()
         if not len(slots):
             return
         self._forget_changed()
         for slot in np.unique(slots).tolist():
-            for hook in self._hooks.get(self._name(slot), ()):
-                self._call(hook, values[slots == slot])
+            for hook, worker in self._hooks.get(self._name(slot), ()):
+                chosen: NDArray[np.float64] = values[slots == slot]
+                worker.put([chosen] if hook.is_batch else chosen.tolist(), len(chosen))
+
+    def _rest_factor(self) -> float:
+        return float(CORES_PER_SHARE * len(self.crew) - 1)
 
     def _forget_changed(self) -> None:
-        self._cursor, changes = self.store.changes(self._cursor)
+        self._cursor, changes = self._store.changes(self._cursor)
         for slot, _ in changes:
             self._names.pop(slot, None)
 
@@ -92,76 +222,29 @@ class ValueHooks:
         name = self._names.get(slot)
         if name is None:
             try:
-                name = self.store.series(slot).name
+                name = self._store.series(slot).name
             except KeyError:
                 return ""
             self._names[slot] = name
-        return name
-
-    def _call(self, hook: ValueHook, values: NDArray[np.float64]) -> None:
-        calls = [values] if hook.is_batch else values.tolist()
-        for argument in calls:
-            try:
-                hook.handler(argument)
-            except Exception:
-                self._note_error(hook)
-        self.delivered += len(values)
-
-    def _note_error(self, hook: ValueHook) -> None:
-        self.errors += 1
-        if self.errors <= ERRORS_LOGGED:
-            log.exception("the on_metric handler %r failed", hook.handler)
+        return str(name)
 
 
 class AlertHooks:
-    """Handlers of alerts; name None is every alert. `run` is the worker's."""
+    """Handlers of alerts; name None is every alert."""
 
     def __init__(self) -> None:
-        self.delivered = self.dropped = self.errors = 0
-        self._hooks: list[tuple[str | None, frozenset[str], AlertHandler]] = []
-        self._queue: deque[Alert] = deque()
-        self._wake = threading.Event()
-        self._is_stopped = False
-        self._pid = os.getpid()
+        self.crew = Crew("on-alert")
+        self._hooks: list[tuple[str | None, frozenset[str], Worker]] = []
 
     def add(self, name: str | None, states: frozenset[str], handler: AlertHandler) -> None:
-        self._hooks.append((name, states, handler))
-
-    def __bool__(self) -> bool:
-        return bool(self._hooks)
+        self._hooks = [*self._hooks, (name, states, self.crew.hire(handler, no_rest))]
 
     def put(self, alert: Alert) -> None:
         """Queue an alert event for those who asked for it; never waits."""
-        if not self._hooks or os.getpid() != self._pid:
-            return
-        if len(self._queue) >= ALERTS_WAITING_MAX:
-            self.dropped += 1
-            return
-        self._queue.append(alert)
-        self._wake.set()
+        for name, states, worker in self._hooks:
+            if alert.state in states and name in (None, alert.name):
+                worker.put([alert], 1)
 
-    def stop(self) -> None:
-        self._is_stopped = True
-        self._wake.set()
 
-    def run(self) -> None:
-        """Hand alerts out until `stop`; what is queued then is handed out first."""
-        while True:
-            self._wake.wait()
-            self._wake.clear()
-            while self._queue:
-                self._tell(self._queue.popleft())
-            if self._is_stopped:
-                return
-
-    def _tell(self, alert: Alert) -> None:
-        for name, states, handler in self._hooks:
-            if alert.state not in states or name not in (None, alert.name):
-                continue
-            self.delivered += 1
-            try:
-                handler(alert)
-            except Exception:
-                self.errors += 1
-                if self.errors <= ERRORS_LOGGED:
-                    log.exception("the on_alert handler %r failed", handler)
+def no_rest() -> float:
+    return 0.0

@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final
 
 from hms_ops.clock import Clock
@@ -61,20 +62,31 @@ class Journalist:
             self._wake.wait()
             self._wake.clear()
             while self._queue:
-                self._write()
+                self._write(*self._next())
             if self._is_stopped:
                 return
 
     def counters(self) -> dict[str, int]:
         return self._counts | {"waiting": len(self._queue)}
 
-    def _write(self) -> None:
+    def _next(self) -> list[dict[str, Any]]:
+        return [self._queue.popleft() for _ in range(min(len(self._queue), EVENTS_IN_ONE_GO))]
+
+    def _write(self, *events: dict[str, Any]) -> None:
         assert self._journal is not None
-        events = [self._queue.popleft() for _ in range(min(len(self._queue), EVENTS_IN_ONE_GO))]
         try:
             self._journal.append(*events)
             self._counts["written"] += len(events)
-        except (StorageError, ValueError) as error:
-            self._counts["errors"] += 1
-            self._counts["dropped"] += len(events)
-            log.error("%d events are not in the journal: %s", len(events), error)
+        except StorageError as error:
+            self._lose(events, error)
+        except Exception as error:  # ours: an event that cannot be packed must not take its neighbours along
+            if len(events) == 1:
+                self._lose(events, error)
+                return
+            for event in events:
+                self._write(event)
+
+    def _lose(self, events: Sequence[dict[str, Any]], error: Exception) -> None:
+        self._counts["errors"] += 1
+        self._counts["dropped"] += len(events)
+        log.error("%d events are not in the journal: %s", len(events), error)

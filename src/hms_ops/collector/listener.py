@@ -84,7 +84,7 @@ class Listener:
                 self.sock.shutdown(socket.SHUT_RD)
 
     def close(self, wait_seconds: float) -> None:
-        """Wait for the thread; then the last count of drops, then the socket."""
+        """Wait for the thread; then the last count of drops, then the socket, unless it is inherited."""
         if self._thread is not None:
             self._thread.join(wait_seconds)
             if self._thread.is_alive():  # its descriptor must not become another file's
@@ -92,7 +92,8 @@ class Listener:
                 return
         self.kernel_drops()
         self._is_closed = True
-        self.sock.close()
+        if not self.is_inherited:
+            self.sock.close()
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 

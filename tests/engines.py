@@ -1,0 +1,56 @@
+"""Engines for tests: on a manual clock with nothing but memory, or real ones on free ports; and what they leave behind."""
+
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hms_ops import Engine
+from hms_ops.clock import ManualClock
+
+NOW = 1_700_000_000  # where a ManualClock begins, Unix seconds
+
+
+def manual(now: float = NOW, **settings: Any) -> Engine:
+    """An engine that `advance` ticks; not started. `config` is left to the caller."""
+    given: dict[str, Any] = {"udp": None, "data_dir": None, "clock": ManualClock(int(now * 1e9))}
+    return Engine(**{**given, **settings})
+
+
+def feed(engine: Engine, name: str, value: float, seconds: int, **options: Any) -> None:
+    """One sample in each of so many seconds."""
+    for _ in range(seconds):
+        engine.metric(name, value, **options)
+        engine.advance(1)
+
+
+def send(engine: Engine, *datagrams: bytes) -> None:
+    assert engine.udp_address is not None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for datagram in datagrams:
+            sender.sendto(datagram, engine.udp_address)
+
+
+def engine_threads() -> list[str]:
+    """The names of all threads that engines have made and that run."""
+    ours = ("hms-", "notify-", "actions")
+    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith(ours))
+
+
+def is_free(port: int, kind: socket.SocketKind = socket.SOCK_DGRAM) -> bool:
+    with socket.socket(socket.AF_INET, kind) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, kind == socket.SOCK_STREAM)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def rules_file(directory: Path, text: str) -> Callable[[str], None]:
+    """Write rules.yaml and an engine.yaml that names it; returns what writes the rules anew."""
+    rules = directory / "rules.yaml"
+    rules.write_text(text)
+    (directory / "engine.yaml").write_text(f"rules: [{rules}]\n")
+    return lambda other: rules.write_text(other) and None
