@@ -592,7 +592,8 @@ cdef void merge_late(store_t* st, const late_t* x) noexcept nogil:
     """Into every tier that has closed the sample's step and still keeps it; open steps get it from the finer tier."""
     cdef int64_t second = x.second, step
     cdef int tier
-    if second > st.sealed_second - KEPT_SECONDS and second >= st.first_second:
+    # The first step began before we did: what is stamped there belongs to it, though no window reaches that far.
+    if second > st.sealed_second - KEPT_SECONDS and second >= st.first_second // 10 * 10:
         merge_value(st, 0, x.slot, second, x.value, x.weight)
     for tier in range(1, TIERS):
         step = step_seconds(tier)

@@ -103,6 +103,8 @@ class Tick:
     def roll_open_step(self) -> None:
         """At a stop: the open 10-s step goes to history as far as it has come; a restart adds the rest as a part."""
         step = self.store.rolled_end(1) // TIER_SECONDS[1]
+        # Its seconds to come still hold those of a minute ago, which share their slots.
+        self.store.clear_ahead((step + 1) * TIER_SECONDS[1])
         rollup_step(self.store.cols, 1, step, self.store.series_count)
         self.recorder.take(step)
 
