@@ -34,9 +34,7 @@ MEASUREMENTS: dict[str, Callable[[Pace], list[Figure]]] = {
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description=__doc__.splitlines()[0] if __doc__ else ""
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure, print, write it down.")
     parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), metavar="NAME")
     parser.add_argument("--quick", action="store_true", help="a try of the harness; its figures are written nowhere")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round of every figure there, too")

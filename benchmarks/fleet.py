@@ -42,7 +42,7 @@ def every_series(series: int) -> list[bytes]:
     datagrams = series * len(a_few) * 11 // (10 * a_few.lines) + 1  # the last hosts have longer names
     load = Load("tags", series, 1432, datagrams, in_order=True)
     assert load.lines >= series
-    return list(load)  # type: ignore[call-overload]  # a sequence by __getitem__
+    return list(load)
 
 
 def check(engine: Engine, series: int) -> None:

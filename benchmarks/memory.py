@@ -33,7 +33,7 @@ def grow(series: int, steps: int) -> dict[str, Any]:
     """Bytes the process grew by, and the bound the store promised at its start."""
     clock = ManualClock()
     load = Load("statsd", series, 1432, series // 30, in_order=True)
-    datagrams = list(load)  # type: ignore[call-overload]  # a sequence by __getitem__
+    datagrams = list(load)
     assert load.lines >= series
     engine = Engine(udp=None, http=None, data_dir=None, clock=clock, config={"limits": {"series": series}})
     with engine:

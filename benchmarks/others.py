@@ -52,7 +52,7 @@ def measure_client(pace: Pace) -> list[Figure]:
 
 
 def measure_moving_mean(pace: Pace) -> list[Figure]:
-    """An hour of 1,000 series, a window of 10 min, a tenth missing: beside a copy, and beside bottleneck at its best."""
+    """An hour of 1,000 series, a window of 10 min, a tenth missing: beside a copy and bottleneck at its best."""
     case = r"1 h \xd7 1,000 series, window 600, a tenth missing"  # pytest writes what is not ASCII as escapes
     ours, theirs = (f"test_moving_mean[{case}-{name}]" for name in ("ours", "bottleneck, its layout"))
     found = benchmarks_of("bench_moving_mean.py", ours, theirs)

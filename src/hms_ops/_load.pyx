@@ -200,6 +200,9 @@ cdef class Load:
     def __len__(self):
         return self.datagrams
 
+    def __iter__(self):
+        return (self[i] for i in range(self.datagrams))
+
     def __getitem__(self, size_t i):
         """Datagram i as bytes."""
         if i >= self.datagrams:
