@@ -5,11 +5,11 @@ import itertools
 
 import numpy as np
 import pytest
+from hms_ops._ring import Store
+from tests.stores import NOW, SECOND_NS, bad_of, books_are_balanced, cell, make_store, move_to, row, value_of
 
 from hms_ops import kinds
-from hms_ops._ring import Store
 from hms_ops.series import SeriesInfo
-from tests.stores import NOW, SECOND_NS, bad_of, books_are_balanced, cell, make_store, move_to, row, value_of
 
 IDLE_SECONDS = 65 * 60
 
@@ -65,7 +65,12 @@ def test_the_untagged_series_and_each_tagged_one_are_found_by_name_and_tags() ->
     store = make_store()
     store.ingest(b"m:1|g\nm:2|g|#a:x\nm:3|g|#a:y\nn:4|g")
     assert [int(slot) for slot in store.slots("m")] == [0, 1, 2]
-    assert [store.slot("m"), store.slot("m", {}), store.slot("m", {"a": "y"}), store.slot("m", {"a": "z"})] == [0, 0, 2, -1]
+    assert [store.slot("m"), store.slot("m", {}), store.slot("m", {"a": "y"}), store.slot("m", {"a": "z"})] == [
+        0,
+        0,
+        2,
+        -1,
+    ]
     assert store.slots("unknown").tolist() == store.slots("").tolist() == store.slots("x" * 300).tolist() == []
     assert store.slot("") == store.slot("x" * 300) == -1
     assert store.metrics() == ["m", "n"]
@@ -100,7 +105,8 @@ def test_a_reader_that_slept_through_the_changes_gets_every_live_series() -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("api_ms", kinds.TIMER), ("_ms", kinds.GAUGE), ("ms", kinds.GAUGE), ("load", kinds.GAUGE), ("x_ms_", kinds.GAUGE)]
+    ("name", "kind"),
+    [("api_ms", kinds.TIMER), ("_ms", kinds.GAUGE), ("ms", kinds.GAUGE), ("load", kinds.GAUGE), ("x_ms_", kinds.GAUGE)],
 )
 def test_a_kind_is_inferred_from_the_name(name: str, kind: int) -> None:
     store = make_store()

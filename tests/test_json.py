@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.reference.decode import decode
 from tests.stores import NOW, bad_of, books_are_balanced, cell, make_store, move_to, rejected_of, row, value_of
 
@@ -94,7 +93,7 @@ MUST_REJECT = [
     (b'{"metric":"a","value":1,"value":1}', "duplicate_key"),
     (b'{"metric":"a","value":1,"\\u0076alue":1}', "duplicate_key"),
     (element(tags='{"a":"1","a":"2"}'), "duplicate_key"),
-    (element(x="1") [:-1] + b',"x":2}', "duplicate_key"),
+    (element(x="1")[:-1] + b',"x":2}', "duplicate_key"),
     (element(x='{"a":1,"a":2}'), "duplicate_key"),
     (GOOD + b"x", "json_trailing"),
     (GOOD + GOOD, "json_trailing"),
@@ -288,7 +287,9 @@ ELEMENTS = st.dictionaries(
 
 @settings(deadline=None, max_examples=150)
 @given(st.lists(ELEMENTS, max_size=5) | ELEMENTS, st.booleans(), st.binary(max_size=3), st.integers(0, 200))
-def test_random_documents_are_judged_as_the_twin_judges_them(document: Any, ascii_only: bool, junk: bytes, at: int) -> None:
+def test_random_documents_are_judged_as_the_twin_judges_them(
+    document: Any, ascii_only: bool, junk: bytes, at: int
+) -> None:
     data = json.dumps(document, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     for text in (data, data[:at] + junk + data[at:], data[:at]):
         if text[:1] not in (b"{", b"["):

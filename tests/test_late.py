@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from hms_ops._ring import Store
 from tests.stores import NOW, SECOND_NS, bad_of, books_are_balanced, cell, make_store, move_to, row
 

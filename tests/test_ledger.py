@@ -7,19 +7,30 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from hms_ops import kinds
 from hms_ops._ring import InProcess, Store
-from hms_ops.books import ledger_of, rejects_of
-from hms_ops.collector.listener import Listener
 from tests.receiving import Sender, listening, start
 from tests.reference.cells import StoreTwin
 from tests.stores import NOW, SECOND_NS, make_store
 
+from hms_ops import kinds
+from hms_ops.books import ledger_of, rejects_of
+from hms_ops.collector.listener import Listener
+
 WaitUntil = Callable[..., None]
 
 GOOD = [b"a:1|c", b"b:1:2|ms", b"a:1|c\nb:2|h|@0.5", b'{"metric":"j","value":1}', b"\x82\xa6metric\xa1p\xa5value\x04"]
-JUNK = [b"", b"x", b"a:x|c\na:1|c", b"{", b"[{}]", b"\xdd\xff\xff\xff\xff\x00", b"_sc|x|1", b"a:1|g", b"\x91\x01", b"\n\n"]
+JUNK = [
+    b"",
+    b"x",
+    b"a:x|c\na:1|c",
+    b"{",
+    b"[{}]",
+    b"\xdd\xff\xff\xff\xff\x00",
+    b"_sc|x|1",
+    b"a:1|g",
+    b"\x91\x01",
+    b"\n\n",
+]
 KEYS = {"arrived", "received", "kernel_drops", "accepted", "rejected", "values", "samples", "bad"}
 
 
@@ -65,7 +76,11 @@ def test_after_any_mix_the_books_equal_the_twins() -> None:
         twin.feed(data, NOW * SECOND_NS)
     ledger = ledger_of(store, [])
     assert_balanced(ledger)
-    assert (ledger["received"], ledger["accepted"], ledger["samples"]) == (3000, twin.tally.accepted, twin.tally.samples)
+    assert (ledger["received"], ledger["accepted"], ledger["samples"]) == (
+        3000,
+        twin.tally.accepted,
+        twin.tally.samples,
+    )
     assert ledger["bad"] == dict(twin.tally.bad)
 
 
@@ -147,11 +162,17 @@ def test_overflow_does_not_unbalance_the_books(series_max: int) -> None:
     kinds_ = ["c", "g", "ms", "h", "d", "s"]
     for _ in range(2000):
         stamp = source.choice(["", f"|T{NOW - source.randrange(7200)}", "|@0.5"])
-        store.ingest(f"m{source.randrange(30)}:{source.randrange(9)}|{source.choice(kinds_)}{stamp}|#t:{source.randrange(50)}".encode())
+        store.ingest(
+            f"m{source.randrange(30)}:{source.randrange(9)}|{source.choice(kinds_)}{stamp}|#t:{source.randrange(50)}".encode()
+        )
     ledger = ledger_of(store, [])
     assert_balanced(ledger)
     assert ledger["values"] == 2000
-    assert {"kind_conflict", "time_too_old", "late_queue_full", "set_memory_full"} >= set(ledger["bad"]) > {"kind_conflict"}
+    assert (
+        {"kind_conflict", "time_too_old", "late_queue_full", "set_memory_full"}
+        >= set(ledger["bad"])
+        > {"kind_conflict"}
+    )
 
 
 def test_rejects_are_told_as_text() -> None:

@@ -8,7 +8,6 @@ import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.reference.decode import decode
 from tests.stores import NOW, bad_of, books_are_balanced, cell, make_store, move_to, rejected_of, row, value_of
 
@@ -238,7 +237,9 @@ def test_a_document_cut_anywhere_is_rejected() -> None:
         assert rejected_of(data[:n]) == {"msgpack_length": 1}
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(["metric", "value", "kind", "tags", "time", "rate"]))[::23])
+@pytest.mark.parametrize(
+    "order", list(itertools.permutations(["metric", "value", "kind", "tags", "time", "rate"]))[::23]
+)
 def test_members_come_in_any_order(order: tuple[str, ...]) -> None:
     members = {"metric": "m", "value": 2, "kind": "counter", "tags": {"a": "b"}, "time": NOW, "rate": 0.5}
     store = make_store()
@@ -266,8 +267,15 @@ def test_numbers_in_many_new_tags_of_one_body_are_all_spelled() -> None:
 
 
 PACKED = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=8) | st.binary(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(0, 9), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.text(max_size=8)
+    | st.binary(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(0, 9), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 ELEMENTS = st.dictionaries(

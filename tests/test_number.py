@@ -5,10 +5,9 @@ import struct
 from decimal import Decimal, localcontext
 
 import pytest
+from hms_ops._ring import Store
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from hms_ops._ring import Store
 from tests.stores import bad_of, make_store, value_of
 
 # Where parsers go wrong: halfway cases, subnormals, the ends of the short exact path, many digits, long zeros.
@@ -71,7 +70,9 @@ def test_hard_numbers_equal_pythons(store: Store, text: str) -> None:
         assert bits(parse_json(store, text)) == bits(float(text))
 
 
-@pytest.mark.parametrize(("reason", "text"), [(reason, text) for reason, texts in NOT_NUMBERS.items() for text in texts])
+@pytest.mark.parametrize(
+    ("reason", "text"), [(reason, text) for reason, texts in NOT_NUMBERS.items() for text in texts]
+)
 def test_what_is_no_number_is_refused_under_its_reason(reason: str, text: str) -> None:
     assert bad_of(f"x:{text}|c".encode()) == {reason: 1}
 

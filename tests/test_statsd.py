@@ -3,7 +3,6 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.reference.decode import decode
 from tests.stores import NOW, bad_of, cell, make_store, move_to, rejected_of, row, value_of
 
@@ -259,7 +258,9 @@ def test_each_bad_packed_value_is_counted() -> None:
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.sampled_from([line for line, _ in MUST_REJECT] + [data for data, _ in MUST_ACCEPT]), max_size=8),
        st.data())  # fmt: skip
-def test_any_split_of_lines_into_datagrams_gives_the_same_ring_and_columns(lines: list[bytes], data: st.DataObject) -> None:
+def test_any_split_of_lines_into_datagrams_gives_the_same_ring_and_columns(
+    lines: list[bytes], data: st.DataObject
+) -> None:
     one, many = make_store(), make_store()
     one.ingest(b"\n".join(lines) or b"\n")
     cuts = sorted(data.draw(st.lists(st.integers(0, len(lines)), max_size=3)))

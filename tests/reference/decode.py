@@ -266,12 +266,8 @@ class Element:
                 raise Bad(reason)
         assert self.name is not None
         member = self.text if self.kind == SET else None
-        sample = Sample(
-            self.name, self.value or 0.0, member, self.kind, self.tags, self.tags_bad, self.weight, self.time
-        )
-        if member is not None:
-            sample.value = 0.0
-        return sample
+        value = 0.0 if self.value is None else self.value
+        return Sample(self.name, value, member, self.kind, self.tags, self.tags_bad, self.weight, self.time)
 
     def emit(self, found: Decoded) -> None:
         try:
