@@ -1,13 +1,12 @@
-"""Engines for tests: on a manual clock with nothing but memory, or real ones on free ports; and what they leave behind."""
+"""Engines for tests: on a manual clock with nothing but memory, or real ones; and what they leave behind."""
 
 import socket
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hms_ops import Engine
-from hms_ops.clock import ManualClock
+from hms_ops.clock import ManualClock, WallAnchor
 
 NOW = 1_700_000_000  # where a ManualClock begins, Unix seconds
 
@@ -48,9 +47,23 @@ def is_free(port: int, kind: socket.SocketKind = socket.SOCK_DGRAM) -> bool:
     return True
 
 
-def rules_file(directory: Path, text: str) -> Callable[[str], None]:
-    """Write rules.yaml and an engine.yaml that names it; returns what writes the rules anew."""
+def rules_file(directory: Path, text: str) -> Path:
+    """rules.yaml with that text, and an engine.yaml beside it that names it."""
     rules = directory / "rules.yaml"
     rules.write_text(text)
     (directory / "engine.yaml").write_text(f"rules: [{rules}]\n")
-    return lambda other: rules.write_text(other) and None
+    return rules
+
+
+class MovedClock(WallAnchor):
+    """A clock whose wall can be set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moved_ns = 0
+
+    def move(self, seconds: float) -> None:
+        self.moved_ns += int(seconds * 1e9)
+
+    def step_ns(self) -> int:
+        return super().step_ns() + self.moved_ns

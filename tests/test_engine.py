@@ -14,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.engines import NOW, MovedClock, engine_threads, feed, is_free, manual, send
 
 from hms_ops import Engine, UnknownMetricError
-from hms_ops.clock import WallAnchor
 from hms_ops.errors import ConfigError, ExpressionError, HmsOpsError, StartError
-from tests.engines import NOW, engine_threads, feed, is_free, manual, send
 
 WaitUntil = Callable[..., None]
 
@@ -49,8 +48,7 @@ def test_a_stop_ends_every_thread_and_frees_the_ports() -> None:
     assert engine_threads() == []
     assert is_free(udp)
     assert is_free(http, socket.SOCK_STREAM)
-    assert engine.udp_address is None
-    assert engine.http_address is None
+    assert [engine.udp_address, engine.http_address] == [None, None]
 
 
 def test_a_second_stop_does_nothing_and_a_second_start_is_refused(tmp_path: Path) -> None:
@@ -454,7 +452,7 @@ def test_recent_gives_copies_of_the_raw_samples_oldest_first() -> None:
         assert engine.recent("a", tags={})[1].tolist() == [10.0, 11.0, 12.0]
         assert engine.recent("a", tags={"zone": "east"})[1].tolist() == [0.0, 1.0, 2.0]
         times, values = engine.recent("a", tags={"zone": "west"})
-        assert (times.dtype, values.dtype, len(times)) == (np.int64, np.float64, 0)
+        assert [str(times.dtype), str(values.dtype), len(times)] == ["int64", "float64", 0]
         values = engine.recent("a", tags={})[1]
         values[:] = 0.0
         assert engine.recent("a", tags={})[1].tolist() == [10.0, 11.0, 12.0]
@@ -483,27 +481,12 @@ def test_a_wall_clock_that_was_set_is_followed_and_the_tick_goes_on(wait_until: 
     with Engine(udp=None, data_dir=None, clock=clock) as engine:
         engine.metric("a", 1.0)
         wait_until(lambda: engine.mean("a", "10s") == 1.0)
-        for ahead_seconds in (3600, -7200):
-            clock.move(ahead_seconds)
-            wait_until(lambda: abs(clock.step_ns()) < 1e9)
-            assert math.isnan(engine.mean("a", "10m"))
-            engine.metric("a", 2.0)
-            wait_until(lambda: engine.mean("a", "10s") == 2.0)
-            assert engine.health() == []
-
-
-class MovedClock(WallAnchor):
-    """A clock whose wall can be set."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.moved_ns = 0
-
-    def move(self, seconds: float) -> None:
-        self.moved_ns += int(seconds * 1e9)
-
-    def step_ns(self) -> int:
-        return super().step_ns() + self.moved_ns
+        clock.move(-7200)
+        wait_until(lambda: abs(clock.step_ns()) < 1e9)
+        assert math.isnan(engine.mean("a", "10m"))
+        engine.metric("a", 2.0)
+        wait_until(lambda: engine.mean("a", "10s") == 2.0)
+        assert engine.health() == []
 
 
 def test_a_late_tick_catches_up_and_says_so() -> None:

@@ -1,0 +1,145 @@
+"""History through the whole engine: a restart splices the open step exactly, and no sample is there twice."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.engines import NOW, MovedClock, feed, manual, send
+
+from hms_ops import Engine
+
+WaitUntil = Callable[..., None]
+
+
+def rows_of(engine: Engine, name: str, start: float, end: float, **options: object) -> list[tuple[int, float, float]]:
+    """(start of the step, count, sum) of each row."""
+    rows = engine.history(name, start, end, **options)  # type: ignore[arg-type]
+    return [(int(row["time"] // 1_000_000_000), float(row["count"]), float(row["sum"])) for row in rows]
+
+
+def test_a_restart_splices_the_open_step_exactly(tmp_path: Path) -> None:
+    with manual(data_dir=tmp_path) as engine:
+        feed(engine, "a", 1.0, 25)
+        before = rows_of(engine, "a", NOW, NOW + 60)
+    with manual(NOW + 25, data_dir=tmp_path) as engine:
+        assert rows_of(engine, "a", NOW, NOW + 60) == before
+        feed(engine, "a", 2.0, 15)
+        rows = rows_of(engine, "a", NOW, NOW + 60)
+        assert rows == [(NOW, 10, 10), (NOW + 10, 10, 10), (NOW + 20, 10, 5 + 10), (NOW + 30, 10, 20)]
+
+
+def test_many_restarts_within_one_step_lose_and_repeat_nothing(tmp_path: Path) -> None:
+    for second in range(10):
+        with manual(NOW + second, data_dir=tmp_path) as engine:
+            engine.metric("a", 2.0**second)
+            engine.advance(1)
+    with manual(NOW + 60, data_dir=tmp_path) as engine:
+        assert rows_of(engine, "a", NOW, NOW + 60) == [(NOW, 10, 1023.0)]
+
+
+def test_what_came_right_before_the_stop_is_there_after_it(tmp_path: Path) -> None:
+    with Engine(udp="127.0.0.1:0", data_dir=tmp_path) as engine:
+        send(engine, *[b"a:1|c\na:2|c"] * 500)
+        engine.metric("a", 1000.0, kind="counter")
+    with Engine(udp=None, data_dir=tmp_path) as engine:
+        now = time.time()
+        rows = engine.history("a", now - 120, now + 10)
+        assert rows["sum"].sum() == 2500.0
+        assert rows["count"].sum() == 1001
+
+
+def test_a_row_has_every_field_of_its_step(tmp_path: Path) -> None:
+    with manual(data_dir=tmp_path) as engine:
+        for value in (5.0, 1.0, 9.0, 3.0):
+            feed(engine, "a", value, 1)
+        engine.advance(6)
+        (row,) = engine.history("a", NOW, NOW + 10)
+        assert row.dtype.names == ("time", "count", "sum", "min", "max", "last")
+        assert row.tolist() == (NOW * 1_000_000_000, 4.0, 18.0, 1.0, 9.0, 3.0)
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_steps_and_tags_choose_what_is_read(tmp_path: Path, on_disk: bool) -> None:
+    with manual(data_dir=tmp_path if on_disk else None) as engine:
+        for _ in range(60):
+            engine.metric("a", 1.0, tags={"zone": "east"})
+            engine.metric("a", 2.0)
+            engine.advance(1)
+        assert rows_of(engine, "a", NOW, NOW + 60, step="30s") == [
+            (NOW - 20, 20, 30.0),
+            (NOW + 10, 60, 90.0),
+            (NOW + 40, 40, 60.0),
+        ]
+        assert sum(row[2] for row in rows_of(engine, "a", NOW, NOW + 60, tags={})) == 120.0
+        assert sum(row[2] for row in rows_of(engine, "a", NOW, NOW + 60, tags={"zone": "east"})) == 60.0
+        assert rows_of(engine, "a", NOW, NOW + 60, tags={"zone": "west"}) == []
+        assert rows_of(engine, "b", NOW, NOW + 60) == []
+        assert rows_of(engine, "a", NOW + 20, NOW + 40) == [(NOW + 20, 20, 30.0), (NOW + 30, 20, 30.0)]
+        assert rows_of(engine, "a", NOW + 40, NOW + 40) == []
+
+
+@pytest.mark.parametrize("step", ["500ms", "15s", 0, -10, 10.5, "soon"])
+def test_a_step_that_is_not_kept_is_refused(step: str | float) -> None:
+    with manual() as engine:
+        feed(engine, "a", 1.0, 1)
+        with pytest.raises(ValueError):  # noqa: PT011: two places word it
+            engine.history("a", NOW - 3600, NOW, step=step)
+
+
+@pytest.mark.parametrize(("start", "end"), [(float("nan"), NOW), (NOW, float("inf"))])
+def test_a_time_that_is_none_is_refused(start: float, end: float) -> None:
+    with manual() as engine, pytest.raises(ValueError, match="both are Unix seconds"):
+        engine.history("a", start, end)
+
+
+def test_late_samples_reach_the_history_once(tmp_path: Path) -> None:
+    with manual(data_dir=tmp_path) as engine:
+        feed(engine, "a", 1.0, 40, kind="counter")
+        engine.ingest(b"a:5|c|T%d" % (NOW + 3))
+        engine.ingest(b"a:7|c|T%d" % (NOW + 38))
+        engine.advance(20)
+        expected = [(NOW, 11, 15), (NOW + 10, 10, 10), (NOW + 20, 10, 10), (NOW + 30, 11, 17)]
+        assert rows_of(engine, "a", NOW, NOW + 60) == expected
+    with manual(NOW + 60, data_dir=tmp_path) as engine:
+        assert rows_of(engine, "a", NOW, NOW + 60) == expected
+
+
+def test_an_expression_over_time_spans_a_restart(tmp_path: Path) -> None:
+    with manual(data_dir=tmp_path) as engine:
+        feed(engine, "a", 1.0, 20)
+    with manual(NOW + 20, data_dir=tmp_path) as engine:
+        feed(engine, "a", 3.0, 20)
+        answer = engine.query("avg(a)", start=NOW, end=NOW + 40, step=10)
+        assert answer["series"][0]["points"] == [[NOW, 1.0], [NOW + 10, 1.0], [NOW + 20, 3.0], [NOW + 30, 3.0]]
+
+
+def test_series_of_an_earlier_run_are_listed(tmp_path: Path) -> None:
+    with manual(data_dir=tmp_path) as engine:
+        feed(engine, "old", 1.0, 1, tags={"zone": "east"})
+    with manual(NOW + 10, data_dir=tmp_path) as engine:
+        assert [(info.name, info.tags) for info in engine.series_list()] == [("old", {"zone": "east"})]
+
+
+def test_windows_begin_empty_after_a_restart(tmp_path: Path) -> None:
+    with manual(data_dir=tmp_path) as engine:
+        feed(engine, "a", 100.0, 30)
+    with manual(NOW + 30, data_dir=tmp_path) as engine:
+        engine.alert("low", if_="avg(a) < 10")
+        engine.alert("gone", if_="count(a) = 0")
+        engine.advance(5)
+        assert engine.alerts() == []
+
+
+def test_a_clock_that_was_set_back_writes_history_all_the_same(tmp_path: Path, wait_until: WaitUntil) -> None:
+    clock = MovedClock()
+    with Engine(udp=None, data_dir=tmp_path, clock=clock) as engine:
+        engine.metric("a", 1.0, kind="counter")
+        wait_until(lambda: engine.mean("a", "10s") == 1.0)
+        clock.move(-7200)
+        wait_until(lambda: abs(clock.step_ns()) < 1e9)
+        engine.metric("a", 10.0, kind="counter")
+    with Engine(udp=None, data_dir=tmp_path) as engine:
+        now = time.time()
+        assert engine.history("a", now - 60, now + 60)["sum"].sum() == 1.0
+        assert engine.history("a", now - 7260, now - 7140)["sum"].sum() == 10.0
