@@ -28,7 +28,6 @@ from hms_ops.collector._emit cimport MAGNITUDE_MAX, hms_hash_member, hms_likely,
 
 cdef enum:
     SEAL_CHUNK = 2048
-    NEAR_SERIES_MAX = 2048      # about 210 bytes a series of table, text, cell and ring: half of a 1 MiB cache
     LATE_SECONDS_MAX = 3600
     AHEAD_SECONDS_MAX = 600
     KEPT_SECONDS = 60           # sealed seconds that stay readable
@@ -276,18 +275,7 @@ cdef inline void append_found(store_t* st, batch_t* b, sample_t* s, int64_t now_
         b.tally.samples += 1
 
 
-cdef void append_near(store_t* st, batch_t* b, sample_t* block, size_t n, int64_t now_ns) noexcept nogil:
-    """With few series everything is in the cache, and passes would only cost."""
-    cdef uint32_t second = <uint32_t>second_of(now_ns)
-    cdef size_t i
-    for i in range(n):
-        if find_slot(st, &block[i], b):
-            append_found(st, b, &block[i], now_ns, second)
-        else:
-            sample_bad(b, &block[i], block[i].bad)
-
-
-cdef void append_far(store_t* st, batch_t* b, sample_t* block, size_t n, int64_t now_ns) noexcept nogil:
+cdef void append_block(store_t* st, batch_t* b, sample_t* block, size_t n, int64_t now_ns) noexcept nogil:
     """Up to BLOCK samples in passes, so that their cache misses overlap instead of following each other."""
     cdef intern_t* t = &st.keys
     cdef uint32_t second = <uint32_t>second_of(now_ns)
@@ -330,11 +318,8 @@ cdef void store_append_locked(store_t* st, batch_t* b) noexcept nogil:
     cdef size_t start = 0
     if hms_unlikely(second_of(now_ns) > st.cleared_second):
         open_second(st, second_of(now_ns))
-    if st.high <= NEAR_SERIES_MAX:
-        append_near(st, b, b.samples, b.n, now_ns)
-        start = b.n
     while start < b.n:
-        append_far(st, b, &b.samples[start], min(<size_t>BLOCK, b.n - start), now_ns)
+        append_block(st, b, &b.samples[start], min(<size_t>BLOCK, b.n - start), now_ns)
         start += BLOCK
     if b.rejects_n:
         keep_rejects(st, b, now_ns)
