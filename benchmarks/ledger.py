@@ -61,6 +61,8 @@ def one_mix(seconds: float, junk: int, stop_seconds: float) -> tuple[int, dict[s
         row = daemon.settled(sent)
     if not (row["kernel_drops"] and row["rejected"] and row["bad"] and row["samples"]):
         raise BenchError(f"the mix was too tame to show anything: {row}")
+    # A harness that cannot see one missing sample proves nothing.
+    assert difference({**row, "samples": row["samples"] - 1}, sent) == difference(row, sent) + 1
     return difference(row, sent), row
 
 
