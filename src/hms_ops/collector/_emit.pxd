@@ -164,8 +164,12 @@ cdef inline const char* parse_number(const char* p, double* out, uint8_t* bad) n
 
 
 cdef inline int64_t stamp_ns(double seconds) noexcept nogil:
-    """A timestamp in ns; the fraction apart, for a double has no ns left beside ten digits of seconds."""
-    cdef int64_t whole = <int64_t>seconds
+    """A timestamp in ns, no further than an int64 reaches; the fraction apart, for a double has no ns left beside ten
+    digits of seconds."""
+    cdef int64_t whole
+    if not (-9e9 < seconds < 9e9):
+        seconds = 9e9 if seconds > 0 else -9e9
+    whole = <int64_t>seconds
     return whole * 1000000000 + <int64_t>((seconds - <double>whole) * 1e9)
 
 
