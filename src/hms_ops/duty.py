@@ -250,7 +250,8 @@ class Duty:
                 self._end_episode(key, episode, "the series is gone")
 
     def _members(self, metric: str) -> NDArray[np.int32]:
-        return self.store.all_slots() if metric == "*" else self.store.slots(metric)
+        slots: NDArray[np.int32] = self.store.all_slots() if metric == "*" else self.store.slots(metric)
+        return slots
 
     def _on_anomaly(self, rule: AnomalyRule, event: "AnomalyEvent", end: int) -> None:
         key = (rule.name, event.slot)

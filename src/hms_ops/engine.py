@@ -302,6 +302,8 @@ class Engine:
 
     def become_client(self) -> None:
         """After a fork, in the child: let go of the sockets, and send what is emitted to the parent."""
+        if self._child is not None:
+            return  # a grandchild: the client knows of forks itself
         urls = [url for listener in self._listeners if (url := listener.url)] if self._state == "started" else []
         for listener in self._listeners:
             listener.abandon()
