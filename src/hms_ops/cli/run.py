@@ -2,13 +2,15 @@
 
 SIGTERM and SIGINT stop it, drained and flushed, within STOP_SECONDS; if something hangs longer, it prints where
 each thread stands and exits 1. SIGHUP reloads the rules; a bad file keeps the old ones and says why. Under systemd:
-sockets by LISTEN_FDS, READY, WATCHDOG and STOPPING.
+sockets by LISTEN_FDS, READY, STATUS, STOPPING, and WATCHDOG as long as listeners and tick are alive: an engine that
+stands still is restarted, and the sockets that systemd holds lose nothing meanwhile.
 """
 
 import faulthandler
 import logging
 import os
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,6 +46,8 @@ def run(
     With --json, one line on standard output says when it is receiving:
     {"event": "ready", "udp": "127.0.0.1:8125", "http": "127.0.0.1:8126", …}
 
+    receiving_ms and ready_ms in it are counted from the start of the process.
+
     \b
     Examples:
       hms-ops-engine run
@@ -57,7 +61,7 @@ def run(
     configure(config.log.format, config.log.level, in_journal="JOURNAL_STREAM" in os.environ)
     # Until the engine is up, SIGTERM unwinds like Ctrl-C: whatever was started is stopped on the way out.
     signal.signal(signal.SIGTERM, interrupt)
-    engine = started(config_file, config, data_dir, udp, http)
+    engine = started(config, data_dir, udp, http)
     try:
         # Before it is announced: whoever waits for "ready" may answer with a signal at once.
         with Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -67,14 +71,12 @@ def run(
         stop(engine)
 
 
-def started(
-    config_file: Path | None, config: "Config", data_dir: Path | None, udp: Address | None, http: Address | None
-) -> "Engine":
+def started(config: "Config", data_dir: Path | None, udp: Address | None, http: Address | None) -> "Engine":
     """An engine that receives; nothing is left behind when it cannot start."""
     from hms_ops.engine import Engine
 
     options: dict[str, Any] = {
-        "config": config_file,
+        "config": config,
         "host_metrics": config.host_metrics,
         "self_metrics": config.self_metrics,
     }
@@ -117,6 +119,7 @@ def announce(engine: "Engine", config: "Config", data_dir: Path | None, as_json:
                 "pid": os.getpid(),
                 "version": hms_ops.__version__,
                 "data_dir": None if directory is None else str(directory),
+                **start_times(engine),
             }
         )
         return
@@ -129,13 +132,28 @@ def announce(engine: "Engine", config: "Config", data_dir: Path | None, as_json:
     click.echo("\n".join(lines), err=True)
 
 
+def start_times(engine: "Engine") -> dict[str, float]:
+    """How long after the start of the process it received, and was ready (now), in ms."""
+    ready_ms = process_age_ms()
+    receiving_ms = ready_ms - (engine.clock.now_ns() - engine.receiving_ns) / 1e6
+    return {"receiving_ms": round(receiving_ms, 1), "ready_ms": round(ready_ms, 1)}
+
+
+def process_age_ms() -> float:
+    """Since this process was started, exact to a clock tick of 10 ms. Source: starttime in proc(5)."""
+    # Behind the last bracket: the program's name, the second field, may hold blanks and brackets itself.
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    started_seconds = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return (time.clock_gettime(time.CLOCK_BOOTTIME) - started_seconds) * 1e3
+
+
 def address_text(address: tuple[str, int] | None) -> str | None:
     return None if address is None else str(Address(*address))
 
 
 def serve(engine: "Engine", signals: Signals) -> None:
     """Until a signal ends it: reload on SIGHUP, feed systemd's watchdog."""
-    from hms_ops.systemd import notify, watchdog_seconds
+    from hms_ops.systemd import watchdog_seconds
 
     feed_seconds = watchdog_seconds()
     while True:
@@ -145,7 +163,18 @@ def serve(engine: "Engine", signals: Signals) -> None:
         if signal.SIGHUP in received:
             reload(engine)
         if feed_seconds is not None:
-            notify("WATCHDOG=1")
+            feed_watchdog(engine)
+
+
+def feed_watchdog(engine: "Engine") -> None:
+    """Tell systemd that all is well, unless something stands still that only a restart would mend."""
+    from hms_ops.systemd import notify
+
+    if stalls := engine.stalls():
+        log.error("the watchdog is not fed: %s", "; ".join(stalls))
+        notify(f"STATUS={stalls[0]}")
+    else:
+        notify("WATCHDOG=1")
 
 
 def reload(engine: "Engine") -> None:
