@@ -4,8 +4,10 @@ Daemon and limit get the same load from the same sender in turn, each on the las
 lost is reported beside it; where a loss is a fault, it is a row of its own.
 """
 
+import statistics
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,20 @@ ONE_LINE_BYTES = 1  # a datagram has at least one line
 WARM_UP_SECONDS = 0.5
 
 
-def in_turn(
-    pace: Pace, series: int, datagram_bytes: int, limit_name: str, *limit_arguments: int | None
-) -> tuple[list[Received], list[dict[str, Any]]]:
-    """What the daemon and the limit made of the same load, a pair a round."""
+@dataclass(frozen=True)
+class InTurn:
+    """What the daemon and the limit made of the same load, round by round; stall_ms: what its buffer covers."""
+
+    ours: list[Received]
+    limit: list[dict[str, Any]]
+    stall_ms: float
+
+    def median(self, value: Callable[[Received], float]) -> float:
+        return statistics.median(map(value, self.ours))
+
+
+def in_turn(pace: Pace, series: int, datagram_bytes: int, limit_name: str, *limit_arguments: int | None) -> InTurn:
+    """Daemon, limit, daemon, limit, … with all series known before the first round."""
     sender_cpu, daemon_cpu = cores()
     with (
         tempfile.TemporaryDirectory(prefix="hms-ops-bench-") as data_dir,
@@ -36,24 +48,24 @@ def in_turn(
         receive(daemon, plan(WARM_UP_SECONDS))
         limit.run(plan(WARM_UP_SECONDS))
         rounds = [(receive(daemon, plan(pace.seconds)), limit.run(plan(pace.seconds))) for _ in range(pace.rounds)]
-    return [ours for ours, _ in rounds], [theirs for _, theirs in rounds]
+        return InTurn([ours for ours, _ in rounds], [theirs for _, theirs in rounds], daemon.stall_ms())
 
 
 def measure(pace: Pace) -> list[Figure]:
     """1,432-byte datagrams, at 1,000 series and at 100,000."""
     figures = []
     for series, ns_at_most in NS_AT_MOST.items():
-        ours, limit = in_turn(pace, series, 1432, "receive_limit", series)
+        found = in_turn(pace, series, 1432, "receive_limit", series)
         figures.append(
             Figure(
                 f"receive.{series}",
                 f"daemon over loopback UDP, {series:,} series, whole process",
                 "ns of CPU a line",
-                [run.cpu_ns_per_line for run in ours],
+                [run.cpu_ns_per_line for run in found.ours],
                 at_most=ns_at_most,
                 beside="recvmmsg + the same in C without checks",
-                beside_rounds=[run["cpu_ns"] / run["lines"] for run in limit],
-                note=f"{median_of(ours, lambda run: run.lines_per_s) / 1e6:.1f} M lines/s received",
+                beside_rounds=[run["cpu_ns"] / run["lines"] for run in found.limit],
+                note=f"{found.median(lambda run: run.lines_per_s) / 1e6:.1f} M lines/s received",
             )
         )
         figures.append(
@@ -61,10 +73,11 @@ def measure(pace: Pace) -> list[Figure]:
                 f"receive.{series}.loss",
                 f"datagrams lost meanwhile, {series:,} series",
                 "%",
-                [100 * run.loss for run in ours],
+                [100 * run.loss for run in found.ours],
                 at_most=0.0 if series == 1_000 else None,
                 beside="lost by the limit",
-                beside_rounds=[100 * run["drops"] / (run["datagrams"] + run["drops"]) for run in limit],
+                beside_rounds=[100 * run["drops"] / (run["datagrams"] + run["drops"]) for run in found.limit],
+                note=f"the buffer covers a stall of {found.stall_ms:.0f} ms",
             )
         )
     return figures
@@ -72,22 +85,17 @@ def measure(pace: Pace) -> list[Figure]:
 
 def measure_one_line(pace: Pace) -> list[Figure]:
     """Datagrams of one line, beside a loop that only receives."""
-    ours, limit = in_turn(pace, 1_000, ONE_LINE_BYTES, "udp_limit")
-    loss = median_of(ours, lambda run: run.loss)
+    found = in_turn(pace, 1_000, ONE_LINE_BYTES, "udp_limit")
+    loss = found.median(lambda run: run.loss)
     return [
         Figure(
             "one-line",
             "datagrams of one line, whole process",
             "ns of CPU a datagram",
-            [run.cpu_ns_per_line for run in ours],
+            [run.cpu_ns_per_line for run in found.ours],
             beside="a bare recvmmsg loop",
-            beside_rounds=[run["cpu_ns"] / run["datagrams"] for run in limit],
+            beside_rounds=[run["cpu_ns"] / run["datagrams"] for run in found.limit],
             ratio_at_most=1.15,
             note=f"{loss:.1%} lost" if loss else "none lost",
         )
     ]
-
-
-def median_of(runs: list[Received], value: Callable[[Received], float]) -> float:
-    found = sorted(map(value, runs))
-    return found[len(found) // 2]
