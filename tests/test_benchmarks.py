@@ -1,0 +1,93 @@
+"""The harness of the figures: what counts as met, how the table is written, that it sees a fault. It times nothing."""
+
+from pathlib import Path
+
+import pytest
+from benchmarks.figure import Figure
+from benchmarks.ledger import difference
+from benchmarks.report import merged, number_text, read_results, write_readme, write_results
+from benchmarks.tick import quantile_ms
+
+MACHINE: dict[str, str | int] = {"cpu": "c", "cores": 2, "kernel": "6", "python": "3.11", "date": "2026-01-01"}
+ROW = {
+    "arrived": 10,
+    "received": 8,
+    "kernel_drops": 2,
+    "accepted": 7,
+    "rejected": {"empty": 1},
+    "values": 9,
+    "samples": 6,
+    "bad": {"number": 3},
+}
+
+
+@pytest.mark.parametrize(
+    ("figure", "is_met"),
+    [
+        (Figure("a", "a", "ns", [1, 2, 90], at_most=2), True),
+        (Figure("a", "a", "ns", [1, 3, 90], at_most=2), False),
+        (Figure("a", "a", "ns", [2], beside="b", beside_rounds=[1], ratio_at_most=2), True),
+        (Figure("a", "a", "ns", [2.1], at_most=3, beside="b", beside_rounds=[1], ratio_at_most=2), False),
+        (Figure("a", "a", "ns", [2]), None),
+    ],
+)
+def test_a_figure_is_met_when_its_median_reaches_every_target(figure: Figure, is_met: bool | None) -> None:
+    assert figure.is_met is is_met
+
+
+def test_the_table_is_written_between_the_markers_and_nowhere_else(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- figures:begin -->\nold\n<!-- figures:end -->\nafter\n")
+    for _ in range(2):  # written over itself it is the same
+        write_readme(MACHINE, [Figure("a", "a | b", "ns", [1234.5], at_most=2_000)], readme)
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- figures:begin -->\n")
+    assert text.endswith("\n<!-- figures:end -->\nafter\n")
+    assert r"| a \| b | ≤ 2,000 | 1,234 ns |" in text
+    assert "old" not in text
+
+
+def test_a_readme_without_markers_is_left_alone(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("nothing\n")
+    with pytest.raises(ValueError, match="figures:begin"):
+        write_readme(MACHINE, [], readme)
+    assert readme.read_text() == "nothing\n"
+
+
+def test_figures_measured_again_replace_their_rows_and_leave_the_others(tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    old = [Figure("tick.1", "t", "ms", [1.0]), Figure("decode.1", "d", "ns", [1.0])]
+    write_results(MACHINE, old, results)
+    found = merged(read_results(results), [Figure("tick.1", "t", "ms", [2.0])], ["decode", "tick"])
+    assert [(figure.name, figure.measured) for figure in found] == [("decode.1", 1.0), ("tick.1", 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (0.4213, "0.421"), (49.12, "49.1"), (1180.4, "1,180"), (float("nan"), "")]
+)
+def test_numbers_have_three_digits_that_count(value: float, text: str) -> None:
+    assert number_text(value) == text
+
+
+def test_books_that_close_differ_by_nothing() -> None:
+    assert difference(ROW, 10) == 0
+
+
+@pytest.mark.parametrize("key", ["received", "kernel_drops", "accepted", "values", "samples"])
+def test_one_that_is_missing_anywhere_is_seen(key: str) -> None:
+    assert difference({**ROW, key: ROW[key] - 1}, 10) > 0  # type: ignore[operator]
+
+
+def test_a_datagram_that_never_arrived_is_seen() -> None:
+    assert difference(ROW, 11) == 1
+
+
+def test_a_quantile_lies_in_its_bin() -> None:
+    import numpy as np
+
+    bins = np.zeros(40, np.uint64)
+    bins[10], bins[20] = 999, 1
+    assert 2**10 < quantile_ms(bins, 0.5) * 1e6 < 2**11
+    assert quantile_ms(bins, 0.999) * 1e6 <= 2**11
+    assert 2**20 < quantile_ms(bins, 1.0) * 1e6 <= 2**21
