@@ -506,6 +506,7 @@ cdef void store_reanchor(store_t* st, int64_t offset_ns) noexcept nogil:
         st.cells[slot].count = 0
         st.cells[slot].second = <uint32_t>now       # idle from now on
         st.last_second[slot] = 0
+    st.late_n = 0                                   # their stamps are of a time that never was
     begin_time(st, now)
     pthread_mutex_unlock(&st.mutex)
 

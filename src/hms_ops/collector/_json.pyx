@@ -9,7 +9,7 @@ accepts, so no read needs a bounds check of its own.
 A document that can't be read is rejected whole, values before the fault included: `decode_json` returns the REJECT_…
 reason and the caller takes the batch back to where it was. A readable element that makes no sense is one bad value.
 Unknown members are checked, passed over and counted. Duplicate keys reject the document: among the known members, the
-tags, and the first UNKNOWN_MAX unknown members (more of them than that are refused as syntax).
+tags, and the unknown members of which an object may have UNKNOWN_MAX (one with more is refused as too large).
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -19,7 +19,7 @@ from hms_ops.collector._emit cimport *
 
 cdef enum:
     DEPTH_MAX = 16
-    UNKNOWN_MAX = 16        # unknown members of one object
+    UNKNOWN_MAX = 64        # unknown members of one object: each is compared with all before it
     OK = -1                 # REJECT_… otherwise
 
 ctypedef struct span_t:
@@ -256,7 +256,7 @@ cdef bint note_key(json_t* j, span_t* keys, size_t* n, size_t n_max, span_t key)
         if text_is(keys[i].p, keys[i].n, key.p, key.n):
             return fail(j, REJECT_DUPLICATE_KEY)
     if n[0] == n_max:
-        return fail(j, REJECT_JSON_SYNTAX)
+        return fail(j, REJECT_TOO_LARGE)
     keys[n[0]] = key
     n[0] += 1
     return True

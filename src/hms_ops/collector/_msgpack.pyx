@@ -152,6 +152,7 @@ cdef bint read_long(pack_t* k, token_t* t, uint8_t c) noexcept nogil:
         return True
     if c == 0xC2 or c == 0xC3:
         t.type = IS_BOOL
+        t.integer = c == 0xC3
         return True
     if c == 0xCA or c == 0xCB:
         return read_float(k, t, c == 0xCB)
@@ -386,8 +387,12 @@ cdef int decode_msgpack(const char* data, size_t n, batch_t* b) noexcept nogil:
 
 
 cdef uint8_t tag_value(token_t* t, batch_t* b) noexcept nogil:
-    """Make a scalar's text its body: numbers in decimal, in the batch's text arena."""
+    """Make a scalar's text its body, as JSON spells it: numbers in decimal, in the batch's text arena."""
     if t.type == IS_STRING:
+        return BAD_NONE
+    if t.type == IS_BOOL:
+        t.body = b"true" if t.integer else b"false"
+        t.n = 4 if t.integer else 5
         return BAD_NONE
     if t.type != IS_NUMBER or b.text_n + 32 > b.text_max:
         return BAD_TAG
