@@ -85,7 +85,7 @@ def test_a_sender_counts_what_arrives_and_keeps_its_pace() -> None:
 
 
 def test_a_sender_that_cannot_send_says_so() -> None:
-    with Sender(Plan("no.such.host.invalid", 1, seconds=0.1)) as sender:
+    with Sender(Plan("127.0.0.1", 70_000, seconds=0.1)) as sender:
         sender.begin()
         with pytest.raises(RuntimeError, match="before it was sent"):
             sender.sent()
