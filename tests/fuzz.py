@@ -2,8 +2,8 @@
 
     python tests/fuzz.py --datagrams 1000000 [--seed S] [--plant]
 
-Three sources in turn: datagrams built from the grammar of each format, those with bytes changed, cut, repeated or mixed,
-and plain noise. Each goes through `Store.ingest`; a sample of them also through a UDP listener that may drop, and the
+Three sources in turn: datagrams built from the grammar of each format, those with bytes changed, cut, repeated or
+mixed, and plain noise. Each goes through `Store.ingest`; a sample of them also through a UDP listener that may drop, and the
 same stream through the twins. After every round the books must close, kinds, cells, rings and members must equal the
 twin's, and nothing may have crashed: run it with the sanitizers (`make fuzz`).
 
@@ -45,10 +45,20 @@ TAG_KEYS = ["a", "b", "agency", "__x", "", "ü", "k\x01"]
 TAG_VALUES = ["", "1", "irs", "ü", "v" * 60, "http://x:1/", "\n", "1.0"]
 KINDS = ["c", "g", "ms", "h", "d", "s", "q", ""]
 LONG_KINDS = ["counter", "gauge", "timer", "histogram", "distribution", "set", "ms", "c", "nonsense", ""]
-NUMBERS = ["0", "1", "-1", "+5", "240.5", "1e3", "nan", "inf", "1e151", "0x10", "", "1e-320", "9" * 30, ".5", "5.", "1_0", "-0",
-           "9007199254740993", "0.1", "1e22", "1e23", "123456789012345678901234567890e-20", "1e999999", " 1", "e5"]  # fmt: skip
-SECTIONS = ["@0.5", "@1", "@0", "@2", "@1e-9", "@x", "c:ab", "e:x", "zz", "", f"T{NOW}", f"T{NOW - 5000}", f"T{NOW + 5000}", "Tx",
-            f"T{NOW - 3}", f"T{NOW - 70}"]  # fmt: skip
+NUMBERS = ["0", "1", "-1", "+5", "240.5", "1e3", "nan", "inf", "1e151", "0x10", "", "1e-320", "9" * 30, ".5", "5."]
+NUMBERS += [
+    "1_0",
+    "-0",
+    "9007199254740993",
+    "0.1",
+    "1e22",
+    "1e23",
+    "123456789012345678901234567890e-20",
+    "1e999999",
+    " 1",
+]
+SECTIONS = ["@0.5", "@1", "@0", "@2", "@1e-9", "@x", "c:ab", "e:x", "zz", "", "Tx"]
+SECTIONS += [f"T{NOW + offset}" for offset in (0, -3, -70, -5000, 5000)]
 
 Source = random.Random
 Make = Callable[[Source], bytes]
@@ -138,8 +148,25 @@ def deep(r: Source) -> bytes:
     return r.choice([b"[", b'{"a":', b"\x91", b"\x81\xa1a"]) * r.randrange(20)
 
 
-TOKENS = [b":", b"|", b"\n", b"#", b",", b"@", b'"', b"{", b"}", b"[", b"]", b"\\", b"\\ud800", b"\x00", b"\xff", b"\xc2", b"\xc1",
-          b"\xd9", b"\xdf\xff\xff\xff\xff", b"1e", b"-", b"nan", b"true", b"\xc0"]  # fmt: skip
+TOKENS = [
+    b":",
+    b"|",
+    b"\n",
+    b"#",
+    b",",
+    b"@",
+    b'"',
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"\\",
+    b"\\ud800",
+    b"\x00",
+    b"\xff",
+    b"\xc2",
+]
+TOKENS += [b"\xc1", b"\xd9", b"\xdf\xff\xff\xff\xff", b"1e", b"-", b"nan", b"true", b"\xc0"]
 
 
 def mutated(r: Source) -> bytes:

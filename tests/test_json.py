@@ -49,7 +49,7 @@ MUST_ACCEPT = [
     b"[]",
     b"[ ]",
     b'{"\\u0076alue":1,"metric":"m"}',
-    element(**{f"u{i}": "1" for i in range(16)}),
+    element(**{f"u{i}": "1" for i in range(64)}),
 ]
 
 MUST_REJECT = [
@@ -103,6 +103,7 @@ MUST_REJECT = [
     (element(deep="[" * 16 + "]" * 16), "nesting"),
     (b"[" * 17 + b"]" * 17, "nesting"),
     (b"[" * 60_000, "nesting"),
+    (element(**{f"u{i}": "1" for i in range(65)}), "too_large"),
     (b'{"a":' * 9_000, "nesting"),
     (b'{"metric":"\xff","value":1}', "utf8"),
     (b'{"metric":"\xc0\x80","value":1}', "utf8"),
@@ -160,6 +161,8 @@ BAD_ELEMENTS = [
     (element(time="-5"), "time_too_old"),
     (element(time=f"{NOW - 3601}"), "time_too_old"),
     (element(time=f"{NOW + 601}"), "time_too_far_ahead"),
+    (element(time="16999999930"), "time_too_far_ahead"),
+    (element(time="-16999999930"), "time_too_old"),
     (b"1", "element"),
     (b'"text"', "element"),
     (b"null", "element"),

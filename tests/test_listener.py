@@ -115,7 +115,7 @@ def test_an_inherited_socket_outlives_its_listener_and_keeps_what_comes_between(
                 opened.callback(sender.close)
                 if text == b"first:1|g":
                     sender.send(text)
-                wait_until(lambda name=text[:-4].decode(), store=store: value_of(store, name) == 1.0)
+                wait_until(lambda text=text, store=store: value_of(store, str(text[:-4], "ascii")) == 1.0)
             sender.send(b"between:1|g")
         assert original.recv(100) == b"between:1|g"
 

@@ -39,7 +39,7 @@ MUST_ACCEPT = [
     element(metric=None, name="m"),
     element(kind="timer", tags={"agency": "irs"}, time=NOW + 0.5, rate=0.1),
     element(tags={}),
-    element(tags={"n": 1, "f": 0.5, "s": ""}),
+    element(tags={"n": 1, "f": 0.5, "s": "", "t": True}),
     element(tags=TAGS_32),
     element(time=msgpack.Timestamp(NOW)),
     element(time=msgpack.Timestamp(NOW, 500_000_000)),
@@ -256,6 +256,14 @@ def test_tags_name_the_same_series_in_every_format_and_order() -> None:
     store.ingest(element(value=4, tags={"a": "x", "b": "2"}))
     assert store.series_live == 1
     assert list(store.recent(0)[1]) == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_true_and_false_in_tags_are_spelled_as_in_json() -> None:
+    store = make_store()
+    store.ingest(b'{"metric":"m","value":1,"tags":{"a":true,"b":false}}')
+    store.ingest(element(value=2, tags={"b": False, "a": True}))
+    assert store.series_live == 1
+    assert store.series(0).tags == {"a": "true", "b": "false"}
 
 
 def test_numbers_in_many_new_tags_of_one_body_are_all_spelled() -> None:

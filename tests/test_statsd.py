@@ -109,6 +109,7 @@ MUST_REJECT = [
     (b"a:1|g|T1e300", "time"),
     (b"a:1|g|T%d" % (NOW - 3601), "time_too_old"),
     (b"a:1|g|T%d" % (NOW + 601), "time_too_far_ahead"),
+    (b"a:1|g|T16999999930", "time_too_far_ahead"),  # more ns than an int64 holds
     (b"a:|s", "set_member"),
     (b"__overflow__:1|g", "name_reserved"),
 ]

@@ -282,7 +282,7 @@ STRING = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'
 JSON_NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 BLANKS = re.compile(rb"[ \t\r\n]*")
 WORDS = (b"true", b"false", b"null")
-UNKNOWN_MAX = 16
+UNKNOWN_MAX = 64
 
 
 class JsonReader:
@@ -614,7 +614,7 @@ class PackReader:
         assert isinstance(token[1], int)
         for i in range(token[1]):
             key, value = self.token(), self.token() if self.at < end else ("nil", None)
-            fault = "" if key[0] == "string" and value[0] in ("string", "number") else "tag"
+            fault = "" if key[0] == "string" and value[0] in ("string", "number", "bool") else "tag"
             fault = fault or ("too_many_tags" if i == TAGS_MAX else "")
             if fault:
                 element.tags_bad = fault
@@ -668,6 +668,8 @@ def spell(token: Token) -> bytes:
     if kind == "string":
         assert isinstance(value, bytes)
         return value
+    if kind == "bool":
+        return b"true" if value else b"false"
     if isinstance(value, int) and value < 1 << 63:
         return b"%d" % value
     number = float(value)  # type: ignore[arg-type]
