@@ -3,9 +3,9 @@
     python tests/fuzz.py --datagrams 1000000 [--seed S] [--plant]
 
 Three sources in turn: datagrams built from the grammar of each format, those with bytes changed, cut, repeated or
-mixed, and plain noise. Each goes through `Store.ingest`; a sample of them also through a UDP listener that may drop, and the
-same stream through the twins. After every round the books must close, kinds, cells, rings and members must equal the
-twin's, and nothing may have crashed: run it with the sanitizers (`make fuzz`).
+mixed, and plain noise. Each goes through `Store.ingest` and the twins; one round in UDP_SHARE also through a listener
+whose socket may drop. After every round the books must close, kinds, cells, rings and members must equal the twin's,
+and nothing may have crashed: run it with the sanitizers (`make fuzz`).
 
 `--plant` changes one datagram on its way into the store and must be found: exit code 0 when it was. Otherwise 1 means a
 difference, printed with the seed and the datagram that shows it.
@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import msgpack
 import numpy as np
-from hms_ops._ring import Store
 from tests.reference.cells import Series, StoreTwin
 
+from hms_ops._ring import Store
 from hms_ops.books import ledger_of
 from hms_ops.collector.listener import ListenerConfig, open_listeners
 from hms_ops.quantity import Address

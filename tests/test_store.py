@@ -6,13 +6,13 @@ import threading
 
 import numpy as np
 import pytest
-from hms_ops._ring import InProcess, Series, Store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.reference.cells import StoreTwin
 from tests.stores import NOW, SECOND_NS, books_are_balanced, cell, make_store, move_to, row, value_of
 
 from hms_ops import kinds
+from hms_ops._ring import InProcess, Series, Store
 
 # ---- cells and columns ----
 
