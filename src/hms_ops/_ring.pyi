@@ -6,7 +6,7 @@
 
 Where COUNT is 0 the other fields are undefined. Nothing is reallocated: arrays handed out stay valid, and outlive the
 store. Every method may be called from any thread. Names are up to 200 bytes of UTF-8, tags {str: str}, kinds the
-numbers of `hms_ops.kinds`; bad data is counted in the ledger and never raised. In a forked child the store is dead: see `dead`.
+numbers of `hms_ops.kinds`. Bad data is counted in the ledger and never raised. In a forked child the store is dead.
 """
 
 from collections.abc import Callable
@@ -173,7 +173,7 @@ class Store:
         Exact while all sketches read are sparse (up to 512 members each), then within about 1 % (HyperLogLog).
         """
     def ledger_rows(self) -> dict[str, dict[str, Any]]:
-        """{input: {received, accepted, rejected{reason}, values, samples, bad{reason}, ignored{what}}} of one moment."""
+        """{input: {received, accepted, rejected{reason}, values, samples, bad{reason}, ignored{what}}}."""
     def rejects(self) -> list[dict[str, Any]]:
         """The last 100, newest first: time_ns, input, reason, source (raw sockaddr, 28 bytes) and text (bytes)."""
     def set_forward(self, forward: Forward | None) -> None:
