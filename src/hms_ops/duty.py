@@ -5,7 +5,7 @@
 
 The engine makes one, hands it rules, and calls `judge` once a sealed second. Nothing here waits: receivers, actions and
 handlers have their own threads. Rules come from three places; a file's rule wins over one from Python or HTTP of the
-same name. Every rule and anomaly rule reserves a gauge of its name, 1 while it fires (`gauges`).
+same name. Every rule and anomaly rule reserves a gauge of its name, 1 while it fires (publisher.py).
 
 Threads: `judge` is the tick's; the rest may be called by anyone, under one lock that is never held while waiting.
 Loading: until `warm` is called no kernel is imported, so that the engine receives before numba is there.
@@ -93,7 +93,7 @@ class Duty:
         self._bound_at = -1  # the store's count of changes when the detector was bound
         self._episodes: dict[tuple[str, int], Episode] = {}  # by rule and slot
         self._watched: tuple[AnomalyRule, ...] = ()
-        self._reserved: set[str] = set()
+        self.reserved: frozenset[str] = frozenset()  # names of gauges; another object whenever they change
 
     # ---- rules in
 
@@ -142,7 +142,7 @@ class Duty:
         taken = names_of(file)
         rules = [*file.rules, *(rule for rule in own.values() if rule.name not in taken)]
         plans = {rule.name: (rule, self._plan(rule)) for rule in rules}
-        self._reserve({*plans, *(rule.name for rule in file.anomalies)})
+        self._reserve(frozenset([*plans, *(rule.name for rule in file.anomalies)]))
         self._file, self._own, self._plans = file, own, plans
         self._tell(self.book.replace_rules(rules, self._now()))
         self.actions.replace_rules(file.actions)
@@ -161,12 +161,13 @@ class Duty:
         except ExpressionError as error:
             raise ConfigError(f"{rule.source}: {rule.name}: {error}") from None
 
-    def _reserve(self, names: set[str]) -> None:
-        for name in names - self._reserved:
+    def _reserve(self, names: frozenset[str]) -> None:
+        for name in names - self.reserved:
             self.store.reserve(name)
-        for name in self._reserved - names:
+        for name in self.reserved - names:
             self.store.reserve(name, False)
-        self._reserved = names
+        if names != self.reserved:
+            self.reserved = names
 
     # ---- the tick
 
@@ -187,11 +188,6 @@ class Duty:
             self._judge_anomalies(end)
             found = self._rule_set.evaluate(end)
             self._tell(self.book.advance(found.keys, found.condition, found.recover, found.value, end, found.problems))
-
-    def gauges(self) -> dict[str, float]:
-        """What each rule publishes under its name: 1.0 while it fires, else 0.0."""
-        states = self.book.states()
-        return {name: states.get(name, 0.0) for name in self._reserved}
 
     def problems(self) -> list[str]:
         """Rules that cannot be evaluated now, and why; handlers that hang."""

@@ -333,7 +333,7 @@ class Engine:
         self._tick.part("wall clock", self._follow_wall_clock)
         now_ns = self.clock.now_ns()
         self._tick.run(now_ns)
-        self._tick.part("publish", lambda: self._publisher.publish(now_ns, self.duty.gauges()))
+        self._tick.part("publish", lambda: self._publisher.publish(now_ns, self.duty.reserved, self.duty.book.firing()))
         for listener in self._listeners:
             listener.kernel_drops()
         if self._tick.count % FORGET_TICKS == 0:

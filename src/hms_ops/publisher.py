@@ -8,7 +8,6 @@ anyway, each second a sixtieth of them: ten thousand rules cost a tick what two 
 """
 
 from collections.abc import Callable, Mapping
-from itertools import islice
 from typing import Final
 
 from hms_ops._ring import InProcess, Store
@@ -27,12 +26,15 @@ class Publisher:
         self._writer = InProcess(store, SELF_INPUT)
         self._vitals = vitals
         self._own_signs = own_signs
-        self._told: dict[str, float] = {}
+        self._names: frozenset[str] = frozenset()
+        self._rota: list[str] = []  # the same, in the order in which they are repeated
+        self._firing: set[str] = set()
         self._runs = 0
 
-    def publish(self, now_ns: int, gauges: Mapping[str, float]) -> None:
-        """What is due in this second. gauges: every rule's name, 1.0 while it fires, else 0.0."""
-        self._publish_rules(gauges)
+    def publish(self, now_ns: int, rules: frozenset[str], firing: set[str]) -> None:
+        """What is due in this second. rules: the names that have a gauge, the same object while they are the same;
+        firing: names whose gauge is 1, others among them."""
+        self._publish_rules(rules, firing)
         if self._vitals is not None:
             for vital in self._vitals.sample(now_ns):
                 self._writer.metric(vital.name, vital.value, "gauge", vital.tags or None)
@@ -44,11 +46,13 @@ class Publisher:
         """Let go of the series it holds, so that those of removed rules can give their place back."""
         self._writer.forget()
 
-    def _publish_rules(self, gauges: Mapping[str, float]) -> None:
-        told, metric = self._told, self._writer.metric
-        due = {name: value for name, value in gauges.items() if told.get(name) != value}
-        due.update(islice(gauges.items(), self._runs % REPEAT_SECONDS, None, REPEAT_SECONDS))
-        for name, value in due.items():
-            metric(name, value, "gauge")
+    def _publish_rules(self, rules: frozenset[str], firing: set[str]) -> None:
+        due = (firing ^ self._firing) & rules
+        if rules is not self._names:
+            due |= rules - self._names
+            self._names, self._rota = rules, list(rules)
+        due.update(self._rota[self._runs % REPEAT_SECONDS :: REPEAT_SECONDS])
+        for name in due:
+            self._writer.metric(name, 1.0 if name in firing else 0.0, "gauge")
+        self._firing = firing
         self._runs += 1
-        self._told = dict(gauges)

@@ -197,6 +197,11 @@ class Book:
             states.update(dict.fromkeys(self._firing_counts, 1.0))
             return states
 
+    def firing(self) -> set[str]:
+        """The names of which an instance is firing or recovering."""
+        with self._lock:
+            return set(self._firing_counts)
+
     @property
     def live_count(self) -> int:
         return len(self._live) + len(self._now)
