@@ -20,19 +20,19 @@ help: ## this list
 demo: .make/warm ## the refund rush, told live in a minute (ARGS="--headless --seconds 60 --json")
 	@$(VENV)/bin/hms-ops-engine demo $(ARGS)
 
-test: lint .make/warm ## everything CI runs: style, types, all tests, a short fuzz with sanitizers
+test: lint .make/warm .make/tools ## everything CI runs: style, types, all tests, a short fuzz with sanitizers
 	$(PY) -m pytest $(ARGS)
 	@$(MAKE) --no-print-directory fuzz FUZZ_DATAGRAMS=100000
 
-quick: .make/warm ## the tests that take less than ten seconds each
+quick: lint .make/warm .make/tools ## before a commit: style, types, and the tests that take less than ten seconds each
 	$(PY) -m pytest -m "not slow" $(ARGS)
 
-lint: .make/installed ## ruff and mypy
+lint: .make/tools ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-check: lint quick ## before a commit: style, types and the quick tests
+check: test ## the same: what CI runs
 
 bench: .make/warm .make/bench ## measure everything and write the figures into README.md
 	$(PY) -m benchmarks $(ARGS)
@@ -41,7 +41,7 @@ annotate: .make/installed ## pages that show where the native core still calls P
 	HMS_OPS_BUILD=annotate $(PY) -W ignore setup.py -q build_ext --build-lib build/annotate/lib
 	@find build/annotate/cython -name '*.html'
 
-wheel: .make/warm ## one wheel in dist/, installed and tested outside the checkout
+wheel: .make/warm .make/tools ## one wheel in dist/, installed and tested outside the checkout
 	@rm -rf dist build/release/lib* build/release/bdist*
 	$(PIP) wheel -qq --no-build-isolation --no-deps -w dist .
 	.ci/wheel $(PY) dist/*.whl
@@ -68,6 +68,12 @@ $(PY):
 	@.ci/preflight $(PY)
 	@echo "→ installing what is needed into $(VENV) and building the native core (a few minutes the first time)"
 	@$(PIP) install -qq "setuptools>=65" "cython>=3.1" wheel
+	@$(PIP) install -qq --no-build-isolation -e ".[server]"
+	@touch $@
+
+# Apart, so that a first `make demo` does not wait for test tools.
+.make/tools: .make/installed
+	@echo "→ installing the test tools"
 	@$(PIP) install -qq --no-build-isolation -e ".[server,test]"
 	@touch $@
 
@@ -81,6 +87,6 @@ $(PY):
 	@$(PY) -m hms_ops.kernels.warm
 	@touch $@
 
-.make/bench: .make/installed
+.make/bench: .make/tools
 	@$(PIP) install -qq --no-build-isolation -e ".[bench]"
 	@touch $@
