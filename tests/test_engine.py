@@ -80,6 +80,36 @@ def test_stop_may_be_called_from_two_threads_at_once() -> None:
     assert engine_threads() == []
 
 
+def test_a_handler_may_stop_the_engine_it_runs_in(wait_until: WaitUntil) -> None:
+    engine = Engine(udp="127.0.0.1:0", data_dir=None).start()
+    engine.on_alert("enough")(lambda alert: engine.stop())
+    engine.alert_now("enough", 1.0)
+    wait_until(lambda: engine_threads() == [])
+    assert engine.udp_address is None
+
+
+def test_a_signal_may_stop_the_engine_while_it_starts_or_stops(tmp_path: Path) -> None:
+    code = """
+import signal, sys
+from hms_ops import Engine, StartError
+engine = Engine(udp="127.0.0.1:0", data_dir=sys.argv[1])
+signal.signal(signal.SIGALRM, lambda *_: engine.stop())
+signal.setitimer(signal.ITIMER_REAL, float(sys.argv[2]), 0.01)
+try:
+    engine.start()
+except StartError as error:
+    assert "stopped while it started" in str(error), error
+engine.stop()
+signal.setitimer(signal.ITIMER_REAL, 0)
+import threading
+print([thread.name for thread in threading.enumerate()])
+"""
+    for after_seconds in ("0.02", "0.3"):
+        command = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "data"), after_seconds]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "['MainThread']\n", "")
+
+
 def test_what_was_sent_right_before_the_stop_is_counted() -> None:
     engine = Engine(udp="127.0.0.1:0", data_dir=None).start()
     send(engine, *[b"a:1|c"] * 2000)
@@ -308,7 +338,7 @@ def test_drops_of_the_kernel_are_counted_once_and_the_books_close() -> None:
         listener = open_listeners(engine.store, engine._listening, [handed])[0]
         for _ in range(1000):
             sender.send(b"a:1|c")
-        listener.start(engine._start_thread, 1)
+        listener.start(engine._threads.start, 1)
         listener.stop()
         listener._thread.join(5)  # type: ignore[union-attr]
         row = engine.store.ledger_rows()[listener.name]

@@ -377,7 +377,7 @@ def test_a_step_of_the_wall_clock_neither_fires_nor_resolves(wait_until: WaitUnt
         engine.alert("idle", if_="rate(c, 10s) < 0.0001")
         engine.alert_now("now", value=1.0)
         firing = {"high": "firing", "later": "pending", "busy": "firing", "now": "firing"}
-        for ahead_seconds in (0, 3600, -7200, 7, 90_000):
+        for ahead_seconds in (0, 90_000, -97_200, 7):
             clock.move(ahead_seconds)
             wait_until(lambda: abs(clock.step_ns()) < 1e9)
             engine.metric("a", 5.0)

@@ -6,7 +6,7 @@
         writer thread: closed steps → LMDB                            (recorder.py)
         workers: notifications, actions, on_metric, on_alert, journal
 
-This is the only module that makes threads; each has a name, is a daemon, and ends within `stop()`'s deadline. Start
+Only the engine makes threads (threads.py); each has a name, is a daemon, and ends within `stop()`'s deadline. Start
 order: data directory, sockets, listeners receiving, then the kernels (numba takes most of a second), then HTTP and the
 tick; `is_ready` is True after that. When a step fails, what was started before is taken down again and nothing is left.
 
@@ -43,6 +43,7 @@ from hms_ops.collector.listener import Listener, ListenerConfig, open_listeners
 from hms_ops.config import Config, load
 from hms_ops.duty import Duty
 from hms_ops.errors import ForkedError, StartError
+from hms_ops.forked import Child
 from hms_ops.hooks import AlertHandler, ValueHandler, ValueHook, ValueHooks
 from hms_ops.journalist import Journalist
 from hms_ops.publisher import Publisher
@@ -50,6 +51,7 @@ from hms_ops.quantity import Address, parse_address
 from hms_ops.reading import Reading
 from hms_ops.recorder import Recorder
 from hms_ops.series import SeriesInfo
+from hms_ops.threads import Threads, left_seconds
 from hms_ops.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ class Engine:
         self._data_dir = Path(data_dir) if data_dir is not None else None
         self._handed_over = list(sockets)
         self._listening = listener_config(addresses(udp), self.config)
-        self._threads: list[threading.Thread] = []
+        self._threads = Threads()
         self._listeners: list[Listener] = []
         self._watchers: list[Watcher] = []
         self._storage: Storage | None = None
@@ -118,8 +120,9 @@ class Engine:
         self._tick: Tick | None = None
         self._tick_ms = 0.0
         self._wake = threading.Event()
-        self._life = threading.Lock()
-        self._state = "new"
+        self._life = threading.RLock()  # a signal's handler may stop what its own thread is starting
+        self._state = "new"  # then "started", "stopped"
+        self._is_open = False
         self._child: Child | None = None
         self._units: dict[str, str] = {}
         self._make_store()
@@ -152,7 +155,7 @@ class Engine:
         self.duty = Duty(
             self.store,
             self.clock,
-            self._start_thread,
+            self._threads.start,
             self._emit,
             steady=WallAnchor() if isinstance(self.clock, WallAnchor) else self.clock,
             unit=self._unit,
@@ -175,10 +178,13 @@ class Engine:
             self._state = "started"
             try:
                 self._open()
+                if self._state != "started":  # by a signal's handler, in this thread: it leaves the rest to us
+                    raise StartError("the engine was stopped while it started")
             except BaseException:
-                self._shut()
                 self._state = "stopped"
+                self._shut()
                 raise
+            self._is_open = True
             atexit.register(self.stop)
         return self
 
@@ -188,10 +194,11 @@ class Engine:
             self._child.flush()
             return
         with self._life:
-            if self._state == "started":
+            was_open, self._is_open = self._is_open, False
+            self._state = "stopped"
+            if was_open:
                 self._emit({"kind": "stop"})
                 self._shut()
-            self._state = "stopped"
         atexit.unregister(self.stop)
 
     def __enter__(self) -> "Engine":
@@ -207,22 +214,22 @@ class Engine:
             self._open_storage(self._data_dir)
         self._listeners = open_listeners(self.store, self._listening, self._handed_over)
         for number, listener in enumerate(self._listeners, 1):
-            listener.start(self._start_thread, number)
+            listener.start(self._threads.start, number)
         self.receiving_ns = self.clock.now_ns()
         from hms_ops.tick import Tick  # numba comes in here, while the listeners receive
 
         self._tick = Tick(self.store, self.recorder, self.duty)
         self.duty.warm()
         self.duty.start()
-        self._start_thread("hms-journal", self.journalist.run)
-        self._start_thread("hms-recorder", self.recorder.run)
-        self.values.crew.start(self._start_thread)
-        self._start_thread("hms-on-metric", self.values.run)
+        self._threads.start("hms-journal", self.journalist.run)
+        self._threads.start("hms-recorder", self.recorder.run)
+        self.values.crew.start(self._threads.start)
+        self._threads.start("hms-on-metric", self.values.run)
         if self._http is not None:
             self._open_http(self._http)
         if not isinstance(self.clock, ManualClock):
-            self._start_thread("hms-tick", self._tick_forever)
-        self.is_ready = True
+            self._threads.start("hms-tick", self._tick_forever)
+        self.is_ready = self._state == "started"
         self._emit({"kind": "start", "udp": self.udp_address, "http": self.http_address})
 
     def _open_storage(self, data_dir: Path) -> None:
@@ -238,7 +245,7 @@ class Engine:
         from hms_ops.http.server import Server
 
         self._server = Server(self, address.host, address.port, tuple(t.value for t in self.config.http_tokens))
-        self._http = Address(*self._server.start(self._start_thread))
+        self._http = Address(*self._server.start(self._threads.start))
 
     def _shut(self) -> None:
         """From the outside in, so that whatever has arrived goes all the way."""
@@ -249,18 +256,17 @@ class Engine:
             self._server = None
         self._shut_listeners()
         self._wake.set()
-        self._join(end_ns, "hms-tick")
+        self._threads.join(end_ns, "hms-tick")
         self._last_tick()
         self.values.stop()
         self.recorder.stop()  # writes while notifications leave
         notify_seconds = max(0.0, left_seconds(end_ns) - HISTORY_SECONDS)
         self.duty.stop(self.clock.now_ns() + int(notify_seconds * SECOND_NS))
-        self._join(end_ns, "hms-on-metric")
+        self._threads.join(end_ns, "hms-on-metric")
         self.values.crew.stop(HOOKS_SECONDS)
-        self._join(end_ns, "hms-recorder")
+        self._threads.join(end_ns, "hms-recorder")
         self.journalist.stop()
-        self._join(end_ns, "hms-journal")
-        self._shut_storage()
+        self._shut_storage(self._threads.join(end_ns, "hms-recorder", "hms-journal"))
 
     def _shut_listeners(self) -> None:
         for listener in self._listeners:
@@ -269,9 +275,8 @@ class Engine:
         for listener in self._listeners:
             listener.close(left_seconds(end_ns))
 
-    def _shut_storage(self) -> None:
+    def _shut_storage(self, writing: list[str]) -> None:
         """Unless somebody still writes: the lock then goes with the process, and the directory stays whole."""
-        writing = [thread.name for thread in self._threads if thread.name in ("hms-recorder", "hms-journal")]
         if self._storage is None:
             return
         if writing:
@@ -288,18 +293,6 @@ class Engine:
         self.store.seal(now_ns // SECOND_NS)
         self._tick.roll_open_step()
 
-    def _start_thread(self, name: str, target: Callable[[], None]) -> threading.Thread:
-        thread = threading.Thread(target=target, name=name, daemon=True)
-        thread.start()
-        self._threads = [known for known in self._threads if known.is_alive()] + [thread]
-        return thread
-
-    def _join(self, end_ns: int, *names: str) -> None:
-        for thread in self._threads:
-            if thread.name in names:
-                thread.join(left_seconds(end_ns))
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
-
     def become_client(self) -> None:
         """After a fork, in the child: let go of the sockets, and send what is emitted to the parent."""
         if self._child is not None:
@@ -309,7 +302,8 @@ class Engine:
             listener.abandon()
         if self._server is not None:
             self._server.abandon()
-        self._listeners, self._threads, self._server = [], [], None
+        self._listeners, self._server = [], None
+        self._threads.forget()
         self.is_ready = False
         self._child = Child(self.store, urls[0] if urls else None)
         atexit.unregister(self.stop)
@@ -604,28 +598,6 @@ class Engine:
         return list(self._listeners)
 
 
-class Child:
-    """What is left of an engine in a forked child: a client of the parent's listener, or a count of what it dropped."""
-
-    def __init__(self, store: Store, url: str | None) -> None:
-        from hms_ops.client import Client
-
-        self.dropped = 0  # besides samples: what a client's datagrams cannot carry
-        self._store = store
-        self._client = Client(url) if url is not None else None
-        store.set_forward(self._client.metric if self._client is not None else None)
-
-    def flush(self) -> None:
-        if self._client is not None:
-            self._client.flush()
-
-    def counters(self) -> dict[str, int]:
-        """`dropped` in all, and what the client says of its own."""
-        sent = self._client.counters() if self._client is not None else {}
-        lost = sum(count for name, count in sent.items() if name.startswith("dropped"))
-        return {**sent, "dropped": self.dropped + self._store.counters()["dropped_after_fork"] + lost}
-
-
 # One hook for all engines: a hook cannot be taken back, and would keep each engine's memory for ever.
 _engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
@@ -656,11 +628,6 @@ def listener_config(udp: tuple[Address, ...], config: Config) -> ListenerConfig:
 
 def next_power_of_two(n: int) -> int:
     return 1 << max(1, n - 1).bit_length()
-
-
-def left_seconds(end_ns: int) -> float:
-    """Until an end on the monotonic clock; a little, when it is over."""
-    return max(0.01, (end_ns - steady_ns()) / SECOND_NS)
 
 
 def origin_of(data_dir: Path | None) -> str:

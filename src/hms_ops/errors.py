@@ -6,7 +6,7 @@ class HmsOpsError(Exception):
 
 
 class ConfigError(HmsOpsError):
-    """A configuration or rule file, or a setting, is invalid. `problems` holds one `file:line: what, why, what to do` each."""
+    """A configuration or rule file, or a setting, is invalid. `problems`: a `file:line: what, why, what to do` each."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from hms_ops._ring import Store
 from hms_ops.alert.notification import Alert
 from hms_ops.clock import SECOND_NS, steady_ns
+from hms_ops.threads import wait_for
 
 log = logging.getLogger("hms_ops.hooks")
 
@@ -80,7 +81,7 @@ class Worker:
     def cut(self, wait_seconds: float) -> None:
         """Wait for the end; after `wait_seconds` the call under way is the last one."""
         if self._thread is not None:
-            self._thread.join(wait_seconds)
+            wait_for(self._thread, wait_seconds)
         self._is_cut = True
 
     def problem(self) -> str:
