@@ -742,11 +742,12 @@ cdef class Store:
         cdef size_t n = 0
         cdef bint dense = False
         cdef Py_ssize_t i
-        pthread_mutex_lock(&self.st.mutex)
+        # One hold of the mutex a series: a listener waits for a MiB of registers at the most.
         for i in range(wanted.shape[0]):
+            pthread_mutex_lock(&self.st.mutex)
             if <uint32_t>wanted[i] < self.st.high:
                 self._add_sketches(wanted[i], tiers, steps, &registers_view[0], &hashes_view[0], &n, &dense)
-        pthread_mutex_unlock(&self.st.mutex)
+            pthread_mutex_unlock(&self.st.mutex)
         return estimate(registers) if dense else float(len(np.unique(hashes[:n])))
 
     cdef void _add_sketches(self, uint32_t slot, long long[::1] tiers, long long[::1] steps, uint8_t* registers,
