@@ -53,7 +53,7 @@ class Watch:
         stale = self._stale_slots()
         for key, source in self._sources.items():
             if key.metric in stale:
-                self._take(source, np.array(sorted(stale[key.metric]), np.int32))
+                self._take(source, stale[key.metric])
         return set(stale)
 
     def _take(self, source: Source, stale: NDArray[np.int32]) -> None:
@@ -69,20 +69,22 @@ class Watch:
             self._metrics.append(metric)
         self._metric_of_slot[self._store.slots(metric)] = self._numbers[metric]
 
-    def _stale_slots(self) -> dict[str, set[int]]:
-        """The slots of watched metrics that changed hands; without any for a metric whose kind was settled."""
+    def _stale_slots(self) -> dict[str, NDArray[np.int32]]:
+        """The slots of watched metrics that changed hands, ascending; without any for a metric whose kind was settled.
+
+        After more changes than it pays to look at one by one, all metrics share all slots that changed.
+        """
         kind_of = self._store.metric_kind
         stale: dict[str, set[int]] = {metric: set() for metric, kind in self._kinds.items() if kind != kind_of(metric)}
         before = self._cursor
         self._cursor, changes = self._store.changes(before)
         is_lossy = self._cursor - before != len(changes)  # more than the store remembers: it listed what lives
         if is_lossy or len(changes) > CHANGES_MAX:
-            slots = {slot for slot, _ in changes}
-            return dict.fromkeys(self._kinds, slots)
+            return dict.fromkeys(self._kinds, np.unique(np.array([slot for slot, _ in changes], np.int32)))
         for slot, is_alive in dict(changes).items():
             for name in self._owners(slot, is_alive) & self._kinds.keys():
                 stale.setdefault(name, set()).add(slot)
-        return stale
+        return {name: np.array(sorted(slots), np.int32) for name, slots in stale.items()}
 
     def _owners(self, slot: int, is_alive: bool) -> set[str]:
         """The metrics a slot belonged to and belongs to."""
