@@ -539,3 +539,15 @@ def test_the_errors_of_the_engine_are_of_one_family() -> None:
     assert issubclass(ConfigError, HmsOpsError)
     with manual() as engine:
         assert engine.clock.now_ns() // 1_000_000_000 == NOW
+
+
+def test_what_the_guide_shows_runs(tmp_path: Path) -> None:
+    guide = (Path(__file__).parent.parent / "docs" / "embedding.md").read_text()
+    blocks = [part.partition("```")[0] for part in guide.split("```python\n")[1:]]
+    assert len(blocks) == 5
+    script = "\n".join(block for block in blocks if "preload_app" not in block)
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("240.0\n")
+    assert "finance.latency_high firing" in done.stdout

@@ -73,6 +73,7 @@ HISTORY_SECONDS: Final = 1.0
 WALL_STEP_NS: Final = 2 * SECOND_NS  # a wall clock further away has been set; below, an hour of windows is worth more
 TICK_LATE_SECONDS: Final = 3
 FORGET_TICKS: Final = 600
+PROGRESS_SECONDS: Final = 2.0
 
 Watcher = Callable[[dict[str, Any]], None]
 Tags = Mapping[str, str]
@@ -216,10 +217,7 @@ class Engine:
         for number, listener in enumerate(self._listeners, 1):
             listener.start(self._threads.start, number)
         self.receiving_ns = self.clock.now_ns()
-        from hms_ops.tick import Tick  # numba comes in here, while the listeners receive
-
-        self._tick = Tick(self.store, self.recorder, self.duty)
-        self.duty.warm()
+        self._warm()
         self.duty.start()
         self._threads.start("hms-journal", self.journalist.run)
         self._threads.start("hms-recorder", self.recorder.run)
@@ -231,6 +229,18 @@ class Engine:
             self._threads.start("hms-tick", self._tick_forever)
         self.is_ready = self._state == "started"
         self._emit({"kind": "start", "udp": self.udp_address, "http": self.http_address})
+
+    def _warm(self) -> None:
+        """Load the kernels, while the listeners receive; the first time on a machine they are compiled."""
+        is_done = threading.Event()
+        self._threads.start("hms-progress", lambda: tell_progress(is_done))
+        try:
+            from hms_ops.tick import Tick  # numba comes in here
+
+            self._tick = Tick(self.store, self.recorder, self.duty)
+            self.duty.warm()
+        finally:
+            is_done.set()
 
     def _open_storage(self, data_dir: Path) -> None:
         from hms_ops.storage.history import HistoryConfig
@@ -256,7 +266,7 @@ class Engine:
             self._server = None
         self._shut_listeners()
         self._wake.set()
-        self._threads.join(end_ns, "hms-tick")
+        self._threads.join(end_ns, "hms-tick", "hms-progress")
         self._last_tick()
         self.values.stop()
         self.recorder.stop()  # writes while notifications leave
@@ -614,6 +624,11 @@ def _become_clients() -> None:
 
 
 os.register_at_fork(before=_prepare_fork, after_in_child=_become_clients)
+
+
+def tell_progress(is_done: threading.Event) -> None:
+    if not is_done.wait(PROGRESS_SECONDS):
+        log.info("compiling the kernels, once on a machine and for about ten seconds; datagrams are taken meanwhile")
 
 
 def addresses(udp: str | Sequence[str] | None) -> tuple[Address, ...]:
