@@ -4,7 +4,7 @@ The table maps the raw `name + tags` bytes, as the wire spelled them, to a serie
 one hash and one comparison. Only a miss makes the canonical form, checks the text and looks again; the raw spelling is
 then kept as an alias (at most ALIASES_MAX a series, since permuted tags make endless ones).
 
-    arena    key_t │ name │ tags │ pad      chained: canonical key of the series → alias → alias
+    arena    key_t │ name │ tags            chained: canonical key of the series → alias → alias
     table    hash, key, value               open addressing, linear probing, deletion by shifting back
 
 Canonical tags are `\\0 key \\1 value` for each tag, sorted by key; control bytes are refused in names and tags, so the
@@ -23,6 +23,7 @@ from hms_ops.collector._msgpack cimport msgpack_tags
 from hms_ops.collector._statsd cimport statsd_tags
 
 cdef enum:
+    LINE_UNITS = 4              # of KEY_UNIT in a cache line
     CANONICAL_BYTES = 8192 + 256
 
 
@@ -33,17 +34,19 @@ cdef uint32_t arena_take(intern_t* t, uint16_t units) noexcept nogil:
     if key:
         t.free_keys[units] = key_at(t, key).next
         return key
-    if t.arena_units + units > t.arena_units_max:
-        return 0
     key = t.arena_units
-    t.arena_units += units
+    if units <= LINE_UNITS and (key & (LINE_UNITS - 1)) + units > LINE_UNITS:
+        key = (key | (LINE_UNITS - 1)) + 1      # a short key lies in one cache line: one miss, one prefetch
+    if key + units > t.arena_units_max:
+        return 0
+    t.arena_units = key + units
     return key
 
 
 cdef uint32_t intern_add(intern_t* t, uint64_t hash, const char* name, uint16_t name_n, const char* tags,
                          uint16_t tags_n, uint8_t spelling, uint32_t value) noexcept nogil:
     """The new key, or 0 when table or arena is full. The key must not be there yet."""
-    cdef uint16_t units = <uint16_t>((sizeof(key_t) + name_n + tags_n + 8 + KEY_UNIT - 1) // KEY_UNIT)
+    cdef uint16_t units = <uint16_t>((sizeof(key_t) + name_n + tags_n + KEY_UNIT - 1) // KEY_UNIT)
     cdef uint64_t i = hash & t.mask
     cdef uint32_t key
     cdef key_t* k

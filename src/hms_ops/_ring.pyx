@@ -193,11 +193,11 @@ cdef class Store:
         st.keys.mask = entries - 1
         st.keys.used_max = entries // 4 * 3
         st.keys.seed = secrets.randbits(64)
-        st.keys.arena_units = 1
+        st.keys.arena_units = 4         # 0 is no key, and keys begin on a cache line
         st.keys.arena_units_max = <uint32_t>min(<size_t>0xFFFFFF00, 32 * n + 65536)
         st.changes_mask = <uint32_t>(entries // 2 - 1)
         st.keys.entries = <entry_t*>self._map("name table", entries * sizeof(entry_t), True)
-        st.keys.arena = <char*>self._map("name texts", <size_t>st.keys.arena_units_max * KEY_UNIT + 4096, False)
+        st.keys.arena = <char*>self._map("name texts", <size_t>st.keys.arena_units_max * KEY_UNIT + 4096, True)
         st.meta = <meta_t*>self._map("series", n * sizeof(meta_t), False)
         st.metrics = <metric_t*>self._map("metrics", n * sizeof(metric_t), False)
         st.free_slots = <uint32_t*>self._map("free slots", n * 4, False)

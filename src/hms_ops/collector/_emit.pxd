@@ -321,6 +321,9 @@ cdef inline int member_of_key(const char* p, size_t n) noexcept nogil:
 
 
 cdef inline uint8_t element_bad(element_t* e) noexcept nogil:
+    if hms_likely(not e.bad and e.seen == (MEMBER_NAME | MEMBER_VALUE) and e.value_type == VALUE_NUMBER
+                  and 0 < e.name_n <= NAME_BYTES_MAX):
+        return BAD_NONE
     if e.bad: return e.bad
     if not e.seen & MEMBER_NAME: return BAD_NAME_MISSING
     if not e.seen & MEMBER_VALUE: return BAD_VALUE_MISSING
@@ -354,7 +357,8 @@ cdef inline bint element_emit(batch_t* b, element_t* e, const char* raw, size_t 
     s.flags = (FLAG_WEIGHTED if e.weight != 1.0 else 0) | (FLAG_STAMPED if e.is_stamped else 0)
     s.bad = BAD_NONE
     s.weight = e.weight
-    s.time_ns = stamp_ns(e.time)
+    if e.is_stamped:
+        s.time_ns = stamp_ns(e.time)
     s.datagram = b.datagram
     s.value = e.value
     if e.kind == KIND_SET:

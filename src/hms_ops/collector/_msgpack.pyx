@@ -315,17 +315,55 @@ cdef bint read_member(pack_t* k, element_t* e, int member, int depth) noexcept n
     return skip_contents(k, &t, depth)
 
 
+cdef inline size_t short_string(const pack_t* k) noexcept nogil:
+    """1 + the bytes of a string of up to 31 that p stands on and that is all there; 0 for anything else."""
+    cdef size_t n
+    if k.p >= k.end or (<uint8_t>k.p[0] & 0xE0) != 0xA0:
+        return 0
+    n = 1 + (<uint8_t>k.p[0] & 0x1F)
+    return n if <size_t>(k.end - k.p) >= n else 0
+
+
+cdef inline bint read_plain(pack_t* k, element_t* e, int member) noexcept nogil:
+    """What clients send: a float64 of ordinary size for a value, a short string for a name. False: nothing was read."""
+    cdef uint64_t bits
+    cdef double number
+    cdef size_t n
+    if member == MEMBER_VALUE and k.end - k.p >= 9 and <uint8_t>k.p[0] == 0xCB:
+        bits = hms_big64(k.p + 1)
+        memcpy(&number, &bits, 8)
+        if not (-MAGNITUDE_MAX <= number <= MAGNITUDE_MAX):
+            return False
+        e.value = number
+        e.value_type = VALUE_NUMBER
+        k.p += 9
+        return True
+    if member == MEMBER_NAME:
+        n = short_string(k)
+        e.name = k.p + 1
+        e.name_n = n - 1
+        k.p += n
+        return n != 0
+    return False
+
+
 cdef bint read_pair(pack_t* k, element_t* e, int depth) noexcept nogil:
     cdef token_t key
     cdef int member
-    if not read_token(k, &key):
+    cdef size_t n = short_string(k)
+    if hms_likely(n != 0):
+        key.type = IS_STRING
+        key.body = k.p + 1
+        key.n = n - 1
+        k.p += n
+    elif not read_token(k, &key):
         return False
     member = member_of_key(key.body, key.n) if key.type == IS_STRING else 0
     if member:
         if e.seen & member:
             return fail(k, REJECT_DUPLICATE_KEY)
         e.seen |= member
-        return read_member(k, e, member, depth)
+        return read_plain(k, e, member) or read_member(k, e, member, depth)
     k.b.tally.ignored[IGNORED_MEMBER] += 1
     if not skip_contents(k, &key, depth) or not read_token(k, &key):
         return False
