@@ -75,7 +75,7 @@ TICK_LATE_SECONDS: Final = 3
 FORGET_TICKS: Final = 600
 PROGRESS_SECONDS: Final = 2.0
 
-Watcher = Callable[[dict[str, Any]], None]
+Watcher = Callable[[dict[str, Any]], object]
 Tags = Mapping[str, str]
 
 
@@ -221,8 +221,7 @@ class Engine:
         self.duty.start()
         self._threads.start("hms-journal", self.journalist.run)
         self._threads.start("hms-recorder", self.recorder.run)
-        self.values.crew.start(self._threads.start)
-        self._threads.start("hms-on-metric", self.values.run)
+        self.values.start(self._threads.start)
         if self._http is not None:
             self._open_http(self._http)
         if not isinstance(self.clock, ManualClock):

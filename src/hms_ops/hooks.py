@@ -183,11 +183,25 @@ class ValueHooks:
         self._names: dict[int, str] = {}
         self._cursor = 0
         self._wake = threading.Event()
+        self._start_thread: StartThread | None = None
+        self._is_running = False
 
     def add(self, metric: str, hook: ValueHook) -> None:
         """From now on, each value of `metric` reaches `hook`. ValueError for a name no metric can have."""
         self._store.subscribe(metric)
         self._hooks[metric].append((hook, self.crew.hire(hook.handler, self._rest_factor)))
+        self._begin()
+
+    def start(self, start_thread: StartThread) -> None:
+        self._start_thread = start_thread
+        self.crew.start(start_thread)
+        self._begin()
+
+    def _begin(self) -> None:
+        """The distributor looks fifty times a second: only where there is somebody to distribute to."""
+        if self._hooks and self._start_thread is not None and not self._is_running:
+            self._is_running = True
+            self._start_thread("hms-on-metric", self.run)
 
     def stop(self) -> None:
         """End the distributor, after what is queued now."""
