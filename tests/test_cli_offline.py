@@ -148,7 +148,7 @@ def test_what_is_no_engine_is_not_reached_either(answering: Callable[[int, Any],
 
 
 def test_an_unknown_metric_is_exit_code_1_with_the_nearest(answering: Callable[[int, Any], str]) -> None:
-    body = {"error": "no metric 'finance.api' has been seen", "nearest": ["finance.api_ms"]}
+    body = {"detail": "no metric 'finance.api' has been seen", "nearest": ["finance.api_ms"]}
     done = run("query", "avg(finance.api)", "--url", answering(404, body))
     assert done.returncode == 1
     assert "no metric 'finance.api' has been seen; did you mean finance.api_ms?" in done.stderr
