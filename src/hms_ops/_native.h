@@ -77,6 +77,8 @@ static inline const char *hms_json_plain(const char *p, int *high) {
 #endif
 }
 
+static inline int hms_log2(uint64_t x) { return 63 - __builtin_clzll(x); }    /* x > 0 */
+
 /* ---- hashing: multiply-and-fold over 8-byte words, keyed with a random secret per process (names come from
  * strangers). The construction is wyhash's (Wang Yi, public domain), reduced to what short keys need. ---- */
 static inline uint64_t hms_mum(uint64_t a, uint64_t b) {

@@ -28,6 +28,9 @@ from hms_ops._store cimport hms_monotonic_ns
 from hms_ops.collector._decode cimport batch_clear, batch_free, batch_start, decode_datagram
 from hms_ops.collector._emit cimport HMS_PAD, note_reject
 
+cdef extern from "_native.h" nogil:
+    int hms_log2(uint64_t x)
+
 cdef extern from "<sys/uio.h>" nogil:
     struct iovec:
         void* iov_base
@@ -116,10 +119,10 @@ cdef class Loop:
         return np.array([self.busy_bins[i] for i in range(BUSY_BINS)], np.uint64)
 
     cdef void loop(self) noexcept nogil:
-        cdef int n, code
+        cdef int n = BATCH, code
         cdef int64_t received_ns
         while True:
-            self.prepare()
+            self.prepare(n)
             n = recvmmsg(self.fd, self.messages, BATCH, MSG_DONTWAIT if self.stopping else MSG_WAITFORONE, NULL)
             if n < 0:
                 code = errno
@@ -128,6 +131,7 @@ cdef class Loop:
                 if code != EAGAIN and code != EINTR:
                     self.error = code
                     return
+                n = 0
                 continue
             if self.store.st.dead or (self.stopping and self.is_wakeup(n)):
                 return
@@ -135,10 +139,10 @@ cdef class Loop:
             self.take(n)
             self.note_busy(hms_monotonic_ns() - received_ns)
 
-    cdef inline void prepare(self) noexcept nogil:
-        # The kernel overwrites the length of the source with what it wrote, datagram by datagram.
+    cdef inline void prepare(self, int used) noexcept nogil:
+        # The kernel has overwritten the lengths of the sources of the datagrams it wrote.
         cdef int i
-        for i in range(BATCH):
+        for i in range(used):
             self.messages[i].msg_hdr.msg_namelen = SOURCE_BYTES
 
     cdef inline bint is_wakeup(self, int n) noexcept nogil:
@@ -146,17 +150,12 @@ cdef class Loop:
         return n == 0 or (n == 1 and self.messages[0].msg_len == 0 and self.messages[0].msg_hdr.msg_namelen == 0)
 
     cdef inline void note_busy(self, int64_t ns) noexcept nogil:
-        cdef int bin = 0
-        while ns > 1 and bin < BUSY_BINS - 1:
-            ns >>= 1
-            bin += 1
-        self.busy_bins[bin] += 1
+        self.busy_bins[min(hms_log2(ns | 1), BUSY_BINS - 1)] += 1
 
     cdef void take(self, int n) noexcept nogil:
         """Decode the n datagrams that came, never more: the rest of the buffers is stale."""
         cdef batch_t* b = &self.batch
         cdef int i
-        batch_clear(b)
         for i in range(n):
             if b.text_n and b.text_n + self.messages[i].msg_len + HMS_PAD > TEXT_BYTES:
                 self.append()
