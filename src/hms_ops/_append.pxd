@@ -7,9 +7,3 @@ cdef void store_append(store_t* st, batch_t* b) noexcept nogil
 cdef void store_append_locked(store_t* st, batch_t* b) noexcept nogil
 cdef void store_append_pending(store_t* st) noexcept nogil
 cdef uint8_t store_append_many(store_t* st, uint32_t slot, uint8_t kind, uint32_t input, const double* values, size_t n) noexcept nogil
-cdef void store_seal(store_t* st, int64_t closed) noexcept nogil
-cdef void store_reanchor(store_t* st, int64_t offset_ns) noexcept nogil
-cdef void store_clear_ahead(store_t* st, int64_t second) noexcept nogil
-cdef void store_roll_sets(store_t* st, int tier, int64_t step) noexcept nogil
-cdef uint32_t store_merge_late(store_t* st, uint32_t* slots, int64_t* seconds, double* values, double* weights) noexcept nogil
-cdef uint32_t store_release_idle(store_t* st, uint32_t first, uint32_t n, int64_t before_second) noexcept nogil

@@ -6,100 +6,25 @@
               sealed columns, time-major: columns[tier][field][slot of the step][series]
 
 Threads: `store_append` is called by every listener and by in-process drains; it holds the store's mutex for one batch
-and reads the clock under it, so the second it writes to is open by definition. `store_seal`, `store_merge_late` and
-`store_release_idle` belong to the tick; they take the mutex for SEAL_CHUNK series at a time, so that a listener waits
-microseconds. A cell that a receiver finds in an older, unsealed second is spilled into its column right there, which
-writes what the tick would have written: both are idempotent, and a late tick loses nothing for SLOTS − 3 seconds.
-
-Where COUNT is 0 the other fields of a step are undefined: clearing a row clears COUNT only.
-
-Variance: Σ weight × (value − mean)² by West's weighted update (1979), with one division a sample.
+and reads the clock under it, so the second it writes to is open by definition. A cell found in an older, unsealed
+second is spilled into its column right there, which writes what the tick would have written (`_seal.pyx`): both are
+idempotent, and a late tick loses nothing for SLOTS − 3 seconds. What a cell is and how it turns: `_cell.pxd`.
 """
 
 from libc.math cimport fabs
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
 
-from hms_ops._hll cimport set_of, set_t, sketch_add, sketch_clear, sketch_merge, sketch_t
-from hms_ops._intern cimport intern_find, kind_settle, series_release, store_resolve
+from hms_ops._cell cimport cell_turn, fold, open_second, roll_set, second_of
+from hms_ops._hll cimport set_of, set_t, sketch_add
+from hms_ops._intern cimport intern_find, kind_settle, store_resolve
 from hms_ops._sample cimport *
 from hms_ops._store cimport *
 from hms_ops.collector._emit cimport MAGNITUDE_MAX, hms_hash_member, hms_likely, hms_unlikely, note_bad
 
 cdef enum:
-    SEAL_CHUNK = 2048
     LATE_SECONDS_MAX = 3600
     AHEAD_SECONDS_MAX = 600
-    KEPT_SECONDS = 60           # sealed seconds that stay readable
-    KEPT_STEPS = 61             # closed steps of the higher tiers that stay readable
-
-
-cdef inline int64_t second_of(int64_t ns) noexcept nogil:
-    return ns // 1000000000
-
-
-cdef inline int64_t step_seconds(int tier) noexcept nogil:
-    return 1 if tier == 0 else 10 if tier == 1 else 60
-
-
-# ---- cells ----
-
-cdef inline void fold(cell_t* c, double value, double weight) noexcept nogil:
-    cdef double total, shared, away
-    if c.count == 0:
-        c.count = weight
-        c.sum = value * weight
-        c.m2 = 0
-        c.min = value
-        c.max = value
-    else:
-        total = c.count + weight
-        shared = 1.0 / (c.count * total)
-        away = value - c.sum * (total * shared)
-        c.m2 += away * away * (weight * c.count * c.count * shared)
-        c.sum += value * weight
-        c.count = total
-        if value < c.min:
-            c.min = value
-        if value > c.max:
-            c.max = value
-    c.last = value
-
-
-cdef void write_column(store_t* st, uint32_t slot, const cell_t* c) noexcept nogil:
-    """A closed cell into its row of tier 0, unless that row belongs to a younger second already. Writing it twice
-    writes the same."""
-    cdef size_t stride = <size_t>SLOTS * st.capacity
-    cdef double* at = column_row(st, 0, F_COUNT, c.second) + slot
-    if <int64_t>c.second > st.cleared_second - SLOTS:
-        at[0] = c.count
-        at[F_SUM * stride] = c.sum
-        at[F_M2 * stride] = c.m2
-        at[F_MIN * stride] = c.min
-        at[F_MAX * stride] = c.max
-        at[F_LAST * stride] = c.last
-    st.last_value[slot] = c.last
-    st.last_second[slot] = c.second
-
-
-cdef void roll_set(store_t* st, uint32_t slot, int64_t second) noexcept nogil:
-    """The open sketch of a set becomes the sealed one of its second."""
-    cdef set_t* s = st.sets.by_slot[slot]
-    cdef sketch_t* into
-    if s == NULL or s.open.step == 0:
-        return
-    into = &s.sealed[0][s.open.step & (SLOTS - 1)]
-    sketch_clear(&st.sets, into)
-    into[0] = s.open
-    memset(&s.open, 0, sizeof(sketch_t))
-
-
-cdef inline void cell_turn(store_t* st, uint32_t slot, cell_t* c, uint32_t second) noexcept nogil:
-    """Give the cell to another second. What the tick has not sealed yet is spilled."""
-    if c.count != 0 and c.second > st.sealed_second:
-        write_column(st, slot, c)
-    c.count = 0
-    c.second = second
 
 
 cdef inline raw_t* ring_place(const store_t* st, uint32_t slot, const cell_t* c) noexcept nogil:
@@ -300,19 +225,6 @@ cdef void append_block(store_t* st, batch_t* b, sample_t* block, size_t n, int64
             sample_bad(b, s, s.bad)
 
 
-cdef void clear_counts(store_t* st, int64_t second) noexcept nogil:
-    memset(column_row(st, 0, F_COUNT, second), 0, st.high * sizeof(double))
-    st.cleared_second = second
-
-
-cdef void open_second(store_t* st, int64_t second) noexcept nogil:
-    """Rows that nobody cleared ahead, after a tick that is late by seconds."""
-    if second - st.cleared_second > SLOTS:
-        st.cleared_second = second - SLOTS
-    while st.cleared_second < second:
-        clear_counts(st, st.cleared_second + 1)
-
-
 cdef void store_append_locked(store_t* st, batch_t* b) noexcept nogil:
     cdef int64_t now_ns = store_now_ns(st)
     cdef size_t start = 0
@@ -437,194 +349,3 @@ cdef uint8_t store_append_many(store_t* st, uint32_t slot, uint8_t kind, uint32_
     t.values += n
     t.samples += n
     return BAD_NONE
-
-
-# ---- the tick's half ----
-
-cdef void seal_set(store_t* st, uint32_t slot, int64_t closed) noexcept nogil:
-    cdef set_t* s = st.sets.by_slot[slot]
-    if s.open.step and s.open.step <= closed:
-        roll_set(st, slot, closed)
-
-
-cdef void seal_sets(store_t* st, int64_t closed) noexcept nogil:
-    cdef uint32_t i
-    pthread_mutex_lock(&st.mutex)
-    for i in range(st.sets.n):
-        seal_set(st, st.sets.slots[i], closed)
-    pthread_mutex_unlock(&st.mutex)
-
-
-cdef void store_seal(store_t* st, int64_t closed) noexcept nogil:
-    """Copy every cell of a second up to `closed` into its column; afterwards those seconds change no more."""
-    cdef uint32_t slot, start = 0, end, high = st.high
-    cdef cell_t* c
-    while start < high:
-        end = min(start + <uint32_t>SEAL_CHUNK, high)
-        pthread_mutex_lock(&st.mutex)
-        if closed > st.cleared_second:
-            open_second(st, closed)
-        for slot in range(start, end):
-            c = &st.cells[slot]
-            if c.count != 0 and st.sealed_second < c.second <= closed:
-                write_column(st, slot, c)
-        pthread_mutex_unlock(&st.mutex)
-        start = end
-    if st.sets.n:
-        seal_sets(st, closed)
-    pthread_mutex_lock(&st.mutex)
-    if closed > st.cleared_second:
-        open_second(st, closed)
-    if closed - st.sealed_second > KEPT_SECONDS:
-        st.seconds_lost += closed - st.sealed_second - KEPT_SECONDS
-    st.sealed_second = closed
-    pthread_mutex_unlock(&st.mutex)
-
-
-cdef void begin_time(store_t* st, int64_t now) noexcept nogil:
-    """Let time begin at second `now`: nothing before it is valid. Of the steps that hold it, the parts before are empty."""
-    cdef int64_t step
-    st.first_second = now
-    st.sealed_second = now - 1
-    for step in range(now // 10 * 10, now + 1):
-        clear_counts(st, step)
-    for step in range(now // 60 * 6, now // 10 + 1):
-        memset(column_row(st, 1, F_COUNT, step), 0, st.high * sizeof(double))
-    st.rolled_end[1] = now // 10 * 10
-    st.rolled_end[2] = now // 60 * 60
-
-
-cdef void store_reanchor(store_t* st, int64_t offset_ns) noexcept nogil:
-    """The wall clock was set: begin anew at its time. Windows are empty until they fill, so nothing fires or resolves
-    by the step; the raw rings stay, and what the open second held is lost (the caller has sealed what was closed)."""
-    cdef uint32_t slot
-    cdef int64_t now
-    pthread_mutex_lock(&st.mutex)
-    st.offset_ns = offset_ns
-    now = second_of(store_now_ns(st))
-    for slot in range(st.high):
-        st.cells[slot].count = 0
-        st.cells[slot].second = <uint32_t>now       # idle from now on
-        st.last_second[slot] = 0
-    st.late_n = 0                                   # their stamps are of a time that never was
-    begin_time(st, now)
-    pthread_mutex_unlock(&st.mutex)
-
-
-cdef void store_clear_ahead(store_t* st, int64_t second) noexcept nogil:
-    """Clear the counts of the seconds up to `second`, and touch the pages of their other fields, before anybody needs
-    them: the first touch of a page costs 2 µs, which is not for a listener to pay. No mutex: a row ahead has no
-    reader, and its only writers come after the second has opened."""
-    cdef int64_t ahead
-    cdef size_t at
-    cdef int field
-    cdef double* row
-    for ahead in range(st.cleared_second + 1, second + 1):
-        memset(column_row(st, 0, F_COUNT, ahead), 0, st.high * sizeof(double))
-        for field in range(1, FIELDS):
-            row = column_row(st, 0, field, ahead)
-            for at in range(0, st.high, 512):
-                row[at] = 0
-        pthread_mutex_lock(&st.mutex)
-        if ahead > st.cleared_second:
-            st.cleared_second = ahead
-        pthread_mutex_unlock(&st.mutex)
-
-
-cdef void roll_sets_of(store_t* st, set_t* s, int tier, int64_t step) noexcept nogil:
-    """The sketches of a closed step of `tier` from those of the tier below; beyond the memory bound it stays empty."""
-    cdef int64_t factor = step_seconds(tier) // step_seconds(tier - 1)
-    cdef sketch_t* into = &s.sealed[tier][step & (SLOTS - 1)]
-    cdef const sketch_t* k
-    cdef int64_t fine
-    sketch_clear(&st.sets, into)
-    for fine in range(step * factor, (step + 1) * factor):
-        k = &s.sealed[tier - 1][fine & (SLOTS - 1)]
-        if k.step == fine and not sketch_merge(&st.sets, into, k):
-            break
-    into.step = step
-
-
-cdef void store_roll_sets(store_t* st, int tier, int64_t step) noexcept nogil:
-    cdef uint32_t i
-    pthread_mutex_lock(&st.mutex)
-    for i in range(st.sets.n):
-        roll_sets_of(st, st.sets.by_slot[st.sets.slots[i]], tier, step)
-    pthread_mutex_unlock(&st.mutex)
-
-
-cdef void merge_value(store_t* st, int tier, uint32_t slot, int64_t second, double value, double weight) noexcept nogil:
-    """One late sample into a closed step. `last` stays: what came in time came later, as far as anybody knows."""
-    cdef size_t stride = <size_t>SLOTS * st.capacity
-    cdef double* at = column_row(st, tier, F_COUNT, second // step_seconds(tier)) + slot
-    cdef cell_t c
-    c.count = at[0]
-    c.sum = at[F_SUM * stride]
-    c.m2 = at[F_M2 * stride]
-    c.min = at[F_MIN * stride]
-    c.max = at[F_MAX * stride]
-    c.last = at[F_LAST * stride]
-    if c.count == 0:
-        at[F_LAST * stride] = value
-    fold(&c, value, weight)
-    at[0] = c.count
-    at[F_SUM * stride] = c.sum
-    at[F_M2 * stride] = c.m2
-    at[F_MIN * stride] = c.min
-    at[F_MAX * stride] = c.max
-
-
-cdef void merge_late(store_t* st, const late_t* x) noexcept nogil:
-    """Into every tier that has closed the sample's step and still keeps it; open steps get it from the finer tier."""
-    cdef int64_t second = x.second, step
-    cdef int tier
-    # The first step began before we did: what is stamped there belongs to it, though no window reaches that far.
-    if second > st.sealed_second - KEPT_SECONDS and second >= st.first_second // 10 * 10:
-        merge_value(st, 0, x.slot, second, x.value, x.weight)
-    for tier in range(1, TIERS):
-        step = step_seconds(tier)
-        if second < st.rolled_end[tier] and second // step > st.rolled_end[tier] // step - KEPT_STEPS:
-            merge_value(st, tier, x.slot, second, x.value, x.weight)
-    if second > st.last_second[x.slot]:
-        st.last_second[x.slot] = second
-        st.last_value[x.slot] = x.value
-    st.late_merged += 1
-
-
-cdef uint32_t store_merge_late(store_t* st, uint32_t* slots, int64_t* seconds, double* values, double* weights) noexcept nogil:
-    """Merge what is due; what belongs to a 10-s step that is closed already is listed as well (up to late_max rows),
-    for it may be on disk. Samples from the future stay. Returns how many are listed."""
-    cdef uint32_t i, kept = 0, listed = 0
-    cdef late_t* x
-    pthread_mutex_lock(&st.mutex)
-    for i in range(st.late_n):
-        x = &st.late[i]
-        if x.second > st.sealed_second:
-            st.late[kept] = x[0]
-            kept += 1
-        elif st.cells[x.slot].generation == x.generation:
-            merge_late(st, x)
-            if x.second < st.rolled_end[1]:
-                slots[listed] = x.slot
-                seconds[listed] = x.second
-                values[listed] = x.value
-                weights[listed] = x.weight
-                listed += 1
-    st.late_n = kept
-    pthread_mutex_unlock(&st.mutex)
-    return listed
-
-
-cdef uint32_t store_release_idle(store_t* st, uint32_t first, uint32_t n, int64_t before_second) noexcept nogil:
-    """Give back the slots in [first, first + n) that had no sample since `before_second`; returns how many."""
-    cdef uint32_t slot, released = 0
-    cdef cell_t* c
-    for slot in range(first, min(first + n, st.high)):
-        c = &st.cells[slot]
-        if c.flags & CELL_LIVE and c.second < before_second and st.last_second[slot] < before_second:
-            pthread_mutex_lock(&st.mutex)
-            if c.second < before_second and st.meta[slot].pins == 0 and not c.flags & CELL_RESERVED:
-                series_release(st, slot)
-                released += 1
-            pthread_mutex_unlock(&st.mutex)
-    return released

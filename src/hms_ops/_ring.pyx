@@ -41,6 +41,7 @@ from hms_ops._hll cimport REGISTERS, register_add, set_free, set_t, sketch_t
 from hms_ops._intern cimport (intern_find, key_at, key_text, kind_settle, metric_find, metric_make, metric_set_flag,
                               store_resolve)
 from hms_ops._sample cimport *
+from hms_ops._seal cimport *
 from hms_ops._store cimport *
 from hms_ops.collector._decode cimport batch_clear, batch_free, batch_start, decode_datagram
 from hms_ops.collector._emit cimport HMS_PAD, NAME_BYTES_MAX, TAGS_BYTES_MAX, key_hash
