@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from hms_ops._ring import Store
-
 from hms_ops.collector.listener import Listener, ListenerConfig, open_listeners
 from hms_ops.quantity import Address
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from hms_ops._ring import Store
 
+from hms_ops._ring import Store
 from hms_ops.kernels.rollup import rollup_step
 from hms_ops.recorder import Recorder
 from hms_ops.storage.history import HistoryConfig

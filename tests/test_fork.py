@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hms_ops._ring import InProcess, Store
 from tests.receiving import Sender, listening
 from tests.stores import make_store, row, value_of
 
 from hms_ops import kinds
+from hms_ops._ring import InProcess, Store
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 

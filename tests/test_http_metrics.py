@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterator
 
 import pytest
-from hms_ops._ring import BAD, REJECTED
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from tests.serving import Serving, serving
 
+from hms_ops._ring import BAD, REJECTED
 from hms_ops.http.metrics import CONTENT_TYPE, Family, openmetrics
 
 Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]

@@ -5,10 +5,10 @@ import itertools
 
 import numpy as np
 import pytest
-from hms_ops._ring import Store
 from tests.stores import NOW, SECOND_NS, bad_of, books_are_balanced, cell, make_store, move_to, row, value_of
 
 from hms_ops import kinds
+from hms_ops._ring import Store
 from hms_ops.series import SeriesInfo
 
 IDLE_SECONDS = 65 * 60

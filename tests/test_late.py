@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from hms_ops._ring import Store
 from tests.stores import NOW, SECOND_NS, bad_of, books_are_balanced, cell, make_store, move_to, row
+
+from hms_ops._ring import Store
 
 
 def roll(store: Store, tier: int, step: int) -> None:

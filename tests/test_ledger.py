@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hms_ops._ring import InProcess, Store
 from tests.receiving import Sender, listening, start
 from tests.reference.cells import StoreTwin
 from tests.stores import NOW, SECOND_NS, make_store
 
 from hms_ops import kinds
+from hms_ops._ring import InProcess, Store
 from hms_ops.books import ledger_of, rejects_of
 from hms_ops.collector.listener import Listener
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hms_ops._ring import Store
-from hms_ops.collector._udp import Loop
 from tests.receiving import Sender, listening, start, stop
 from tests.stores import books_are_balanced, make_store, row, value_of
 
+from hms_ops._ring import Store
+from hms_ops.collector._udp import Loop
 from hms_ops.collector.listener import ListenerConfig, open_listeners, source_text
 from hms_ops.errors import StartError
 from hms_ops.quantity import Address

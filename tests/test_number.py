@@ -5,10 +5,11 @@ import struct
 from decimal import Decimal, localcontext
 
 import pytest
-from hms_ops._ring import Store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.stores import bad_of, make_store, value_of
+
+from hms_ops._ring import Store
 
 # Where parsers go wrong: halfway cases, subnormals, the ends of the short exact path, many digits, long zeros.
 HARD = [

@@ -4,10 +4,10 @@ import gc
 
 import numpy as np
 import pytest
-from hms_ops._ring import Store
 from tests.stores import NOW, SECOND_NS, bad_of, make_store, move_to, row
 
 from hms_ops import kinds
+from hms_ops._ring import Store
 from hms_ops.distinct import estimate
 
 STANDARD_ERROR = 1.04 / 2**7  # of 2^14 registers; the hash's key differs from run to run, so tests allow four of them
