@@ -449,3 +449,31 @@ def test_arrays_outlive_their_store() -> None:
     del store
     gc.collect()
     assert cols[0, 1, NOW % 64, 0] == last_value[0] == 5.0
+
+
+def test_an_in_process_call_belongs_to_the_second_it_was_made_in() -> None:
+    store = make_store()
+    second = store.now_ns() // 1_000_000_000
+    series = store.handle("calls")
+    series.add(1.0)
+    store.flush()
+    series.add(2.0)  # waits in the buffer when the second closes
+    store.set_now_ns((second + 1) * 1_000_000_000 + 3_000_000)
+    store.seal(second)
+    assert store.cols[0, 1, second % 64, store.slot("calls")] == 3.0
+
+
+def test_an_in_process_call_does_not_turn_back_a_cell_that_a_listener_has_turned() -> None:
+    store = make_store()
+    second = store.now_ns() // 1_000_000_000
+    series = store.handle("calls")
+    series.add(1.0)
+    store.flush()
+    series.add(2.0)
+    store.set_now_ns((second + 1) * 1_000_000_000 + 3_000_000)
+    store.ingest_tally(b"calls:4|g", 1)  # a listener's batch, which drains nothing
+    store.seal(second)
+    store.set_now_ns((second + 2) * 1_000_000_000)
+    store.seal(second + 1)
+    sums = [float(store.cols[0, 1, moment % 64, store.slot("calls")]) for moment in (second, second + 1)]
+    assert sums == [1.0, 6.0]

@@ -270,9 +270,14 @@ cdef void append_value(store_t* st, uint32_t slot, uint8_t kind, uint32_t input,
         t.samples += 1
 
 
-cdef void store_append_pending(store_t* st) noexcept nogil:
-    """Drain the in-process buffer; each call was a datagram of its own. The caller holds GIL and mutex."""
+cdef void store_append_pending(store_t* st, int64_t closing) noexcept nogil:
+    """Drain the in-process buffer; each call was a datagram of its own. The caller holds GIL and mutex.
+
+    closing: the second that the tick is about to seal, 0 for other drains. What waits then was called during that
+    second, all but the last milliseconds, so it belongs there, unless a listener has turned the cell already.
+    """
     cdef int64_t now_ns = store_now_ns(st)
+    cdef int64_t closing_ns = closing * 1000000000 + 999999999
     cdef uint32_t i
     cdef pending_t* p
     if second_of(now_ns) > st.cleared_second:
@@ -281,7 +286,10 @@ cdef void store_append_pending(store_t* st) noexcept nogil:
         p = &st.pending[i]
         st.inputs[p.input].received += 1
         st.inputs[p.input].accepted += 1
-        append_value(st, p.slot, p.kind, p.input, p.value, now_ns)
+        if closing_ns < now_ns and closing > st.sealed_second and st.cells[p.slot].second <= closing:
+            append_value(st, p.slot, p.kind, p.input, p.value, closing_ns)
+        else:
+            append_value(st, p.slot, p.kind, p.input, p.value, now_ns)
     st.pending_n = 0
 
 

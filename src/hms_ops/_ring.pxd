@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from hms_ops._sample cimport batch_t
 from hms_ops._store cimport store_t
@@ -22,7 +22,7 @@ cdef class Store:
     cdef _start_clock(self)
     cdef uint64_t _ingest_small(self, const char* data, size_t n, uint32_t input)
     cdef int _ingest_alone(self, const char* data, size_t n, uint32_t input, batch_t* batch) except -1
-    cdef void _drain(self) noexcept
+    cdef void _drain(self, int64_t closing=*) noexcept
     cdef void _push(self, uint32_t slot, uint8_t kind, uint8_t input, double value) noexcept
     cdef void _drain_full(self) noexcept
     cdef uint32_t _resolve(self, bytes name, int kind, dict tags, int input, uint8_t* bad, bint pin)

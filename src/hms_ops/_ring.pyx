@@ -369,10 +369,10 @@ cdef class Store:
         """Append the in-process calls that wait in the buffer; every reader does this first."""
         self._drain()
 
-    cdef void _drain(self) noexcept:
+    cdef void _drain(self, int64_t closing=0) noexcept:
         if self.st.pending_n and not self.st.dead:
             pthread_mutex_lock(&self.st.mutex)
-            store_append_pending(&self.st)
+            store_append_pending(&self.st, closing)
             pthread_mutex_unlock(&self.st.mutex)
 
     cdef inline void _push(self, uint32_t slot, uint8_t kind, uint8_t input, double value) noexcept:
@@ -394,7 +394,7 @@ cdef class Store:
             pthread_mutex_lock(&st.mutex)
         elif pthread_mutex_trylock(&st.mutex):
             return
-        store_append_pending(st)
+        store_append_pending(st, 0)
         pthread_mutex_unlock(&st.mutex)
 
     def handle(self, str name, int kind=KIND_UNKNOWN, dict tags=None, int input=INPUT_IN_PROCESS):
@@ -460,7 +460,7 @@ cdef class Store:
 
     def seal(self, long long closed):
         """Copy the cells of all seconds up to `closed` into tier 0; they change no more, but for late samples."""
-        self._drain()
+        self._drain(closed)
         with nogil:
             store_seal(&self.st, closed)
 
