@@ -286,10 +286,50 @@ def test_a_wrong_receiver_is_dropped_and_counted(running: Running) -> None:
     assert running.outbox.counters() | {"queued": 1, "dropped": 1} == running.outbox.counters()
 
 
-def test_too_many_receivers_are_dropped_and_counted(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_receivers_that_wait_are_dropped_counted_and_told(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(outbox, "LANES_MAX", 1)
-    assert [running.outbox.put(note(receiver)) for receiver in ("log:", "sms:+1-555-0100")] == [True, False]
+    with answering("hang") as server:
+        assert [running.outbox.put(note(receiver)) for receiver in (f"webhook:{server.url}", "log:")] == [True, False]
     assert running.outbox.counters()["dropped"] == 1
+    assert running.outbox.problems() == [
+        "1 notifications were dropped, the last because notifications wait for 1 receivers already"
+    ]
+
+
+def test_a_receiver_with_nothing_waiting_makes_room_for_another(
+    running: Running, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
+) -> None:
+    monkeypatch.setattr(outbox, "LANES_MAX", 2)
+    for number in range(10):
+        assert running.outbox.put(note(f"sms:+1-555-{number:04}"))
+        assert running.outbox.drain(running.after(5)) == 0
+    wait_until(lambda: sum(thread.is_alive() for thread in running.threads) <= 2)
+    counters = running.outbox.counters()
+    assert (counters["queued"], counters["delivered"], counters["dropped"]) == (10, 10, 0)
+    assert running.outbox.problems() == []
+
+
+def test_an_idle_receivers_worker_ends_and_comes_again(
+    running: Running, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
+) -> None:
+    monkeypatch.setattr(outbox, "LANE_IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(outbox, "IDLE_SECONDS", 0.05)
+    for _ in range(2):
+        assert running.outbox.put(note("log:"))
+        wait_until(lambda: not any(thread.is_alive() for thread in running.threads))
+    assert (len(running.threads), running.outbox.counters()["delivered"]) == (2, 2)
+
+
+def test_a_pause_that_was_asked_for_outlives_what_waited() -> None:
+    with answering(status(429, Retry_After="30")) as server:
+        lane = LaneUnderTest(server)
+        lane.put()
+        lane.step()
+    now_ns = lane.clock.now_ns()
+    lane.lane._remove(next(iter(lane.lane._episodes.values()))[0])
+    assert [lane.lane.is_empty(now_ns + seconds * SECOND_NS) for seconds in (29, 30)] == [False, True]
 
 
 def test_a_forked_child_sends_nothing(running: Running) -> None:

@@ -5,7 +5,8 @@
 
 The engine makes one, hands it rules, and calls `judge` once a sealed second. Nothing here waits: receivers, actions and
 handlers have their own threads. Rules come from three places; a file's rule wins over one from Python or HTTP of the
-same name. Every rule and anomaly rule reserves a gauge of its name, 1 while it fires (publisher.py).
+same name. Every rule and anomaly rule reserves a gauge of its name, 1 while it fires (publisher.py); a name that would
+silence a metric, because a rule reads it or somebody writes it, is refused.
 
 Threads: `judge` is the tick's; the rest may be called by anyone, under one lock that is never held while waiting.
 Loading: until `warm` is called no kernel is imported, so that the engine receives before numba is there.
@@ -13,7 +14,7 @@ Loading: until `warm` is called no kernel is imported, so that the engine receiv
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -94,6 +95,7 @@ class Duty:
         self._episodes: dict[tuple[str, int], Episode] = {}  # by rule and slot
         self._watched: tuple[AnomalyRule, ...] = ()
         self.reserved: frozenset[str] = frozenset()  # names of gauges; another object whenever they change
+        self._released: dict[str, int] = {}  # names of former rules' gauges that still have series: since when, in ns
 
     # ---- rules in
 
@@ -142,6 +144,7 @@ class Duty:
         taken = names_of(file)
         rules = [*file.rules, *(rule for rule in own.values() if rule.name not in taken)]
         plans = {rule.name: (rule, self._plan(rule)) for rule in rules}
+        self._check_names([*rules, *file.anomalies], read_by(plans, file.anomalies))
         self._reserve(frozenset([*plans, *(rule.name for rule in file.anomalies)]))
         self._file, self._own, self._plans = file, own, plans
         self._tell(self.book.replace_rules(rules, self._now()))
@@ -161,13 +164,40 @@ class Duty:
         except ExpressionError as error:
             raise ConfigError(f"{rule.source}: {rule.name}: {error}") from None
 
+    def _check_names(self, rules: Sequence[Rule | AnomalyRule], read: Mapping[str, str]) -> None:
+        """A rule takes its name's metric for its gauge: refuse one that stops a metric somebody else writes.
+        read: metric → the rule that looks at it."""
+        problems = []
+        for rule in rules:
+            if rule.name in read:
+                why = f"the rule {read[rule.name]!r} reads the metric of that name, which would be a gauge of 0 and 1"
+            elif rule.name not in self.reserved and self._is_written(rule.name):
+                why = "a metric of that name is being written, which would be refused from now on"
+            else:
+                continue
+            problems.append(f"{rule.source}: {rule.name}: {why}; choose another name for the rule")
+        if problems:
+            raise ConfigError(*problems)
+
+    def _is_written(self, metric: str) -> bool:
+        """Whether somebody else writes it: it has series, and not only what is left of a former rule's gauge."""
+        slots = self.store.slots(metric).tolist()
+        if slots and metric in self._released:
+            return any((self.store.recent(slot)[0] > self._released[metric]).any() for slot in slots)
+        return bool(slots)
+
     def _reserve(self, names: frozenset[str]) -> None:
+        if names == self.reserved:
+            return
         for name in names - self.reserved:
             self.store.reserve(name)
         for name in self.reserved - names:
             self.store.reserve(name, False)
-        if names != self.reserved:
-            self.reserved = names
+        self._released |= dict.fromkeys(self.reserved - names, self.store.now_ns())
+        self._released = {
+            name: at for name, at in self._released.items() if name not in names and len(self.store.slots(name))
+        }
+        self.reserved = names
 
     # ---- the tick
 
@@ -190,9 +220,10 @@ class Duty:
             self._tell(self.book.advance(found.keys, found.condition, found.recover, found.value, end, found.problems))
 
     def problems(self) -> list[str]:
-        """Rules that cannot be evaluated now, and why; handlers that hang."""
+        """Rules that cannot be evaluated now, and why; handlers that hang; notifications that were dropped."""
         rules = self._rule_set.problems if self._rule_set is not None else {}
-        return [f"rule {name} is not evaluated: {why}" for name, why in rules.items()] + self.hooks.crew.problems()
+        found = [f"rule {name} is not evaluated: {why}" for name, why in rules.items()]
+        return found + self.hooks.crew.problems() + self.outbox.problems()
 
     # ---- anomalies
 
@@ -365,6 +396,12 @@ class Duty:
 def metrics_of(plan: Plan) -> set[str]:
     """What a rule looks at."""
     return {reading.source.metric for reading in plan.readings}
+
+
+def read_by(plans: Mapping[str, tuple[Rule, Plan]], anomalies: Sequence[AnomalyRule]) -> dict[str, str]:
+    """metric → the name of a rule or anomaly rule that looks at it."""
+    read = {metric: name for name, (_, plan) in plans.items() for metric in metrics_of(plan)}
+    return read | {rule.metric: rule.name for rule in anomalies}
 
 
 def names_of(file: RuleFile) -> set[str]:

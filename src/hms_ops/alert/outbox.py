@@ -14,6 +14,10 @@ The notifications of one episode leave in their order: a resolve waits until its
 could not leave in time is still delivered after the alert resolved, and says so in its note. Every attempt carries the
 same idempotency key.
 
+Lanes come with their receiver's first notification. One that is empty goes, with its worker, after LANE_IDLE_SECONDS or
+as soon as LANES_MAX are there and another receiver needs the place: only receivers with waiting notifications count.
+What is dropped is counted, logged once a minute, and stands in `problems` for an hour.
+
 Threads: the lanes' workers are started through `start_thread`, which the engine hands in, named `notify-<receiver>`;
 `put` may be called from any thread and never waits for a receiver. `on_outcome` is called from the worker.
 Time: only through the `Clock`. `Lane.step` sends at most one notification and says when to come again, so a test with
@@ -38,12 +42,15 @@ from hms_ops.clock import SECOND_NS, Clock
 LOGGER: Final = logging.getLogger("hms_ops.alert")
 
 LANE_WAITING_MAX: Final = 10_000
-LANES_MAX: Final = 64
+LANES_MAX: Final = 512  # receivers with waiting notifications at once; each has a thread
+LANE_IDLE_SECONDS: Final = 300.0
 BACKOFF_SECONDS_MIN: Final = 1.0
 BACKOFF_SECONDS_MAX: Final = 300.0
 RETRY_AFTER_SECONDS_MAX: Final = 3600.0  # a receiver that asks for years must not silence itself for good
 LIFETIME_SECONDS_MAX: Final = 24 * 3600.0
 IDLE_SECONDS: Final = 60.0
+DROPS_LOGGED_SECONDS: Final = 60.0
+DROPS_SHOWN_SECONDS: Final = 3600.0
 
 StartThread = Callable[[str, Callable[[], None]], threading.Thread]
 OnOutcome = Callable[[Notification, Outcome], None]
@@ -85,6 +92,8 @@ class Lane:
         self.served_by = served_by
         self.counters = Counters()
         self.wake = threading.Event()
+        self.is_retired = False  # its worker ends; set under the outbox's lock, when nothing waits
+        self.used_ns = clock.now_ns()
         self._clock = clock
         self._on_outcome = on_outcome
         self._chance = chance
@@ -97,6 +106,7 @@ class Lane:
         """Queue it; False when the lane is full, which is counted as dropped."""
         now_ns = self._clock.now_ns()
         with self._lock:
+            self.used_ns = now_ns
             self.counters.queued += 1
             if self._waiting_count >= LANE_WAITING_MAX:
                 self.counters.dropped += 1
@@ -110,6 +120,11 @@ class Lane:
     def waiting_count(self) -> int:
         with self._lock:
             return self._waiting_count
+
+    def is_empty(self, now_ns: int) -> bool:
+        """Nothing waits, nothing is being sent, and the receiver has not asked for a pause that lasts."""
+        with self._lock:
+            return not self._waiting_count and now_ns >= self._paused_until_ns
 
     def due_count(self, deadline_ns: int) -> int:
         """How many episodes have something that may be tried before the deadline."""
@@ -206,7 +221,7 @@ def no_outcome(notification: Notification, outcome: Outcome) -> None:
 
 
 class Outbox:
-    """All lanes, made when their receiver is first used."""
+    """All lanes. Lock order: the outbox's, then a lane's."""
 
     def __init__(
         self,
@@ -222,7 +237,9 @@ class Outbox:
         self._lock = threading.Lock()
         self._lanes: dict[str, Lane] = {}
         self._threads: list[threading.Thread] = []
-        self._refused = Counters()
+        self._gone = Counters()  # what was refused without a lane, and the counts of lanes that have retired
+        self._drop: tuple[int, str] | None = None  # when and why one was dropped last
+        self._drop_logged_ns: int | None = None
         self._settled = threading.Event()
         self._is_stopped = False
         self._pid = os.getpid()
@@ -231,30 +248,32 @@ class Outbox:
         """Queue one notification; False when it is dropped. Never raises and never waits for a receiver."""
         if os.getpid() != self._pid:
             return False  # a forked child has no workers; its parent's copy of this outbox delivers
-        try:
-            lane = self._lane(notification.receiver)
-        except ValueError as error:
-            LOGGER.error("notification of %s dropped: %s", notification.alert.name, error)
-            lane = None
-        if lane is not None:
-            return lane.put(notification)
         with self._lock:
-            self._refused.queued += 1
-            self._refused.dropped += 1
-        return False
+            try:
+                lane = self._lane(notification.receiver)
+            except ValueError as error:
+                self._gone.queued += 1
+                self._gone.dropped += 1
+                return self._dropped(notification, str(error))
+            if not lane.put(notification):
+                return self._dropped(notification, f"{LANE_WAITING_MAX:,} wait for {lane.served_by.target.shown}")
+            return True
 
     def counters(self) -> dict[str, int]:
         """The sum over all receivers, and `waiting`."""
         with self._lock:
             lanes = list(self._lanes.values())
-        parts = [asdict(self._refused), *(asdict(lane.counters) for lane in lanes)]
-        total = {name: sum(part[name] for part in parts) for name in parts[0]}
-        return total | {"waiting": sum(lane.waiting_count for lane in lanes)}
+            parts = [asdict(self._gone), *(asdict(lane.counters) for lane in lanes)]
+            waiting = sum(lane.waiting_count for lane in lanes)
+        return {name: sum(part[name] for part in parts) for name in parts[0]} | {"waiting": waiting}
 
-    def counters_by_receiver(self) -> dict[str, dict[str, int]]:
+    def problems(self) -> list[str]:
+        """What was dropped, for an hour after the last one."""
         with self._lock:
-            lanes = list(self._lanes.values())
-        return {lane.served_by.target.shown: asdict(lane.counters) | {"waiting": lane.waiting_count} for lane in lanes}
+            drop = self._drop
+        if drop is None or self._clock.now_ns() - drop[0] > DROPS_SHOWN_SECONDS * SECOND_NS:
+            return []
+        return [f"{self.counters()['dropped']:,} notifications were dropped, the last because {drop[1]}"]
 
     def drain(self, deadline_ns: int) -> int:
         """Wait until nothing is left that could be sent before the deadline; returns how many still wait."""
@@ -278,27 +297,67 @@ class Outbox:
             thread.join(max(0.0, (deadline_ns - self._clock.now_ns()) / SECOND_NS))
         return not any(thread.is_alive() for thread in threads)
 
-    def _lane(self, receiver: str) -> Lane | None:
-        """The lane of a receiver, made with its worker when it is new; None when it cannot be."""
-        with self._lock:
-            lane = self._lanes.get(receiver)
-            if lane is not None or self._is_stopped:
-                return None if self._is_stopped else lane
-            if len(self._lanes) >= LANES_MAX:
-                raise ValueError(f"more than {LANES_MAX} receivers are in use")
-            served_by = route(parse_target(receiver), self._profiles)
-            lane = self._lanes[receiver] = Lane(served_by, self._clock, self._told)
-            name = f"notify-{served_by.target.shown}"
-            self._threads.append(self._start_thread(name, lambda: self._work(lane)))
+    def _lane(self, receiver: str) -> Lane:
+        """The lane of a receiver, made with its worker when it is new; ValueError says why it cannot be."""
+        if self._is_stopped:
+            raise ValueError("the engine was stopped")
+        if (lane := self._lanes.get(receiver)) is not None:
             return lane
+        served_by = route(parse_target(receiver), self._profiles)
+        if len(self._lanes) >= LANES_MAX and not self._retire_one():
+            raise ValueError(f"notifications wait for {LANES_MAX} receivers already")
+        new = Lane(served_by, self._clock, self._told)
+        try:
+            thread = self._start_thread(f"notify-{served_by.target.shown}", lambda: self._work(receiver, new))
+        except RuntimeError as error:  # the system has no more threads for us
+            raise ValueError(str(error)) from error
+        self._lanes[receiver] = new
+        self._threads = [known for known in self._threads if known.is_alive()] + [thread]
+        return new
 
-    def _work(self, lane: Lane) -> None:
-        """A worker's life: send what is due, sleep until more is, end when told to."""
-        while not self._is_stopped:
+    def _dropped(self, notification: Notification, why: str) -> bool:
+        now_ns = self._clock.now_ns()
+        self._drop = (now_ns, why)
+        if self._drop_logged_ns is None or now_ns - self._drop_logged_ns > DROPS_LOGGED_SECONDS * SECOND_NS:
+            self._drop_logged_ns = now_ns
+            LOGGER.error("notification of %s dropped: %s", notification.alert.name, why)
+        return False
+
+    def _retire_one(self) -> bool:
+        """Give back the empty lane that was not used for longest; False when none is empty."""
+        now_ns = self._clock.now_ns()
+        empty = [(lane.used_ns, name) for name, lane in self._lanes.items() if lane.is_empty(now_ns)]
+        if empty:
+            self._retire(min(empty)[1])
+        return bool(empty)
+
+    def _retire(self, receiver: str) -> None:
+        """Under the lock, so that nothing is put in any more; the lane is empty."""
+        lane = self._lanes.pop(receiver)
+        lane.is_retired = True
+        for name, count in asdict(lane.counters).items():
+            setattr(self._gone, name, getattr(self._gone, name) + count)
+        lane.wake.set()
+
+    def _retire_idle(self, receiver: str, lane: Lane) -> None:
+        now_ns = self._clock.now_ns()
+        with self._lock:
+            is_idle = now_ns - lane.used_ns >= LANE_IDLE_SECONDS * SECOND_NS and lane.is_empty(now_ns)
+            if is_idle and not lane.is_retired:
+                self._retire(receiver)
+
+    def _work(self, receiver: str, lane: Lane) -> None:
+        """A worker's life: send what is due, sleep until more is, end when told to or when nothing came for long."""
+        while not self._is_over(lane):
             lane.wake.clear()
             come_again_ns = lane.step()
-            if come_again_ns > self._clock.now_ns() and not self._is_stopped:
-                self._clock.sleep_until_ns(come_again_ns, lane.wake)
+            if come_again_ns > self._clock.now_ns():
+                self._retire_idle(receiver, lane)
+                if not self._is_over(lane):
+                    self._clock.sleep_until_ns(come_again_ns, lane.wake)
+
+    def _is_over(self, lane: Lane) -> bool:
+        return self._is_stopped or lane.is_retired
 
     def _told(self, notification: Notification, outcome: Outcome) -> None:
         try:
