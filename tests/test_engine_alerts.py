@@ -255,6 +255,62 @@ def test_nobody_else_may_write_the_gauge_of_a_rule() -> None:
         assert bad == {"name_reserved": 4}
 
 
+def test_a_rule_may_not_take_the_name_of_a_metric_that_is_written() -> None:
+    with manual() as engine:
+        feed(engine, "api_ms", 100.0, 2, tags={"zone": "east"})
+        with pytest.raises(ConfigError, match=r"api_ms: a metric of that name is being written.*choose another name"):
+            engine.alert("api_ms", if_="avg(other) > 1")
+        assert engine.rules() == []
+        feed(engine, "api_ms", 100.0, 2, tags={"zone": "east"})
+        assert engine.ledger()["bad"] == {}
+        assert engine.value("count(api_ms, 10s)") == 4.0
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"rules": ["ALERT load WHEN avg(load) > 1"]},
+        {"rules": ["ALERT load WHEN avg(a) > 1", "ALERT b WHEN a.b > 1 AND max(load, 5m) > 2"]},
+        {"rules": ["ALERT load WHEN avg(a) > 1"], "anomalies": [{"anomaly": "odd", "metric": "load"}]},
+        {"anomalies": [{"anomaly": "load", "metric": "load"}]},
+    ],
+)
+def test_a_rule_may_not_take_the_name_of_a_metric_that_a_rule_reads(config: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"load: the rule '(load|b|odd)' reads the metric.*choose another name"):
+        manual(config=config)
+
+
+def test_a_rule_that_reads_the_gauge_of_another_is_refused_and_changes_nothing() -> None:
+    with manual() as engine:
+        engine.alert("slow", if_="last(a) > 200")
+        with pytest.raises(ConfigError, match="slow: the rule 'both' reads the metric"):
+            engine.alert("both", if_="last(slow) = 1")
+        assert [rule.name for rule in engine.rules()] == ["slow"]
+        engine.metric("both", 1.0)
+        engine.advance(1)
+        assert engine.value("last(both)") == 1.0
+
+
+def test_a_rule_that_comes_back_takes_its_gauge_unless_somebody_writes_it_meanwhile(tmp_path: Path) -> None:
+    one, none = "rules: [ALERT one WHEN last(a) > 1]\n", "rules: [ALERT two WHEN last(a) > 1]\n"
+    rules = rules_file(tmp_path, one)
+    with manual(config=tmp_path / "engine.yaml") as engine:
+        feed(engine, "a", 5.0, 2)
+        engine.reload()
+        for text in (none, one, none):
+            rules.write_text(text)
+            engine.reload()
+            engine.advance(2)
+        feed(engine, "one", 7.0, 2)
+        rules.write_text(one)
+        with pytest.raises(ConfigError, match=r"rules.yaml:1: one: a metric of that name is being written"):
+            engine.reload()
+        assert [rule.name for rule in engine.rules()] == ["two"]
+    rules.write_text(one)
+    with manual(config=tmp_path / "engine.yaml") as engine:
+        assert [rule.name for rule in engine.rules()] == ["one"]
+
+
 def test_ten_thousand_rules_cost_a_tick_some_milliseconds() -> None:
     with manual() as engine:
         rules = frozenset(f"rule.n{number}" for number in range(10_000))

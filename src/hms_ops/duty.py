@@ -183,7 +183,8 @@ class Duty:
         """Whether somebody else writes it: it has series, and not only what is left of a former rule's gauge."""
         slots = self.store.slots(metric).tolist()
         if slots and metric in self._released:
-            return any((self.store.recent(slot)[0] > self._released[metric]).any() for slot in slots)
+            since_ns = self._released[metric] + SECOND_NS  # the tick may just have been writing the gauge
+            return any((self.store.recent(slot)[0] > since_ns).any() for slot in slots)
         return bool(slots)
 
     def _reserve(self, names: frozenset[str]) -> None:
