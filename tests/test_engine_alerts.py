@@ -352,6 +352,37 @@ def test_rules_are_reloaded_and_a_bad_file_keeps_the_old_ones(tmp_path: Path) ->
         assert engine.value("max(one, 1s)") == 7.0
 
 
+def test_rules_for_which_there_is_no_room_are_refused_as_a_whole(tmp_path: Path) -> None:
+    rules = rules_file(tmp_path, "rules: [ALERT one WHEN last(a) > 1]\n")
+    (tmp_path / "engine.yaml").write_text(f"rules: [{rules}]\nlimits: {{series: 10}}\n")
+    with manual(config=tmp_path / "engine.yaml") as engine:
+        feed(engine, "a", 5.0, 1)
+        rules.write_text("rules:\n" + "".join(f"  - ALERT many.r{n} WHEN last(a) > 1\n" for n in range(9_000)))
+        for _ in range(2):
+            with pytest.raises(ConfigError, match=r"no room for metric .*raise limits\.series"):
+                engine.reload()
+        assert [rule.name for rule in engine.rules()] == ["one"]
+        assert states(engine) == {"one": "firing"}
+        engine.metric("many.r0", 7.0)  # no name is left taken
+        engine.metric("many.r8999", 7.0)
+        engine.advance(1)
+        assert engine.ledger()["bad"] == {}
+        rules.write_text("rules: [ALERT one WHEN last(a) > 1, ALERT two WHEN last(a) > 1]\n")
+        engine.reload()
+        feed(engine, "a", 5.0, 1)
+        assert states(engine) == {"one": "firing", "two": "firing"}
+
+
+def test_an_anomaly_rule_out_of_range_is_refused_and_the_old_rules_stay(tmp_path: Path) -> None:
+    rules = rules_file(tmp_path, "rules: [ALERT one WHEN last(a) > 1]\n")
+    with manual(config=tmp_path / "engine.yaml") as engine:
+        rules.write_text("anomalies: [{anomaly: odd, metric: a, window: 2h}]\n")
+        with pytest.raises(ConfigError, match="window"):
+            engine.reload()
+        assert [rule.name for rule in engine.rules()] == ["one"]
+        assert engine.duty.reserved == {"one"}
+
+
 def test_a_rule_from_python_lives_through_a_reload_but_yields_to_a_file(tmp_path: Path) -> None:
     rules = rules_file(tmp_path, "rules: [ALERT one WHEN last(a) > 1]\n")
     with manual(config=tmp_path / "engine.yaml") as engine:

@@ -141,17 +141,19 @@ class Duty:
         return list(self._file.anomalies)
 
     def _take(self, file: RuleFile, own: dict[str, Rule]) -> None:
+        """All or none: whatever can be refused is refused before anything changes."""
         taken = names_of(file)
         rules = [*file.rules, *(rule for rule in own.values() if rule.name not in taken)]
         plans = {rule.name: (rule, self._plan(rule)) for rule in rules}
         self._check_names([*rules, *file.anomalies], read_by(plans, file.anomalies))
+        detector = self._detector_of(file.anomalies) if self._rule_set is not None else None
         self._reserve(frozenset([*plans, *(rule.name for rule in file.anomalies)]))
         self._file, self._own, self._plans = file, own, plans
         self._tell(self.book.replace_rules(rules, self._now()))
         self.actions.replace_rules(file.actions)
         if self._rule_set is not None:
             self._rule_set.replace({name: plan for name, (_, plan) in plans.items()})
-            self._watch(file.anomalies)
+            self._watch(file.anomalies, detector)
 
     def _plan(self, rule: Rule) -> Plan:
         known = self._plans.get(rule.name)
@@ -188,10 +190,18 @@ class Duty:
         return bool(slots)
 
     def _reserve(self, names: frozenset[str]) -> None:
+        """Take these names' metrics, and give back those of before; all or none."""
         if names == self.reserved:
             return
-        for name in names - self.reserved:
-            self.store.reserve(name)
+        done: list[str] = []
+        try:
+            for name in names - self.reserved:
+                self.store.reserve(name)
+                done.append(name)
+        except ValueError as error:
+            for name in done:
+                self.store.reserve(name, False)
+            raise ConfigError(f"the rules cannot publish their gauges: {error}") from None
         for name in self.reserved - names:
             self.store.reserve(name, False)
         self._released |= dict.fromkeys(self.reserved - names, self.store.now_ns())
@@ -209,7 +219,7 @@ class Duty:
         with self._lock:
             self._rule_set = RuleSet(self.store)
             self._rule_set.replace({name: plan for name, (_, plan) in self._plans.items()})
-            self._watch(self._file.anomalies)
+            self._watch(self._file.anomalies, self._detector_of(self._file.anomalies))
             self._rule_set.evaluate()
 
     def judge(self, end: int) -> None:
@@ -228,18 +238,27 @@ class Duty:
 
     # ---- anomalies
 
-    def _watch(self, rules: tuple[AnomalyRule, ...]) -> None:
-        """A detector for these rules; it knows nothing of the past, so open episodes of rules that changed end."""
-        from hms_ops.anomaly.moving_mean import Detector, MovingMeanRule
-
-        if self._detector is not None and rules == self._watched:
+    def _watch(self, rules: tuple[AnomalyRule, ...], detector: "Detector | None") -> None:
+        """Take a detector for these rules, None when it has one; a new one knows nothing of the past, so open episodes
+        of rules that changed end."""
+        if detector is None:
             return
         for key, episode in list(self._episodes.items()):
             self._end_episode(key, episode, "the anomaly rules were changed")
         self._watched = rules
-        self._detector = Detector(
-            *(
-                MovingMeanRule(
+        self._detector = detector
+        self._bound_at = -1
+
+    def _detector_of(self, rules: tuple[AnomalyRule, ...]) -> "Detector | None":
+        """A detector for these rules, None when the one there is has the same. ConfigError for one out of range."""
+        from hms_ops.anomaly.moving_mean import Detector, MovingMeanRule
+
+        if self._detector is not None and rules == self._watched:
+            return None
+        made = []
+        for rule in rules:
+            try:
+                one = MovingMeanRule(
                     name=rule.name,
                     metric=rule.metric,
                     factor=rule.factor,
@@ -248,10 +267,10 @@ class Duty:
                     min_samples=rule.min_samples,
                     min_difference=rule.min_difference,
                 )
-                for rule in rules
-            )
-        )
-        self._bound_at = -1
+            except ValueError as error:
+                raise ConfigError(f"{rule.source}: {error}") from None
+            made.append(one)
+        return Detector(*made)
 
     def _judge_anomalies(self, end: int) -> None:
         if self._detector is None or not self._watched:
