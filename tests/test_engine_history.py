@@ -140,3 +140,25 @@ def test_a_clock_that_was_set_back_writes_history_all_the_same(tmp_path: Path, w
         now = time.time()
         assert engine.history("a", now - 60, now + 60)["sum"].sum() == 1.0
         assert engine.history("a", now - 7260, now - 7140)["sum"].sum() == 10.0
+
+
+def test_the_counters_of_what_is_on_disk_are_the_engines(tmp_path: Path) -> None:
+    with manual(data_dir=tmp_path) as engine:
+        feed(engine, "a", 1.0, 25)
+        engine.recorder.write_waiting()
+        counters = engine.counters()
+        assert engine.health() == []
+    assert counters["history"]["steps_written"] == counters["history"]["slabs"] == 2
+    assert counters["history"]["bytes_on_disk"] > 0
+    assert counters["catalogue"]["series"] >= 1
+    assert {"events", "waiting", "stored", "damaged"} <= set(counters["journal"])
+    assert engine.counters()["history"]["waiting"] == 0, "they can be asked for after a stop"
+
+
+def test_what_was_damaged_at_opening_is_logged_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with manual(data_dir=tmp_path):
+        pass
+    (tmp_path / "catalogue" / "data.mdb").write_bytes(b"")
+    with manual(data_dir=tmp_path) as engine:
+        assert engine.health() == ["catalogue was damaged; it was set aside and begun anew"]
+    assert "catalogue is damaged and was set aside as catalogue.damaged-" in caplog.text

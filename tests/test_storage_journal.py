@@ -67,7 +67,7 @@ def test_beyond_the_limit_the_oldest_go_and_are_counted(tmp_path):
         journal.append(event(time))
     journal.append(*(event(time) for time in range(100, 105)))
     assert [found["time_ns"] for found in journal.tail(100)] == [*range(20, 25), *range(100, 105)]
-    assert journal.counters() == {"events": 10, "appended": 30, "dropped": 20, "damaged": 0}
+    assert journal.counters() == {"stored": 10, "appended": 30, "expired": 20, "damaged": 0}
     journal.environment.close()
 
 
@@ -128,7 +128,7 @@ from pathlib import Path
 from hms_ops.storage.environment import Environment
 from hms_ops.storage.journal import Journal
 journal = Journal(Environment(Path(sys.argv[1]), databases=4), events_max=1000)
-number = journal.counters()["events"]
+number = journal.counters()["stored"]
 while True:
     journal.append({"time_ns": number, "kind": "alert", "text": "x" * 500})
     print(number, flush=True)

@@ -107,6 +107,10 @@ class Engine:
     ) -> None:
         self.config: Config = config if isinstance(config, Config) else load(config)
         self.clock: Clock = clock if clock is not None else WallAnchor()
+        # For retries, cooldowns and the deadlines of a stop: never moved when the wall clock is set.
+        self._steady: Clock = WallAnchor() if isinstance(self.clock, WallAnchor) else self.clock
+        # For retries, cooldowns and the deadlines of a stop: never moved when the wall clock is set.
+        self._steady: Clock = WallAnchor() if isinstance(self.clock, WallAnchor) else self.clock
         self.is_ready = False
         self.receiving_ns = 0  # on `clock`: since when datagrams are taken; 0 before
         self._http = parse_address(http) if http is not None else None
@@ -158,7 +162,7 @@ class Engine:
             self.clock,
             self._threads.start,
             self._emit,
-            steady=WallAnchor() if isinstance(self.clock, WallAnchor) else self.clock,
+            steady=self._steady,
             unit=self._unit,
             profiles=self.config.profiles(),
             origin=origin_of(self._data_dir),
@@ -270,7 +274,7 @@ class Engine:
         self.values.stop()
         self.recorder.stop()  # writes while notifications leave
         notify_seconds = max(0.0, left_seconds(end_ns) - HISTORY_SECONDS)
-        self.duty.stop(self.clock.now_ns() + int(notify_seconds * SECOND_NS))
+        self.duty.stop(self._steady.now_ns() + int(notify_seconds * SECOND_NS))
         self._threads.join(end_ns, "hms-on-metric")
         self.values.crew.stop(HOOKS_SECONDS)
         self._threads.join(end_ns, "hms-recorder")
@@ -568,18 +572,22 @@ class Engine:
         problems = self.stalls() + self.duty.problems() + self.values.crew.problems()
         if self.recorder.problem:
             problems.append(f"history is not written: {self.recorder.problem}")
+        if self._storage is not None:
+            problems += self._storage.problems()
         return problems
 
     def counters(self) -> dict[str, dict[str, Any]]:
         """Every counter besides the ledger, by section; in a forked child what it sent and dropped."""
         if self._child is not None:
             return {"forked": self._child.counters()}
+        stored = self._storage.counters() if self._storage is not None else {}
         sections: dict[str, dict[str, Any]] = {
             "store": self.store.counters(),
-            "history": self.recorder.counters(),
+            "history": self.recorder.counters() | stored.get("history", {}),
+            "catalogue": stored.get("catalogue", {}),
             **self.duty.counters(),
             "on_metric": self.values.crew.counters(),
-            "journal": self.journalist.counters(),
+            "journal": self.journalist.counters() | stored.get("journal", {}),
         }
         if self._tick is not None:
             sections["tick"] = self._tick.counters()

@@ -32,6 +32,7 @@ class Journalist:
         self._wake = threading.Event()
         self._is_stopped = False
         self._pid = os.getpid()
+        self._counting = threading.Lock()
         self._counts = {"events": 0, "written": 0, "dropped": 0, "errors": 0}
 
     def open(self, journal: Journal) -> None:
@@ -39,13 +40,15 @@ class Journalist:
 
     def put(self, event: dict[str, Any]) -> None:
         """Queue one event; never waits."""
-        self._counts["events"] += 1
-        if self._journal is None or os.getpid() != self._pid:
+        if os.getpid() != self._pid:
             return
-        if len(self._queue) >= EVENTS_WAITING_MAX:
-            self._counts["dropped"] += 1
-            return
-        self._queue.append(event)
+        with self._counting:
+            self._counts["events"] += 1
+            is_full = len(self._queue) >= EVENTS_WAITING_MAX
+            self._counts["dropped"] += is_full and self._journal is not None
+            if is_full or self._journal is None:
+                return
+            self._queue.append(event)
         self._wake.set()
 
     def tail(self, limit: int) -> list[dict[str, Any]]:
@@ -67,7 +70,14 @@ class Journalist:
                 return
 
     def counters(self) -> dict[str, int]:
-        return self._counts | {"waiting": len(self._queue)}
+        """events put, written, dropped before they were written, errors; waiting now."""
+        with self._counting:
+            return self._counts | {"waiting": len(self._queue)}
+
+    def _count(self, **more: int) -> None:
+        with self._counting:
+            for name, count in more.items():
+                self._counts[name] += count
 
     def _next(self) -> list[dict[str, Any]]:
         return [self._queue.popleft() for _ in range(min(len(self._queue), EVENTS_IN_ONE_GO))]
@@ -76,7 +86,7 @@ class Journalist:
         assert self._journal is not None
         try:
             self._journal.append(*events)
-            self._counts["written"] += len(events)
+            self._count(written=len(events))
         except StorageError as error:
             self._lose(events, error)
         except Exception as error:  # ours: an event that cannot be packed must not take its neighbours along
@@ -87,6 +97,5 @@ class Journalist:
                 self._write(event)
 
     def _lose(self, events: Sequence[dict[str, Any]], error: Exception) -> None:
-        self._counts["errors"] += 1
-        self._counts["dropped"] += len(events)
+        self._count(errors=1, dropped=len(events))
         log.error("%d events are not in the journal: %s", len(events), error)

@@ -13,6 +13,7 @@ catalogue is set aside by `open_catalogue`; numbers then go on above `highest_id
 Errors: StorageError when the disk fails, ValueError for a name that cannot be one.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +40,7 @@ class Catalogue:
         self.series_max = series_max
         self.refused = 0
         self.damaged = 0
+        self._counting = threading.Lock()
         self._series = environment.database(b"series")
         self._ids = environment.database(b"ids")
         self._metrics = environment.database(b"metrics")
@@ -167,7 +169,8 @@ class Catalogue:
         try:
             return unpack_record(data)
         except RecordDamaged:
-            self.damaged += 1
+            with self._counting:
+                self.damaged += 1
             return {}
 
 

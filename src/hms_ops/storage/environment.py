@@ -19,6 +19,7 @@ Errors: StartError (DirectoryLock), StorageError; EnvironmentDamaged, where sett
 """
 
 import fcntl
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ import lmdb
 
 from hms_ops.errors import StartError, StorageError
 from hms_ops.storage.pages import EnvironmentDamaged, check_pages
+
+log = logging.getLogger("hms_ops.storage")
 
 FORMAT: Final = 1
 MAP_BYTES: Final = 1 << 30
@@ -279,6 +282,7 @@ def set_aside(path: Path) -> Path:
         target = path.with_name(f"{path.name}{DAMAGED}{changed}.{number}")
     path.rename(target)
     sync_directory(path.parent)
+    log.error("%s is damaged and was set aside as %s", path, target.name)
     return target
 
 

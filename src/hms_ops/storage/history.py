@@ -193,7 +193,8 @@ class History:
                 except BlockDamaged:
                     self._count_damage(partition, bytes(cursor.key()))
                 except BlockTooNew:
-                    self._counts["too_new"] += 1
+                    with self._counting:
+                        self._counts["too_new"] += 1
                 is_there = cursor.next()
             return bytes(cursor.key()) if is_there else None
 

@@ -1,10 +1,10 @@
-"""The journal: what happened, one record for each alert, anomaly, action, start, stop, reload and reject.
+"""The journal: what happened, one record for each alert, anomaly, action and attempt to notify, each start, stop and reload.
 
 Alerting and the engine write it, `hms-ops-engine alerts`, the dashboard and the audit read it. It is a database of the
 state environment (data_dir/state), which has a writer of its own, so a flush of history never delays it.
 
 Threads: any may append and read; an append returns when the event is on disk (some ms). Limits: the newest
-`events_max` events are kept, older ones counted in `dropped`; an event takes at most EVENT_BYTES_MAX. A damaged record
+`events_max` events are kept, older ones counted in `expired`; an event takes at most EVENT_BYTES_MAX. A damaged record
 is skipped and counted. Errors: StorageError when the disk fails, ValueError for an event without time or kind.
 """
 
@@ -28,15 +28,15 @@ class Journal:
         self.events_max = events_max
         self._events = environment.database(b"journal")
         self._counting = threading.Lock()
-        self._counts = {"appended": 0, "dropped": 0, "damaged": 0}
+        self._counts = {"appended": 0, "expired": 0, "damaged": 0}
 
     def append(self, *events: Mapping[str, Any]) -> None:
         """Put events on disk, all or none. Each has `time_ns` (int, Unix) and `kind` (str) and whatever tells more."""
         packed = [(_time_ns(event), _packed(event)) for event in events]
-        dropped = self.environment.commit(lambda transaction: self._write(transaction, packed))
+        expired = self.environment.commit(lambda transaction: self._write(transaction, packed))
         with self._counting:
             self._counts["appended"] += len(packed)
-            self._counts["dropped"] += dropped
+            self._counts["expired"] += expired
 
     def tail(
         self, limit: int, kinds: Collection[str] | None = None, since_ns: int | None = None
@@ -53,9 +53,9 @@ class Journal:
         return found[::-1]
 
     def counters(self) -> dict[str, int]:
-        """events on disk; appended, dropped and damaged since the start."""
+        """Events stored now; appended, expired (the oldest beyond `events_max`) and damaged since the start."""
         with self.environment.read() as transaction:
-            return {"events": transaction.stat(self._events)["entries"], **self._counts}
+            return {"stored": transaction.stat(self._events)["entries"], **self._counts}
 
     def _write(self, transaction: Transaction, packed: list[tuple[int, bytes]]) -> int:
         for time_ns, data in packed:

@@ -10,9 +10,9 @@ The engine opens it once at start and closes it at stop. Whatever is wrong with 
 later errors are StorageErrors, after which the engine goes on in memory and tries again with its next step.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hms_ops.errors import StartError, StorageError
 from hms_ops.storage.catalogue import Catalogue, open_catalogue
@@ -35,14 +35,20 @@ class Storage:
     set_aside: tuple[str, ...]
     """Which of catalogue and state were damaged and begun anew."""
 
-    def counters(self) -> dict[str, Any]:
-        """The counters of each part; `set_aside` counts environments that were damaged and begun anew."""
-        return {
-            "history": self.history.counters(),
-            "catalogue": self.catalogue.counters(),
-            "journal": self.journal.counters(),
-            "set_aside": len(self.set_aside),
-        }
+    def counters(self) -> dict[str, dict[str, int]]:
+        """The counters of each part by its name; a part that cannot be read, or is closed, has none."""
+        parts = {"history": self.history, "catalogue": self.catalogue, "journal": self.journal}
+        return {name: _readable(part.counters) for name, part in parts.items()}
+
+    def problems(self) -> list[str]:
+        """What was damaged when it was opened or read since, one line each."""
+        found = [f"{name} was damaged; it was set aside and begun anew" for name in self.set_aside]
+        for name, counts in self.counters().items():
+            if set_aside := counts.get("set_aside"):
+                found.append(f"{name}: {set_aside:,} damaged partitions were set aside")
+            if damaged := counts.get("damaged"):
+                found.append(f"{name}: {damaged:,} damaged records are skipped")
+        return found
 
     def close(self) -> None:
         """Idempotent. The caller has stopped writing; readers are waited for."""
@@ -50,6 +56,13 @@ class Storage:
         self.catalogue.close()
         self.state.close()
         self.lock.release()
+
+
+def _readable(counters: Callable[[], dict[str, int]]) -> dict[str, int]:
+    try:
+        return counters()
+    except StorageError:
+        return {}
 
 
 def open_storage(data_dir: Path, config: HistoryConfig | None = None) -> Storage:
