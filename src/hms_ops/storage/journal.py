@@ -1,4 +1,4 @@
-"""The journal: what happened, one record for each alert, anomaly, action and attempt to notify, each start, stop and reload.
+"""The journal: what happened, one record for each alert, anomaly, action, attempt to notify, start, stop, reload.
 
 Alerting and the engine write it, `hms-ops-engine alerts`, the dashboard and the audit read it. It is a database of the
 state environment (data_dir/state), which has a writer of its own, so a flush of history never delays it.

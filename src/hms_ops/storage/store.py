@@ -37,8 +37,11 @@ class Storage:
 
     def counters(self) -> dict[str, dict[str, int]]:
         """The counters of each part by its name; a part that cannot be read, or is closed, has none."""
-        parts = {"history": self.history, "catalogue": self.catalogue, "journal": self.journal}
-        return {name: _readable(part.counters) for name, part in parts.items()}
+        return {
+            "history": _readable(self.history.counters),
+            "catalogue": _readable(self.catalogue.counters),
+            "journal": _readable(self.journal.counters),
+        }
 
     def problems(self) -> list[str]:
         """What was damaged when it was opened or read since, one line each."""
