@@ -393,7 +393,7 @@ class Duty:
         self.hooks.crew.start(self._start_thread)
 
     def stop(self, deadline_ns: int) -> None:
-        """Send what can be sent, end all workers; nothing is put in any more."""
+        """Send what can be sent, end all workers; nothing is put in any more. The deadline is on the steady clock."""
         self.outbox.drain(deadline_ns)
         self.actions.stop(deadline_ns)
         self.outbox.stop(deadline_ns)
