@@ -15,7 +15,9 @@ from typing import Any
 import msgpack
 import pytest
 
+from hms_ops.cli.doctor import memory_bound_bytes, widest
 from hms_ops.cli.main import COMMANDS
+from hms_ops.config import Config, Limits
 from hms_ops.escape import printable
 
 NOBODY = "http://127.0.0.1:1"
@@ -290,6 +292,23 @@ def test_doctor_reads_the_books_of_a_running_engine(answering: Callable[[int, An
     assert found["loss"] == "the kernel dropped 2 datagrams"
     assert found["rejects"] == "empty 1, nan 1"
     assert "ledger" not in found
+    assert f"{url}/v1/rejects" in next(finding["remedy"] for finding in findings if finding["check"] == "rejects")
+
+
+def test_doctor_gives_the_memory_bound_of_the_store_itself() -> None:
+    from hms_ops import Engine
+
+    config = Config(limits=Limits(series=2_000))
+    assert memory_bound_bytes(config) == Engine(udp=None, data_dir=None, config=config).store.bytes_reserved
+
+
+@pytest.mark.parametrize(("series_max", "state"), [(10_000, "fine"), (500, "warn")])
+def test_doctor_names_the_tag_that_explodes(series_max: int, state: str) -> None:
+    users = [{"metric": "api_ms", "tags": {"user": str(n), "host": str(n % 3)}, "kind": "timer"} for n in range(50)]
+    listed = {"series": [{"metric": "up", "tags": {}, "kind": "gauge"}, *users], "is_complete": True}
+    (finding,) = widest(listed, series_max)
+    assert (finding.state, finding.found) == (state, "api_ms has the most, 50 of 51; its tag user has 50 values")
+    assert list(widest({"series": [], "is_complete": True}, 500)) == []
 
 
 def captured(tmp_path: Path, receiver: socket.socket, datagrams: list[bytes]) -> Path:

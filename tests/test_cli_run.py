@@ -75,6 +75,15 @@ def test_what_is_sent_after_ready_is_in_the_ledger_and_the_query(start: Start, w
     assert "finance.api_ms" in unknown.stderr
 
 
+def test_the_ready_line_says_what_was_granted_and_what_memory_there_is_to_be(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "engine.yaml"
+    file.write_text("receive_buffer: 128KiB\nlimits: {series: 5000}\n")
+    _, ready = start("-c", file)
+    assert ready["receive_buffer_bytes"] == 2 * 128 * 1024, "the kernel doubles what is asked for"
+    assert ready["stall_ms"] > 0
+    assert 5_000 * 10_000 < ready["memory_bound_bytes"] < 2_000_000_000
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_drained_within_five_seconds(start: Start, number: signal.Signals) -> None:
     process, ready = start()

@@ -9,6 +9,7 @@ import platform
 import resource
 import socket
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,8 +26,8 @@ from hms_ops.quantity import Address, size_text
 if TYPE_CHECKING:
     from hms_ops.config import Config
 
-# What one series costs with all its slots touched, without histograms: DESIGN, section 3.
-SERIES_BYTES: Final = 11_000
+SERIES_ASKED: Final = 10_000  # the most /v1/series gives at once
+EXPLODING_SHARE: Final = 0.1  # of limits.series, in one metric
 DISK_FREE_BYTES_MIN: Final = 1024**3
 OPEN_FILES_MIN: Final = 1024
 CAP_NET_ADMIN: Final = 12
@@ -108,7 +109,7 @@ def machine(config: "Config") -> Iterator[Finding]:
     yield from receive_buffer(config.receive_buffer_bytes)
     yield from huge_pages()
     yield open_files()
-    yield from memory(config.limits.series)
+    yield from memory(config)
     if config.data_dir is not None:
         yield disk(config.data_dir)
 
@@ -151,16 +152,28 @@ def open_files() -> Finding:
     return Finding("open files", "warn", f"limit {soft}", f"ulimit -n {OPEN_FILES_MIN}, or LimitNOFILE= in the unit")
 
 
-def memory(series: int) -> Iterator[Finding]:
+def memory(config: "Config") -> Iterator[Finding]:
     lines = [line for line in read_proc("/proc/meminfo").splitlines() if line.startswith("MemAvailable:")]
-    if not lines:
+    bound_bytes = memory_bound_bytes(config)
+    if not lines or bound_bytes is None:
         return
-    available, wanted = int(lines[0].split()[1]) * 1024, series * SERIES_BYTES
+    series, available, wanted = config.limits.series, int(lines[0].split()[1]) * 1024, bound_bytes
     found = f"{series:,} series take at most {wanted / 1e9:.1f} GB, {available / 1e9:.1f} GB are available"
     if wanted <= available:
         yield Finding("memory", "fine", found)
     else:
         yield Finding("memory", "warn", found, "lower limits.series")
+
+
+def memory_bound_bytes(config: "Config") -> int | None:
+    """What the store of an engine with these limits reserves, from such a store: address space, touched by nobody."""
+    try:
+        from hms_ops.config import Config
+        from hms_ops.engine import Engine
+
+        return Engine(udp=None, data_dir=None, config=Config(limits=config.limits)).store.bytes_reserved
+    except (ImportError, MemoryError, OSError, ValueError):
+        return None  # not built, or more than this machine can address: other findings say so
 
 
 def disk(data_dir: Path) -> Finding:
@@ -189,6 +202,11 @@ def running(config: "Config", url: str) -> Iterator[Finding]:
             yield free_port("http port", config.http, socket.SOCK_STREAM)
         return
     yield from books(ledger, url)
+    try:
+        listed = get(url, "/v1/series", timeout_seconds=10.0, limit=SERIES_ASKED)
+    except HmsOpsError:
+        return
+    yield from widest(listed, config.limits.series)
 
 
 def free_port(check: str, address: Address, kind: socket.SocketKind) -> Finding:
@@ -221,4 +239,28 @@ def books(ledger: dict[str, Any], url: str) -> Iterator[Finding]:
         yield Finding("loss", "warn", found, "raise receive_buffer, or listeners")
     if rejected or bad:
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in {**ledger["rejected"], **ledger["bad"]}.items() if n)
-        yield Finding("rejects", "warn", reasons, f"see the last of them at {url}/v1/ledger, and mend their senders")
+        yield Finding("rejects", "warn", reasons, f"see the last of them at {url}/v1/rejects, and mend their senders")
+
+
+def widest(listed: dict[str, Any], series_max: int) -> Iterator[Finding]:
+    """The metric with most series, and which of its tags makes them."""
+    by_metric: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for series in listed.get("series", []):  # an engine of another version may have none
+        by_metric[series["metric"]].append(series["tags"])
+    if not by_metric:
+        return
+    metric, all_tags = max(by_metric.items(), key=lambda item: len(item[1]))
+    values: dict[str, set[str]] = defaultdict(set)
+    for tags in all_tags:
+        for key, value in tags.items():
+            values[key].add(value)
+    seen = len(listed["series"])
+    among = f"{seen:,}" if listed["is_complete"] else f"the first {seen:,} by name"
+    found = f"{metric} has the most, {len(all_tags):,} of {among}"
+    if values:
+        tag, distinct = max(values.items(), key=lambda item: len(item[1]))
+        found += f"; its tag {tag} has {len(distinct):,} values"
+    if len(all_tags) < series_max * EXPLODING_SHARE:
+        yield Finding("series", "fine", found)
+    else:
+        yield Finding("series", "warn", found, "leave that tag out where it is sent, or raise limits.series")

@@ -23,6 +23,7 @@ from hms_ops.errors import HmsOpsError, StartError
 from hms_ops.quantity import Address
 
 if TYPE_CHECKING:
+    from hms_ops.collector.listener import Listener
     from hms_ops.config import Config
     from hms_ops.engine import Engine
 
@@ -46,7 +47,9 @@ def run(
     With --json, one line on standard output says when it is receiving:
     {"event": "ready", "udp": "127.0.0.1:8125", "http": "127.0.0.1:8126", …}
 
-    receiving_ms and ready_ms in it are counted from the start of the process.
+    receiving_ms and ready_ms in it are counted from the start of the process; receive_buffer_bytes is what the kernel
+    granted (the smallest of all listeners), stall_ms how long the engine may stall at full load before the kernel
+    drops, memory_bound_bytes what limits.series may cost at most.
 
     \b
     Examples:
@@ -120,6 +123,7 @@ def announce(engine: "Engine", config: "Config", data_dir: Path | None, as_json:
                 "version": hms_ops.__version__,
                 "data_dir": None if directory is None else str(directory),
                 **start_times(engine),
+                **bounds(engine),
             }
         )
         return
@@ -128,8 +132,29 @@ def announce(engine: "Engine", config: "Config", data_dir: Path | None, as_json:
         f"  datagrams  {udp or 'none'}",
         f"  dashboard  {f'http://{http}/' if http else 'none'}",
         f"  history    {directory or 'in memory only'}",
+        *(f"  buffer     {buffer_text(listener)}" for listener in engine.listeners()),
+        f"  memory     {memory_text(engine)}",
     ]
     click.echo("\n".join(lines), err=True)
+
+
+def bounds(engine: "Engine") -> dict[str, Any]:
+    """What holds until datagrams are lost, and what memory there is to be; None for a buffer where nothing listens."""
+    listeners = engine.listeners()
+    return {
+        "receive_buffer_bytes": min((listener.buffer_bytes() for listener in listeners), default=None),
+        "stall_ms": min((round(listener.stall_ms(), 1) for listener in listeners), default=None),
+        "memory_bound_bytes": engine.store.bytes_reserved,
+    }
+
+
+def buffer_text(listener: "Listener") -> str:
+    granted_mib = listener.buffer_bytes() / (1 << 20)
+    return f"{listener.name}: {granted_mib:.1f} MiB granted, covers a stall of {listener.stall_ms():.0f} ms"
+
+
+def memory_text(engine: "Engine") -> str:
+    return f"at most {engine.store.bytes_reserved / 1e9:.2f} GB for {engine.config.limits.series:,} series"
 
 
 def start_times(engine: "Engine") -> dict[str, float]:
