@@ -2,8 +2,13 @@
 
 import gc
 import math
+import resource
+import struct
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import msgpack
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -477,3 +482,51 @@ def test_an_in_process_call_does_not_turn_back_a_cell_that_a_listener_has_turned
     store.seal(second + 1)
     sums = [float(store.cols[0, 1, moment % 64, store.slot("calls")]) for moment in (second, second + 1)]
     assert sums == [1.0, 6.0]
+
+
+def test_a_large_body_lets_others_in_between_and_enters_the_ledger_whole() -> None:
+    store = make_store()
+    body = threading.Thread(target=store.ingest_tally, args=(b"a:1|c\n" * 3_000_000, store.add_input("http")))
+    waits: list[float] = []
+    partial: list[int] = []
+    body.start()
+    while body.is_alive():
+        before = time.perf_counter()
+        store.ingest(b"b:1|c")
+        waits.append(time.perf_counter() - before)
+        partial.append(row(store, "http")["samples"])
+    body.join()
+    assert max(waits) < 0.1
+    assert set(partial) <= {0, 3_000_000}
+    move_to(store, NOW + 1)
+    assert cell(store, "a", NOW)[0] == 3_000_000
+
+
+@pytest.mark.parametrize("line", [b"a:" + b":".join([b"1"] * 4_000_000) + b"|c", b"a:1|c\n" * 1_000_000])
+def test_a_large_body_of_lines_takes_no_more_memory_than_its_text(line: bytes) -> None:
+    store = make_store()
+    with ThreadPoolExecutor(1) as pool:
+        before = peak_bytes()
+        tally = pool.submit(store.ingest_tally, line, 1).result()
+    assert tally["samples"] == tally["values"] == line.count(b":1")
+    assert peak_bytes() - before < 2 * len(line) + (8 << 20)
+
+
+def peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def test_the_shortest_elements_fit_however_many_they_are() -> None:
+    element = msgpack.packb({"name": "x", "value": 1})
+    assert len(element) == 15
+    store = make_store()
+    data = b"\xdd" + struct.pack(">I", 100_000) + element * 100_000
+    assert store.ingest_tally(data, 1)["samples"] == 100_000
+    json = b"[" + b",".join([b'{"name":"x","value":1}'] * 100_000) + b"]"
+    assert store.ingest_tally(json, 1)["samples"] == 100_000
+
+
+def test_a_large_document_that_ends_badly_stores_nothing() -> None:
+    store = make_store()
+    assert store.ingest_tally(b"[" + b'{"name":"x","value":1},' * 50_000 + b"]", 1)["samples"] == 0
+    assert store.metrics() == []

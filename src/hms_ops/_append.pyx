@@ -6,7 +6,8 @@
               sealed columns, time-major: columns[tier][field][slot of the step][series]
 
 Threads: `store_append` is called by every listener and by in-process drains; it holds the store's mutex for one batch
-and reads the clock under it, so the second it writes to is open by definition. A cell found in an older, unsealed
+and reads the clock under it, so the second it writes to is open by definition. A large body is appended in parts, with
+the mutex let go in between (`store_append_parts`), and enters the ledger at its end. A cell found in an older, unsealed
 second is spilled into its column right there, which writes what the tick would have written (`_seal.pyx`): both are
 idempotent, and a late tick loses nothing for SLOTS − 3 seconds. What a cell is and how it turns: `_cell.pxd`.
 """
@@ -25,6 +26,10 @@ from hms_ops.collector._emit cimport MAGNITUDE_MAX, hms_hash_member, hms_likely,
 cdef enum:
     LATE_SECONDS_MAX = 3600
     AHEAD_SECONDS_MAX = 600
+    HOLD_SAMPLES = 512          # of a large body, appended in one hold of the mutex
+
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()
 
 
 cdef inline raw_t* ring_place(const store_t* st, uint32_t slot, const cell_t* c) noexcept nogil:
@@ -225,23 +230,53 @@ cdef void append_block(store_t* st, batch_t* b, sample_t* block, size_t n, int64
             sample_bad(b, s, s.bad)
 
 
-cdef void store_append_locked(store_t* st, batch_t* b) noexcept nogil:
-    cdef int64_t now_ns = store_now_ns(st)
-    cdef size_t start = 0
+cdef inline void append_samples(store_t* st, batch_t* b, size_t start, size_t end, int64_t now_ns) noexcept nogil:
     if hms_unlikely(second_of(now_ns) > st.cleared_second):
         open_second(st, second_of(now_ns))
-    while start < b.n:
-        append_block(st, b, &b.samples[start], min(<size_t>BLOCK, b.n - start), now_ns)
+    while start < end:
+        append_block(st, b, &b.samples[start], min(<size_t>BLOCK, end - start), now_ns)
         start += BLOCK
+
+
+cdef inline void enter_ledger(store_t* st, const batch_t* b, int64_t now_ns) noexcept nogil:
     if b.rejects_n:
         keep_rejects(st, b, now_ns)
     add_tally(&st.inputs[b.input], &b.tally)
+
+
+cdef void store_append_locked(store_t* st, batch_t* b) noexcept nogil:
+    cdef int64_t now_ns = store_now_ns(st)
+    append_samples(st, b, 0, b.n, now_ns)
+    enter_ledger(st, b, now_ns)
 
 
 cdef void store_append(store_t* st, batch_t* b) noexcept nogil:
     """Append what the decoders made, and enter the batch into the ledger of its input: one hold of the mutex."""
     pthread_mutex_lock(&st.mutex)
     store_append_locked(st, b)
+    pthread_mutex_unlock(&st.mutex)
+
+
+cdef void store_append_part(void* store, void* batch) noexcept nogil:
+    """Append what a large body has decoded so far, without its ledger, and let listeners in between."""
+    cdef store_t* st = <store_t*>store
+    cdef batch_t* b = <batch_t*>batch
+    cdef size_t start = 0, end
+    while start < b.n:
+        end = min(start + <size_t>HOLD_SAMPLES, b.n)
+        pthread_mutex_lock(&st.mutex)
+        append_samples(st, b, start, end, store_now_ns(st))
+        pthread_mutex_unlock(&st.mutex)
+        sched_yield()
+        start = end
+    b.n = 0
+
+
+cdef void store_append_parts(store_t* st, batch_t* b) noexcept nogil:
+    """The rest of a large body, then its ledger, which is entered whole."""
+    store_append_part(st, b)
+    pthread_mutex_lock(&st.mutex)
+    enter_ledger(st, b, store_now_ns(st))
     pthread_mutex_unlock(&st.mutex)
 
 

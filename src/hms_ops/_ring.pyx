@@ -49,6 +49,7 @@ from hms_ops.collector._emit cimport HMS_PAD, NAME_BYTES_MAX, TAGS_BYTES_MAX, ke
 cdef enum:
     DECODE_SAMPLES = 4096
     SCRATCH_BYTES = 65536
+    ELEMENT_BYTES_MIN = 15      # the shortest element that makes a sample: 82 a4 name a1 x a5 value 01
     PENDING_ROOM = 65536
     CACHED_MAX = 100000
     KEY_TEXT_MAX = 4608         # NAME_BYTES_MAX and TAGS_BYTES_MAX, and some
@@ -349,18 +350,24 @@ cdef class Store:
         return self.batch.tally.samples
 
     cdef int _ingest_alone(self, const char* data, size_t n, uint32_t input, batch_t* batch) except -1:
-        """On a batch of its own, without the GIL; afterwards only the batch's tally is of use."""
+        """On a batch of its own, without the GIL; afterwards only the batch's tally is of use.
+
+        Memory: the text, and the samples of a document (64 bytes each, which takes ELEMENT_BYTES_MIN of text at least);
+        lines are appended whenever DECODE_SAMPLES of them are there.
+        """
         cdef char* copy = <char*>malloc(n + HMS_PAD)
-        if copy == NULL or not batch_start(batch, DECODE_SAMPLES, max(n, <size_t>DECODE_SAMPLES), n + HMS_PAD, self.st.keys.seed,
-                                           self.signs_are_deltas):
+        if copy == NULL or not batch_start(batch, DECODE_SAMPLES, n // ELEMENT_BYTES_MIN + DECODE_SAMPLES, n + HMS_PAD,
+                                           self.st.keys.seed, self.signs_are_deltas):
             free(copy)
             raise MemoryError(f"no memory to decode {n} bytes")
         with nogil:
             memcpy(copy, data, n)
             memset(copy + n, 0, HMS_PAD)
             batch.input = input
+            batch.flush = store_append_part
+            batch.store = &self.st
             decode_datagram(copy, n, batch)
-            store_append(&self.st, batch)
+            store_append_parts(&self.st, batch)
             batch_free(batch)
             free(copy)
         return 0

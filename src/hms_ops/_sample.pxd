@@ -119,10 +119,14 @@ ctypedef struct tally_t:
     uint64_t bad[28]
     uint64_t ignored[4]
 
+ctypedef void (*flush_t)(void* store, void* batch) noexcept nogil
+
 ctypedef struct batch_t:
     sample_t* samples
     size_t n, capacity
     size_t samples_max              # growth stops here: the document is rejected as too large
+    flush_t flush                   # instead of growing, where each line counts by itself; or NULL
+    void* store                     # what it appends to
     uint64_t seed
     uint32_t datagram               # index of the datagram being decoded
     uint32_t input                  # which ledger row

@@ -63,7 +63,11 @@ cdef void decode_document(const char* data, size_t n, batch_t* b, bint is_json) 
     cdef tally_t before = b.tally
     cdef size_t samples = b.n, text_n = b.text_n
     cdef uint32_t rejects = b.rejects_n
-    cdef int fault = decode_json(data, n, b) if is_json else decode_msgpack(data, n, b)
+    cdef int fault
+    cdef flush_t flush = b.flush
+    b.flush = NULL                              # what is appended cannot be taken back
+    fault = decode_json(data, n, b) if is_json else decode_msgpack(data, n, b)
+    b.flush = flush
     if fault < 0:
         b.tally.accepted += 1
         return

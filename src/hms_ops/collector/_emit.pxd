@@ -56,6 +56,9 @@ cdef inline void note_bad(batch_t* b, uint8_t reason, const char* text, size_t n
 cdef inline bint batch_grow(batch_t* b) noexcept nogil:
     cdef size_t capacity = b.capacity * 2
     cdef void* grown
+    if b.flush != NULL:
+        b.flush(b.store, b)
+        return True
     if capacity > b.samples_max:
         capacity = b.samples_max
     if capacity <= b.n:
