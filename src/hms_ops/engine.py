@@ -109,8 +109,6 @@ class Engine:
         self.clock: Clock = clock if clock is not None else WallAnchor()
         # For retries, cooldowns and the deadlines of a stop: never moved when the wall clock is set.
         self._steady: Clock = WallAnchor() if isinstance(self.clock, WallAnchor) else self.clock
-        # For retries, cooldowns and the deadlines of a stop: never moved when the wall clock is set.
-        self._steady: Clock = WallAnchor() if isinstance(self.clock, WallAnchor) else self.clock
         self.is_ready = False
         self.receiving_ns = 0  # on `clock`: since when datagrams are taken; 0 before
         self._http = parse_address(http) if http is not None else None
