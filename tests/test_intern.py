@@ -388,3 +388,44 @@ def test_many_series_that_come_and_go_at_random_are_never_mixed_up() -> None:
             assert store.slot(info.name, info.tags) == slot
             if "id" in info.tags:
                 assert set(store.recent(slot)[1]) <= {float(info.tags["id"])}
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_longer_names_find_room_where_shorter_ones_were(is_kept: bool) -> None:
+    store = make_store(1000)
+    kept = [store.handle(f"kept{i}" + "k" * (i % 150)) for i in range(100 if is_kept else 0)]
+    for life in range(10):
+        now = NOW + 10 * life
+        store.set_now_ns(now * SECOND_NS)
+        for i in range(1000 - len(kept)):
+            store.ingest(b"m%03d.%s:1|g|#tag:%s" % (i, b"n" * (10 + 18 * life), b"t" * (30 * life)))
+        assert store.series_live == 1000
+        store.seal(now)
+        store.release_idle(0, store.capacity, now + 1)
+        assert store.series_live == len(kept)
+    assert store.counters()["overflow_samples"] == 0
+    del kept
+    store.release_idle(0, store.capacity, NOW + 1000)
+    assert store.counters()["name_bytes"] == 64, "all joined again, the first line is nobody's"
+
+
+def test_names_of_random_lengths_come_and_go_and_are_never_mixed_up() -> None:
+    store = make_store(300)
+    source = np.random.default_rng(11)
+    live: dict[str, int] = {}
+    for step in range(60):
+        now = NOW + step
+        store.set_now_ns(now * SECOND_NS)
+        for _ in range(80):
+            name = f"{source.integers(400)}" + "x" * int(source.integers(190))
+            tags = "t" * int(source.choice([1, 30, 3000]))
+            if len(live) < 300 or f"{name}|#a:{tags}" in live:
+                store.ingest(f"{name}:1|g|#a:{tags}".encode())
+                live[f"{name}|#a:{tags}"] = now
+        store.release_idle(0, store.capacity, now - 4)
+        live = {key: last for key, last in live.items() if last >= now - 4}
+        assert store.series_live == len(live)
+        assert {f"{info.name}|#a:{info.tags['a']}" for info in map(store.series, store.all_slots().tolist())} == set(
+            live
+        )
+    assert store.counters()["overflow_samples"] == 0

@@ -7,6 +7,9 @@ then kept as an alias (at most ALIASES_MAX a series, since permuted tags make en
     arena    key_t │ name │ tags            chained: canonical key of the series → alias → alias
     table    hash, key, value               open addressing, linear probing, deletion by shifting back
 
+Keys that are given back join their free neighbours (boundary tags, Knuth 2.5, algorithm C), so that longer names find
+room where shorter ones were.
+
 Canonical tags are `\\0 key \\1 value` for each tag, sorted by key; control bytes are refused in names and tags, so the
 form is unambiguous. Of two tags with one key the later one counts.
 
@@ -29,18 +32,101 @@ cdef enum:
 
 # ---- the table ----
 
-cdef uint32_t arena_take(intern_t* t, uint16_t units) noexcept nogil:
-    cdef uint32_t key = t.free_keys[units]
-    if key:
-        t.free_keys[units] = key_at(t, key).next
-        return key
-    key = t.arena_units
-    if units <= LINE_UNITS and (key & (LINE_UNITS - 1)) + units > LINE_UNITS:
-        key = (key | (LINE_UNITS - 1)) + 1      # a short key lies in one cache line: one miss, one prefetch
-    if key + units > t.arena_units_max:
+cdef inline uint32_t block_units(const key_t* k) noexcept nogil:
+    """The size of a free block, from its first unit or from its last."""
+    return k.name_len | (<uint32_t>k.tags_len << 16)
+
+
+cdef inline void note_units(key_t* k, uint32_t units) noexcept nogil:
+    k.name_len = <uint16_t>units
+    k.tags_len = <uint16_t>(units >> 16)
+
+
+cdef inline uint32_t list_of(uint32_t units) noexcept nogil:
+    return units if units < KEY_UNITS_MAX else 0
+
+
+cdef void block_link(intern_t* t, uint32_t key, uint32_t units) noexcept nogil:
+    """Units that somebody may have: neither the last ones of the arena nor next to other free ones."""
+    cdef key_t* k = key_at(t, key)
+    cdef uint32_t* first = &t.free_keys[list_of(units)]
+    k.state = KEY_FREE
+    k.next = first[0]
+    k.value = 0
+    if k.next:
+        key_at(t, k.next).value = key
+    first[0] = key
+    note_units(k, units)
+    note_units(key_at(t, key + units - 1), units)
+    key_at(t, key + units).state |= KEY_BEHIND_FREE
+    t.free_units += units
+
+
+cdef uint32_t block_unlink(intern_t* t, uint32_t key) noexcept nogil:
+    """Take a free block out of its list; returns its units."""
+    cdef key_t* k = key_at(t, key)
+    cdef uint32_t units = block_units(k)
+    if k.value:
+        key_at(t, k.value).next = k.next
+    else:
+        t.free_keys[list_of(units)] = k.next
+    if k.next:
+        key_at(t, k.next).value = k.value
+    key_at(t, key + units).state &= ~KEY_BEHIND_FREE
+    t.free_units -= units
+    return units
+
+
+cdef uint32_t block_find(const intern_t* t, uint32_t units) noexcept nogil:
+    """A free block of so many units, or of the next size there is; 0 without one."""
+    cdef uint32_t i
+    if t.free_units < units:
         return 0
-    t.arena_units = key + units
-    return key
+    for i in range(units, <uint32_t>KEY_UNITS_MAX):
+        if t.free_keys[i]:
+            return t.free_keys[i]
+    return t.free_keys[0]
+
+
+cdef uint32_t arena_take(intern_t* t, uint32_t units) noexcept nogil:
+    """Room for a key: the smallest free block that holds it, else new units; 0 when there is none. What is left of a
+    block is a block again."""
+    cdef uint32_t key = block_find(t, units), gap = 0, room
+    cdef bint is_used = key != 0
+    if is_used:
+        room = block_unlink(t, key)
+    else:
+        key = t.arena_units
+        room = t.arena_units_max - key
+    if units <= LINE_UNITS and (key & (LINE_UNITS - 1)) + units > LINE_UNITS:
+        gap = LINE_UNITS - (key & (LINE_UNITS - 1))     # a short key lies in one cache line: one miss, one prefetch
+    if gap + units > room:
+        gap = 0
+    if units > room:
+        return 0
+    if not is_used:
+        t.arena_units = key + gap + units
+    if gap:
+        block_link(t, key, gap)
+    if is_used and room > gap + units:
+        block_link(t, key + gap + units, room - gap - units)
+    key_at(t, key + gap).state = KEY_BEHIND_FREE if gap else 0
+    return key + gap
+
+
+cdef void arena_give(intern_t* t, uint32_t key) noexcept nogil:
+    """Give a key's room back, as one block with its free neighbours, or to the end of the arena."""
+    cdef uint32_t units = key_at(t, key).units, before
+    if key_at(t, key).state & KEY_BEHIND_FREE:
+        before = block_units(key_at(t, key - 1))
+        key -= before
+        units += block_unlink(t, key)
+    if key + units < t.arena_units and key_at(t, key + units).state & KEY_FREE:
+        units += block_unlink(t, key + units)
+    if key + units == t.arena_units:
+        t.arena_units = key
+    else:
+        block_link(t, key, units)
 
 
 cdef uint32_t intern_add(intern_t* t, uint64_t hash, const char* name, uint16_t name_n, const char* tags,
@@ -92,8 +178,7 @@ cdef void intern_remove(intern_t* t, uint32_t key) noexcept nogil:
             i = j
     t.entries[i].key = 0
     t.used -= 1
-    k.next = t.free_keys[k.units]
-    t.free_keys[k.units] = key
+    arena_give(t, key)
 
 
 # ---- canonical tags ----
@@ -366,7 +451,7 @@ cdef bint alias_has_room(const store_t* st) noexcept nogil:
     """Aliases are a convenience: they leave two keys in the table for every series that may still come (its own and
     its metric's), and a quarter of the texts."""
     return (st.keys.used + 2 * (st.capacity - st.live) < st.keys.used_max
-            and st.keys.arena_units < st.keys.arena_units_max // 4 * 3)
+            and st.keys.arena_units - st.keys.free_units < st.keys.arena_units_max // 4 * 3)
 
 
 cdef void add_alias(store_t* st, uint32_t slot, const sample_t* s) noexcept nogil:

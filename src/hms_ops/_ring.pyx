@@ -272,7 +272,7 @@ cdef class Store:
             "aliases_refused": st.aliases_refused, "series_released": st.released, "late_merged": st.late_merged,
             "late_waiting": st.late_n, "seconds_lost": st.seconds_lost, "subscribed_dropped": st.subscribed_dropped,
             "set_bytes": st.sets.bytes, "dropped_after_fork": self.dropped_after_fork,
-            "name_bytes": <size_t>st.keys.arena_units * KEY_UNIT,
+            "name_bytes": <size_t>(st.keys.arena_units - st.keys.free_units) * KEY_UNIT,
         }
 
     # ---- time ----

@@ -95,13 +95,16 @@ ctypedef struct key_t:
     uint16_t name_len
     uint16_t tags_len
     uint8_t spelling
-    uint8_t reserved0
+    uint8_t state               # KEY_FREE, KEY_BEHIND_FREE
     uint16_t units              # size in the arena
-    uint32_t value              # as in the entry
+    uint32_t value              # as in the entry; of a free block the previous one in its list
 
 cdef enum:
     KEY_UNIT = 16
     KEY_UNITS_MAX = 320         # (16 + 200 + 4096 + 8) / 16, rounded up
+
+    KEY_FREE = 1                # a block nobody uses: two of them never touch, and none is the last
+    KEY_BEHIND_FREE = 2         # the block before is free
 
 ctypedef struct intern_t:
     entry_t* entries
@@ -111,7 +114,8 @@ ctypedef struct intern_t:
     char* arena
     uint32_t arena_units        # taken so far
     uint32_t arena_units_max
-    uint32_t free_keys[320]     # by units
+    uint32_t free_units         # of them, given back
+    uint32_t free_keys[320]     # lists of free blocks by units; at 0 the ones that hold any key
     uint64_t seed
 
 # A stamped sample that waits for the tick.
