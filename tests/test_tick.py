@@ -64,6 +64,39 @@ def test_a_tick_that_is_minutes_late_loses_seconds_counts_them_and_keeps_no_stal
         assert engine.value("sum(a, 5m)") == 120.0
 
 
+@pytest.mark.parametrize("late_seconds", [*range(55, 75), 130, 700, 3000, 5000])
+def test_a_step_that_has_lost_a_second_to_a_stall_is_empty_and_no_step_is_wrong(late_seconds: int) -> None:
+    with manual() as engine:
+        sums: dict[int, float] = {}
+
+        def emit(seconds: int, tick_each: bool) -> None:
+            for _ in range(seconds):
+                second = engine.clock.now_ns() // SECOND_NS
+                value = float(second - NOW + 1)
+                sums[second // 10 * 10] = sums.get(second // 10 * 10, 0.0) + value
+                engine.metric("a", value)
+                engine.advance(1) if tick_each else skip(engine, 1)
+
+        emit(33, tick_each=True)
+        emit(late_seconds, tick_each=False)
+        emit(1, tick_each=True)
+        end = engine.store.rolled_end(1)
+        begun = min(sums)
+        first = max(begun, end - 600)
+        rows = engine.history("a", first, end)
+        found = dict(zip((rows["time"] // SECOND_NS).tolist(), rows["sum"].tolist(), strict=True))
+        assert found == {step: total for step, total in sums.items() if step in found}
+        kept_from = engine.store.sealed_second - 59
+        assert set(found) >= {step for step in sums if kept_from <= step < end}
+        rolled_late = range(begun + 30, end, 10)
+        assert tick_of(engine)["steps_lost"] == sum(step < kept_from for step in rolled_late)
+        minutes_end = engine.store.rolled_end(2)
+        in_tier = [step for step in range(begun, minutes_end, 10) if step // 60 * 60 >= end - 640]
+        kept = sum(sums[step] for step in in_tier if step < begun + 30 or step >= kept_from)
+        minute_sums = engine.store.cols[2, 1, :, 0][engine.store.cols[2, 0, :, 0] > 0]
+        assert minute_sums.sum() == kept
+
+
 def test_a_part_that_fails_is_counted_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
     with manual() as engine:
         assert engine._tick is not None

@@ -83,22 +83,30 @@ class Tick:
         """Close the 10-s and then the 1-min steps that end at `end` or before."""
         for tier in (1, 2):
             seconds = TIER_SECONDS[tier]
-            first = self.store.rolled_end(tier) // seconds
-            for step in range(max(first, end // seconds - SLOTS), end // seconds):
+            due = self.store.rolled_end(tier) // seconds
+            first = max(due, end // seconds - SLOTS)
+            if tier == 1:
+                self.steps_lost += first - due
+            for step in range(first, end // seconds):
                 self._roll_step(tier, step)
                 if tier == 1:
                     self.recorder.take(step)
 
     def _roll_step(self, tier: int, step: int) -> None:
         n = self.store.series_count
-        # After a stall of more than a minute the seconds of old steps are overwritten: such a step is empty, not wrong.
-        finest_kept = self.store.sealed_second - KEPT_SECONDS
-        if tier == 1 and step * TIER_SECONDS[1] < finest_kept - TIER_SECONDS[1]:
+        rollup_step(self.store.cols, tier, step, n)
+        if not self._was_kept(tier, step):
             self.store.cols[tier, COUNT, step % SLOTS, :n] = 0.0
-            self.steps_lost += 1
-        else:
-            rollup_step(self.store.cols, tier, step, n)
+            self.steps_lost += tier == 1
         self.store.set_rolled(tier, step)
+
+    def _was_kept(self, tier: int, step: int) -> bool:
+        """Whether all finer rows of a step were still its own while they were rolled up. After a stall the oldest of
+        them share their place with younger ones: such a step is empty, not wrong."""
+        if tier == 1:
+            overwritten = self.store.now_ns() // SECOND_NS - SLOTS  # by a listener in the second that is open now
+            return step * TIER_SECONDS[1] > max(self.store.sealed_second - KEPT_SECONDS, overwritten)
+        return step * TIER_SECONDS[2] >= self.store.rolled_end(1) - SLOTS * TIER_SECONDS[1]
 
     def roll_open_step(self) -> None:
         """At a stop: the open 10-s step goes to history as far as it has come; a restart adds the rest as a part."""
