@@ -32,7 +32,7 @@ def kept_in(data_dir: Path) -> Kept:
         ids = [series_id for series_id, _ in storage.catalogue.find(METRIC)]
         start, end = storage.history.first_step() or 0, (storage.history.last_step() or 0) + STEP_SECONDS
         rows = storage.history.read(ids, start, end, STEP_SECONDS)
-        events = storage.journal.counters()["events"]
+        events = storage.journal.counters()["stored"]
     finally:
         storage.close()
     means = rows["sum"] / rows["count"]
