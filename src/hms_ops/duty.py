@@ -43,6 +43,7 @@ StartThread = Callable[[str, Callable[[], None]], threading.Thread]
 Emit = Callable[[dict[str, Any]], None]
 
 RULES_MAX: Final = 10_000
+UNSERVED_SHOWN: Final = 10  # in `problems`; all are logged
 HOOKS_SECONDS: Final = 0.5  # what handlers of alerts get at a stop
 
 
@@ -84,6 +85,9 @@ class Duty:
         self._unit = unit
         self._start_thread = start_thread
         self._emit = emit
+        self._profiles = profiles
+        self._warnings: list[str] = []  # of the rules in force; logged when they are new
+        self._unserved: list[str] = []  # those of them that are about receivers
         self._origin = origin
         self._lock = threading.RLock()
         self._file = RuleFile()
@@ -149,6 +153,7 @@ class Duty:
         detector = self._detector_of(file.anomalies) if self._rule_set is not None else None
         self._reserve(frozenset([*plans, *(rule.name for rule in file.anomalies)]))
         self._file, self._own, self._plans = file, own, plans
+        self._warn(RuleFile(tuple(rules), file.anomalies, file.actions))
         self._tell(self.book.replace_rules(rules, self._now()))
         self.actions.replace_rules(file.actions)
         if self._rule_set is not None:
@@ -231,10 +236,22 @@ class Duty:
             self._tell(self.book.advance(found.keys, found.condition, found.recover, found.value, end, found.problems))
 
     def problems(self) -> list[str]:
-        """Rules that cannot be evaluated now, and why; handlers that hang; notifications that were dropped."""
+        """Rules that cannot be evaluated now, or whose pages go to the log, and why; handlers that hang; notifications
+        that were dropped."""
         rules = self._rule_set.problems if self._rule_set is not None else {}
         found = [f"rule {name} is not evaluated: {why}" for name, why in rules.items()]
+        found += self._unserved[:UNSERVED_SHOWN]
+        if (more := len(self._unserved) - UNSERVED_SHOWN) > 0:
+            found.append(f"{more:,} more receivers of rules are not served as written; see the log")
         return found + self.hooks.crew.problems() + self.outbox.problems()
+
+    def _warn(self, rules: RuleFile) -> None:
+        """Log what is new among the warnings of rules in force."""
+        before, self._warnings = set(self._warnings), rules.warnings(self._profiles)
+        self._unserved = rules.unserved(self._profiles)
+        for warning in self._warnings:
+            if warning not in before:
+                log.warning("%s", warning)
 
     # ---- anomalies
 

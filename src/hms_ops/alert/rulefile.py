@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar
 
 from hms_ops.alert.keys import KeyProblem
 from hms_ops.alert.notification import Profile
-from hms_ops.alert.receivers import warnings_of
+from hms_ops.alert.receivers import warning_of
 from hms_ops.alert.rule import (
     ActionRule,
     AnomalyRule,
@@ -53,9 +53,23 @@ class RuleFile:
 
     def warnings(self, profiles: Mapping[str, Profile]) -> list[str]:
         """What loads, but not as its author may think: `file:line: …` each."""
+        return self.unserved(profiles) + self._waiting_actions()
+
+    def unserved(self, profiles: Mapping[str, Profile]) -> list[str]:
+        """The receivers that are not served as written: their notifications go to the log."""
         watching: list[Rule | AnomalyRule] = [*self.rules, *self.anomalies]
-        names = {part.name for part in watching}
-        return [f"{part.source}: {warning}" for part in watching for warning in warnings_of(part.notify, profiles)] + [
+        receivers = {receiver for part in watching for receiver in part.notify}
+        warnings = {receiver: warning_of(receiver, profiles) for receiver in receivers}
+        return [
+            f"{part.source}: {warnings[receiver]}"
+            for part in watching
+            for receiver in dict.fromkeys(part.notify)
+            if warnings[receiver]
+        ]
+
+    def _waiting_actions(self) -> list[str]:
+        names = {rule.name for rule in self.rules} | {rule.name for rule in self.anomalies}
+        return [
             f"{action.source}: no rule or anomaly here is named {action.on!r}; the action waits for alert_now"
             for action in self.actions
             if action.on not in names

@@ -8,7 +8,7 @@ a warning when the rules are loaded.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -100,10 +100,9 @@ def profile_from(name: str, settings: Mapping[str, Any]) -> Profile:
     return Profile(url, headers)  # type: ignore[arg-type]
 
 
-def warnings_of(receivers: Iterable[str], profiles: Mapping[str, Profile]) -> list[str]:
-    """What the owner of rules should know when they are loaded: each receiver that is not served as written."""
-    routes = (route(parse_target(receiver), profiles) for receiver in dict.fromkeys(receivers))
-    return [served_by.warning for served_by in routes if served_by.warning]
+def warning_of(receiver: str, profiles: Mapping[str, Profile]) -> str:
+    """What the owner of a rule should know when it is loaded: why the receiver is not served as written, or ""."""
+    return route(parse_target(receiver), profiles).warning
 
 
 def logged(target: Target, why: str) -> Route:
