@@ -162,3 +162,13 @@ def test_what_was_damaged_at_opening_is_logged_and_told(tmp_path: Path, caplog: 
     with manual(data_dir=tmp_path) as engine:
         assert engine.health() == ["catalogue was damaged; it was set aside and begun anew"]
     assert "catalogue is damaged and was set aside as catalogue.damaged-" in caplog.text
+
+
+def test_a_stop_writes_the_late_samples_that_waited_for_the_next_tick(tmp_path: Path) -> None:
+    with manual(data_dir=tmp_path) as engine:
+        feed(engine, "a", 1.0, 34)
+        engine.ingest(f"a:100|g|T{NOW + 32}\na:1000|g|T{NOW + 11}".encode())  # of the open step, and of one on disk
+    with manual(data_dir=tmp_path) as engine:
+        rows = engine.history("a", NOW, NOW + 60)
+        assert rows["sum"].tolist() == [10.0, 1010.0, 10.0, 104.0]
+        assert rows["count"].tolist() == [10.0, 11.0, 10.0, 5.0]

@@ -268,7 +268,8 @@ class Engine:
         self._shut_listeners()
         self._wake.set()
         self._threads.join(end_ns, "hms-tick", "hms-progress")
-        self._last_tick()
+        if self._tick is not None:
+            self._tick.close(self.clock.now_ns())
         self.values.stop()
         self.recorder.stop()  # writes while notifications leave
         notify_seconds = max(0.0, left_seconds(end_ns) - HISTORY_SECONDS)
@@ -294,15 +295,6 @@ class Engine:
             log.error("%s did not end in time; the data directory stays open", " and ".join(writing))
             return
         self._storage.close()
-
-    def _last_tick(self) -> None:
-        """Seal the open second too, and hand the open 10-s step to the writer: a stop loses nothing."""
-        if self._tick is None:
-            return
-        now_ns = self.clock.now_ns()
-        self._tick.run(now_ns)
-        self.store.seal(now_ns // SECOND_NS)
-        self._tick.roll_open_step()
 
     def become_client(self) -> None:
         """After a fork, in the child: let go of the sockets, and send what is emitted to the parent."""

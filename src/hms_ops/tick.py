@@ -57,6 +57,14 @@ class Tick:
         self.part("judge", lambda: self.duty.judge(closed + 1))
         self.part("prepare", lambda: self._prepare(closed))
 
+    def close(self, now_ns: int) -> None:
+        """At a stop: the open second and the open 10-s step go to history too, as far as they have come, with the late
+        samples that waited for the next run; what is stamped for a time to come is lost."""
+        self.run(now_ns)
+        self.part("seal", lambda: self.store.seal(now_ns // SECOND_NS))
+        self.part("late", self._merge_late)
+        self.part("roll", self.roll_open_step)
+
     def part(self, name: str, work: Callable[[], None]) -> None:
         """Do one part and note what it costs. One that fails is logged by its first ERRORS_LOGGED, and counted."""
         begun = steady_ns()
@@ -109,7 +117,7 @@ class Tick:
         return step * TIER_SECONDS[2] >= self.store.rolled_end(1) - SLOTS * TIER_SECONDS[1]
 
     def roll_open_step(self) -> None:
-        """At a stop: the open 10-s step goes to history as far as it has come; a restart adds the rest as a part."""
+        """The open 10-s step goes to history as far as it has come; a restart adds the rest as a part."""
         step = self.store.rolled_end(1) // TIER_SECONDS[1]
         # Its seconds to come still hold those of a minute ago, which share their slots.
         self.store.clear_ahead((step + 1) * TIER_SECONDS[1])
