@@ -21,6 +21,12 @@ CLOCK_READS = {
     "monotonic_ns",
     "perf_counter",
     "perf_counter_ns",
+    "thread_time",
+    "thread_time_ns",
+    "process_time",
+    "process_time_ns",
+    "clock_gettime",
+    "clock_gettime_ns",
     "now",
     "utcnow",
     "today",
@@ -131,17 +137,48 @@ def test_imports_point_one_way(lower: tuple[str, ...], higher: tuple[str, ...]) 
     assert wrong == set()
 
 
+def clock_reads(tree: ast.AST) -> list[str]:
+    """Where a module reads a clock, or takes the name of such a function out of its module."""
+    return [
+        f"{node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(tree)
+        if (
+            isinstance(node, ast.Attribute)
+            and node.attr in CLOCK_READS
+            and ast.unparse(node.value) in ("time", "datetime", "datetime.datetime", "date")
+        )
+        or (
+            isinstance(node, ast.ImportFrom)
+            and node.module == "time"
+            and any(alias.name in (*CLOCK_READS, "*") for alias in node.names)
+        )
+        or (isinstance(node, ast.Import) and any(alias.name == "time" and alias.asname for alias in node.names))
+    ]
+
+
 def test_only_the_clock_reads_a_clock() -> None:
     wrong = [
-        f"{path.name}:{node.lineno}: {ast.unparse(node)}"
+        f"{path.name}:{found}"
         for path in MODULES
         if not is_in(name_of(path), "hms_ops.clock", *CLOCK_EXEMPT)
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute)
-        and node.attr in CLOCK_READS
-        and ast.unparse(node.value) in ("time", "datetime")
+        for found in clock_reads(ast.parse(path.read_text()))
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "time.thread_time()",
+        "time.clock_gettime(time.CLOCK_BOOTTIME)",
+        "from time import monotonic_ns",
+        "from time import *",
+        "import time as t",
+        "datetime.datetime.now()",
+    ],
+)
+def test_no_way_to_read_a_clock_is_overlooked(line: str) -> None:
+    assert clock_reads(ast.parse(line)) == [f"1: {line.removesuffix('()').partition('(time')[0]}"]
 
 
 @pytest.mark.parametrize("statement", ["import hms_ops", "import hms_ops.client", "import hms_ops.cli.main"])

@@ -15,7 +15,6 @@ Limits: HANDLERS_MAX of each sort, QUEUE_MAX values or alerts waiting for each.
 
 import logging
 import threading
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 
 from hms_ops._ring import Store
 from hms_ops.alert.notification import Alert
-from hms_ops.clock import SECOND_NS, steady_ns
+from hms_ops.clock import SECOND_NS, steady_ns, thread_seconds
 from hms_ops.threads import wait_for
 
 log = logging.getLogger("hms_ops.hooks")
@@ -95,12 +94,12 @@ class Worker:
             self._wake.wait()
             self._wake.clear()
             is_stopped = self._stop.is_set()
-            begun = time.thread_time()
+            begun = thread_seconds()
             while (taken := self._take()) is not None:
                 self._call(*taken)
             if is_stopped:
                 return
-            self._stop.wait(self._rest_factor() * (time.thread_time() - begun))
+            self._stop.wait(self._rest_factor() * (thread_seconds() - begun))
 
     def _take(self) -> tuple[list[Any], int] | None:
         with self._guard:
