@@ -162,3 +162,25 @@ def test_the_order_of_late_and_punctual_samples_does_not_matter_for_the_sums() -
         got, expected = cell(store, "x", NOW + second), cell(plain, "x", NOW + second)
         assert got[:2] + got[3:5] == expected[:2] + expected[3:5]
         assert got[2] == pytest.approx(expected[2], rel=1e-9)
+
+
+def test_a_late_sample_is_seen_by_the_ring_and_by_subscribers_when_it_arrives() -> None:
+    store = make_store(late_max=2)
+    store.subscribe("x")
+    store.ingest(b"x:1|c")
+    move_to(store, NOW + 5)
+    store.ingest(b"x:2|c|T%d\nx:3|c|T%d\nx:4|c\nx:5|c|T%d" % (NOW + 1, NOW + 9, NOW + 1))
+    assert row(store)["bad"] == {"late_queue_full": 1}
+    times, values = store.recent(store.slot("x"))
+    assert values.tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert (times // SECOND_NS).tolist() == [NOW, NOW + 1, NOW + 9, NOW + 5]
+    assert store.take_subscribed()[1].tolist() == [1.0, 2.0, 3.0, 4.0]
+    store.merge_late()
+    assert len(store.recent(0)[1]) == 4, "once is enough"
+
+
+def test_a_delta_adds_to_the_last_punctual_value_and_cannot_be_late() -> None:
+    store = make_store(now=NOW + 5)
+    store.ingest(b"x:10|g\nx:70|g|T%d\nx:+1|g\nx:+1|g|T%d\nx:-1|g|T%d\nx:+1|g|T%d" % (NOW, NOW, NOW + 8, NOW + 5))
+    assert store.recent(0)[1].tolist() == [10.0, 70.0, 11.0, 12.0]
+    assert row(store)["bad"] == {"time": 2}

@@ -92,8 +92,16 @@ cdef uint8_t append_member(store_t* st, const sample_t* x, cell_t* c, uint32_t s
     return BAD_NONE
 
 
-cdef uint8_t append_late(store_t* st, const sample_t* s, double value, double weight, int64_t second, int64_t now) noexcept nogil:
-    """A stamped sample outside the open second waits for the tick."""
+cdef inline void show(store_t* st, uint32_t slot, cell_t* c, int64_t time_ns, double value) noexcept nogil:
+    """To those who want each value: the ring and on_metric. In the order of arrival, whatever the stamps say."""
+    ring_append(st, slot, c, time_ns, value)
+    if c.flags & CELL_SUBSCRIBED:
+        subscribed_push(st, slot, value)
+
+
+cdef uint8_t append_late(store_t* st, const sample_t* s, cell_t* c, double value, double weight, int64_t second, int64_t now) noexcept nogil:
+    """A stamped sample outside the open second waits for the tick. `last` stays: deltas go on from what was measured
+    in time."""
     cdef late_t* x
     cdef uint8_t bad = stamp_bad(second, now)
     if bad:
@@ -106,7 +114,8 @@ cdef uint8_t append_late(store_t* st, const sample_t* s, double value, double we
     x.weight = weight
     x.second = <uint32_t>second
     x.slot = s.slot
-    x.generation = st.cells[s.slot].generation
+    x.generation = c.generation
+    show(st, s.slot, c, s.time_ns, value)
     return BAD_NONE
 
 
@@ -124,23 +133,24 @@ cdef uint8_t append_special(store_t* st, const sample_t* s, cell_t* c, uint32_t 
         return append_member(st, s, c, <uint32_t>now)
     if s.flags & FLAG_MEMBER:
         return BAD_KIND_CONFLICT
-    if s.flags & FLAG_DELTA and kind == KIND_GAUGE and c.flags & CELL_HAS_LAST:
-        value += c.last
+    if s.flags & FLAG_STAMPED:
+        second = second_of(s.time_ns)
+    if s.flags & FLAG_DELTA and kind == KIND_GAUGE:
+        if second != now:
+            return BAD_TIME                     # nobody can say what the gauge was at that time
+        if c.flags & CELL_HAS_LAST:
+            value += c.last
     if kind == KIND_GAUGE:
         weight = 1.0
     if fabs(value) > MAGNITUDE_MAX or fabs(value) * weight > MAGNITUDE_MAX:
         return BAD_MAGNITUDE
-    if s.flags & FLAG_STAMPED:
-        second = second_of(s.time_ns)
-        if second != now:
-            return append_late(st, s, value, weight, second, now)
+    if second != now:
+        return append_late(st, s, c, value, weight, second, now)
     if c.second != <uint32_t>now:
         cell_turn(st, s.slot, c, <uint32_t>now)
     fold(c, value, weight)
     c.flags |= CELL_HAS_LAST
-    ring_append(st, s.slot, c, s.time_ns if s.flags & FLAG_STAMPED else now_ns, value)
-    if c.flags & CELL_SUBSCRIBED:
-        subscribed_push(st, s.slot, value)
+    show(st, s.slot, c, s.time_ns if s.flags & FLAG_STAMPED else now_ns, value)
     return BAD_NONE
 
 

@@ -166,7 +166,7 @@ class Store:
     def take_subscribed(self) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
         """(slot uint32[n], value float64[n]) of subscribed metrics, oldest first; the queue is empty afterwards."""
     def recent(self, slot: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """(time_ns int64[n], value float64[n]): the ring of a series, copied, oldest first. KeyError."""
+        """(time_ns int64[n], value float64[n]): the ring of a series, copied, in the order of arrival. KeyError."""
     def distinct(self, slots: ArrayLike, tiers: NDArray[np.int64], steps: NDArray[np.int64]) -> float:
         """Distinct members of set series over the given steps (tier and step number of each).
 

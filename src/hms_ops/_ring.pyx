@@ -716,7 +716,9 @@ cdef class Store:
         return slots[:n], values[:n]
 
     def recent(self, unsigned int slot):
-        """(time_ns int64[n], value float64[n]): the ring of a series, copied, oldest first, n up to ring_samples."""
+        """(time_ns int64[n], value float64[n]): the ring of a series, copied, in the order of arrival, n up to ring_samples.
+
+        Stamped samples stand where they arrived, with the time of their stamp."""
         cdef uint32_t i, n, head
         cdef raw_t* r
         self._drain()

@@ -105,6 +105,8 @@ class StoreTwin:
             series.members.setdefault(now, set()).add(member)
             return
         value, weight = sample.value, 1.0 if kind == GAUGE else sample.weight
+        if sample.is_delta and sample.time is not None and int(sample.time) != now:
+            raise Bad("time")
         if sample.is_delta and series.last is not None:
             value += series.last
         if abs(value) > MAGNITUDE_MAX or abs(value) * weight > MAGNITUDE_MAX:
@@ -112,6 +114,7 @@ class StoreTwin:
         time_ns = stamp_ns(sample, now)
         if time_ns and time_ns // SECOND_NS != now:
             series.late.append((time_ns // SECOND_NS, value, weight))
+            series.ring.append((time_ns, value))
             return
         series.last = value
         series.cells.setdefault(now, Cell()).samples.append((value, weight))

@@ -8,7 +8,8 @@
 bytes after it. Each line is independent: what can't be read is one bad value under its reason, and the next line
 goes on. A name is only measured here; its bytes are checked once, when the store meets it first.
 
-`+5|g` and `-5|g` are deltas unless the batch says that signs are absolute. Events (`_e{`) and checks (`_sc|`) are
+`+5|g` and `-5|g` are deltas unless the batch says that signs are absolute: they add to the gauge's last value in the
+order of arrival, stamped samples of other seconds left out, and must not be such samples themselves (bad: time). Events (`_e{`) and checks (`_sc|`) are
 counted and passed over. Source: https://docs.datadoghq.com/developers/dogstatsd/datagram_shell/ and the statsd
 project's metric_types.md.
 """
