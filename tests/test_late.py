@@ -139,6 +139,7 @@ def test_a_late_sample_of_a_series_that_has_gone_is_not_given_to_its_heir() -> N
     store.ingest(b"heir:1|c")
     assert store.slot("heir") == 0
     store.merge_late()
+    assert (store.counters()["late_merged"], store.counters()["late_lost"]) == (0, 1)
     move_to(store, NOW + 51)
     assert cell(store, "heir", NOW + 40)[0] == 0.0
     assert cell(store, "heir", NOW + 50)[:2] == (1.0, 1.0)
@@ -184,3 +185,17 @@ def test_a_delta_adds_to_the_last_punctual_value_and_cannot_be_late() -> None:
     store.ingest(b"x:10|g\nx:70|g|T%d\nx:+1|g\nx:+1|g|T%d\nx:-1|g|T%d\nx:+1|g|T%d" % (NOW, NOW, NOW + 8, NOW + 5))
     assert store.recent(0)[1].tolist() == [10.0, 70.0, 11.0, 12.0]
     assert row(store)["bad"] == {"time": 2}
+
+
+def test_what_a_set_clock_or_a_stop_leaves_waiting_is_counted_as_lost() -> None:
+    store = make_store()
+    store.ingest(b"x:1|c|T%d\nx:2|c|T%d" % (NOW + 5, NOW + 6))
+    store.reanchor(0)
+    assert (store.counters()["late_waiting"], store.counters()["late_lost"]) == (0, 2)
+    store.ingest(b"x:1|c|T%d\nx:2|c|T%d" % (NOW, NOW + 100))
+    store.ingest(b"x:1|c|T%d" % (NOW + 1))
+    move_to(store, NOW + 3)
+    store.merge_late()
+    store.drop_late()
+    counters = store.counters()
+    assert (counters["late_waiting"], counters["late_merged"], counters["late_lost"]) == (0, 1, 3)

@@ -132,6 +132,8 @@ class Store:
         Returns (slot uint32[n], second int64[n], value float64[n], weight float64[n]) of those whose 10-s step had
         closed already: what is on disk of it needs a patch.
         """
+    def drop_late(self) -> None:
+        """The engine stops: what still waits for a second to come is lost, and counted as `late_lost`."""
     def release_idle(self, first: int, n: int, before_second: int) -> int:
         """Look at `n` slots from `first` on; give back those silent since `before_second`. Returns how many."""
 

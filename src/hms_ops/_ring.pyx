@@ -270,7 +270,7 @@ cdef class Store:
         return {
             "series": st.live, "series_max": st.series_max, "overflow_samples": st.overflowed,
             "aliases_refused": st.aliases_refused, "series_released": st.released, "late_merged": st.late_merged,
-            "late_waiting": st.late_n, "seconds_lost": st.seconds_lost, "subscribed_dropped": st.subscribed_dropped,
+            "late_waiting": st.late_n, "late_lost": st.late_lost, "seconds_lost": st.seconds_lost, "subscribed_dropped": st.subscribed_dropped,
             "set_bytes": st.sets.bytes, "dropped_after_fork": self.dropped_after_fork,
             "name_bytes": <size_t>(st.keys.arena_units - st.keys.free_units) * KEY_UNIT,
         }
@@ -505,6 +505,11 @@ cdef class Store:
         with nogil:
             n = store_merge_late(&self.st, &slots_view[0], <int64_t*>&seconds_view[0], &values_view[0], &weights_view[0])
         return slots[:n], seconds[:n], values[:n], weights[:n]
+
+    def drop_late(self):
+        """The engine stops: what still waits for a second to come is lost, and counted as `late_lost`."""
+        with nogil:
+            store_drop_late(&self.st)
 
     def release_idle(self, unsigned int first, unsigned int n, long long before_second):
         """Look at `n` slots from `first` on; give back those silent since `before_second`. Returns how many."""

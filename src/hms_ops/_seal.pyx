@@ -87,6 +87,7 @@ cdef void store_reanchor(store_t* st, int64_t offset_ns) noexcept nogil:
         st.cells[slot].count = 0
         st.cells[slot].second = <uint32_t>now       # idle from now on
         st.last_second[slot] = 0
+    st.late_lost += st.late_n
     st.late_n = 0                                   # their stamps are of a time that never was
     begin_time(st, now)
     pthread_mutex_unlock(&st.mutex)
@@ -191,9 +192,18 @@ cdef uint32_t store_merge_late(store_t* st, uint32_t* slots, int64_t* seconds, d
                 values[listed] = x.value
                 weights[listed] = x.weight
                 listed += 1
+        else:
+            st.late_lost += 1
     st.late_n = kept
     pthread_mutex_unlock(&st.mutex)
     return listed
+
+
+cdef void store_drop_late(store_t* st) noexcept nogil:
+    pthread_mutex_lock(&st.mutex)
+    st.late_lost += st.late_n
+    st.late_n = 0
+    pthread_mutex_unlock(&st.mutex)
 
 
 cdef uint32_t store_release_idle(store_t* st, uint32_t first, uint32_t n, int64_t before_second) noexcept nogil:

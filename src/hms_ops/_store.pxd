@@ -186,6 +186,7 @@ ctypedef struct store_t:
     uint64_t aliases_refused
     uint64_t released
     uint64_t late_merged
+    uint64_t late_lost          # accepted, but merged nowhere
     uint64_t seconds_lost
     uint32_t overflow_slots[7]  # the __overflow__ series of unknown metrics, by kind
     tally_t inputs[64]
