@@ -5,7 +5,7 @@
         if: avg(finance.api_ms) > 200
         for: 3m
         notify: [sms:+1-555-0100]
-      - ALERT db.slow WHEN p99(db.write_ms, 5m) > 200ms FOR 3m NOTIFY webhook:ops
+      - ALERT db.slow WHEN max(db.write_ms, 5m) > 200ms FOR 3m NOTIFY webhook:ops
     anomalies:
       - {anomaly: finance.anomaly, metric: finance.api_ms, factor: 2, window: 10m}
     actions:

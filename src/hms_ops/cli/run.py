@@ -130,7 +130,7 @@ def announce(engine: "Engine", config: "Config", data_dir: Path | None, as_json:
     lines = [
         f"HMS-OPS {hms_ops.__version__}, pid {os.getpid()}",
         f"  datagrams  {udp or 'none'}",
-        f"  dashboard  {f'http://{http}/' if http else 'none'}",
+        f"  HTTP       {f'http://{http}/' if http else 'none'}",
         f"  history    {directory or 'in memory only'}",
         *(f"  buffer     {buffer_text(listener)}" for listener in engine.listeners()),
         f"  memory     {memory_text(engine)}",

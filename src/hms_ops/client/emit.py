@@ -110,7 +110,7 @@ class Client:
         severity: str | None = None,
         notify: Sequence[str] | None = None,
     ) -> Any:
-        """Set a rule; the engine keeps it. Returns the engine's answer; Unreachable or RequestError."""
+        """Set a rule; the engine keeps it until it stops. Returns the engine's answer; Unreachable or RequestError."""
         rule = {"alert": name, "if": if_, "for": for_, "keep": keep, "recover": recover, "where": where}
         return self._api.post_alert(
             {**rule, "group_by": group_by, "nodata": nodata, "severity": severity, "notify": notify}

@@ -116,7 +116,7 @@ def address_or_any(port: int, kind: socket.SocketKind) -> str:
 
 def announce(screen: Screen, engine: "Engine", place: Path) -> None:
     screen.say("HMS-OPS: the refund rush")
-    screen.say(f"  dashboard  http://{address_text(engine.http_address)}/")
+    screen.say(f"  HTTP       http://{address_text(engine.http_address)}/")
     screen.say(f"  datagrams  {address_text(engine.udp_address)}, UDP: StatsD, JSON and msgpack on one port")
     screen.say(f"  history    {place}")
     for word, wanted, address in (

@@ -4,7 +4,7 @@
         engine.lock            held by the one engine that uses the directory, with its pid
         history/10s/<hour>/    rows, one LMDB environment each six hours (history.py)
         catalogue/             the numbers of series (catalogue.py)
-        state/                 the journal (journal.py), and what alerting has to remember
+        state/                 the journal (journal.py); alert states and the outbox will be kept there too
 
 The engine opens it once at start and closes it at stop. Whatever is wrong with it is a StartError of one line here;
 later errors are StorageErrors, after which the engine goes on in memory and tries again with its next step.
@@ -25,7 +25,7 @@ STATE_DATABASES = 16
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """What is on disk. `state` is the environment that alert states and outbox share with the journal."""
+    """What is on disk. `state` is the environment of the journal, with room for what alerting will keep."""
 
     lock: DirectoryLock
     history: History
