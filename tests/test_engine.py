@@ -1,6 +1,7 @@
 """The engine's life and its contract: what an embedding program may rely on, with real sockets and directories."""
 
 import gc
+import json
 import math
 import os
 import socket
@@ -17,6 +18,8 @@ import pytest
 from tests.engines import NOW, MovedClock, engine_threads, feed, is_free, manual, send
 
 from hms_ops import Engine, UnknownMetricError
+from hms_ops.clock import ManualClock
+from hms_ops.config import load
 from hms_ops.errors import ConfigError, ExpressionError, HmsOpsError, StartError
 
 WaitUntil = Callable[..., None]
@@ -267,6 +270,43 @@ def test_a_wrong_setting_is_refused_before_anything_starts(settings: dict[str, o
     with pytest.raises(error):
         Engine(**settings)  # type: ignore[arg-type]
     assert engine_threads() == []
+
+
+def test_what_stands_in_the_configuration_takes_the_place_of_a_default(tmp_path: Path) -> None:
+    config = {
+        "udp": ["127.0.0.1:0", "127.0.0.1:0"],
+        "http": "127.0.0.1:0",
+        "data_dir": str(tmp_path / "kept"),
+        "host_metrics": True,
+        "self_metrics": True,
+    }
+    (tmp_path / "engine.yaml").write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in config.items()))
+    for source in (config, tmp_path / "engine.yaml", load(config)):
+        engine = Engine(config=source, clock=ManualClock())
+        with engine:
+            assert len(engine.listeners()) == 2
+            assert engine.http_address is not None
+            engine.advance(2)
+            assert {"engine.samples", "host.memory"} <= {info.name for info in engine.series_list(limit=10_000)}
+        assert (tmp_path / "kept" / "catalogue").exists()
+
+
+def test_an_argument_wins_over_the_configuration_none_and_false_as_well(tmp_path: Path) -> None:
+    config = {"udp": "127.0.0.1:0", "http": "127.0.0.1:0", "data_dir": str(tmp_path / "kept"), "self_metrics": True}
+    arguments = {"udp": None, "http": None, "data_dir": None, "self_metrics": False, "clock": ManualClock()}
+    with Engine(**arguments, config=config) as engine:  # type: ignore[arg-type]
+        engine.advance(2)
+        assert (engine.listeners(), engine.http_address, engine.series_list()) == ([], None, [])
+    assert not (tmp_path / "kept").exists()
+
+
+def test_without_either_the_defaults_are_those_of_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for config in (None, {"limits": {"series": 50}}):
+        engine = Engine(config=config, clock=ManualClock())
+        assert [str(address) for address in engine._listening.udp] == ["127.0.0.1:8125"]
+        assert (engine._http, engine._data_dir) == (None, Path("data"))
+        assert (engine._publisher._vitals, engine._publisher._own_signs) == (None, None)
 
 
 def test_a_stream_socket_that_was_handed_over_is_refused() -> None:

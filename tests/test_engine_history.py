@@ -142,10 +142,10 @@ def test_a_clock_that_was_set_back_writes_history_all_the_same(tmp_path: Path, w
         assert engine.history("a", now - 7260, now - 7140)["sum"].sum() == 10.0
 
 
-def test_the_counters_of_what_is_on_disk_are_the_engines(tmp_path: Path) -> None:
+def test_the_counters_of_what_is_on_disk_are_the_engines(tmp_path: Path, wait_until: WaitUntil) -> None:
     with manual(data_dir=tmp_path) as engine:
         feed(engine, "a", 1.0, 25)
-        engine.recorder.write_waiting()
+        wait_until(lambda: engine.counters()["history"]["steps_written"] == 2)
         counters = engine.counters()
         assert engine.health() == []
     assert counters["history"]["steps_written"] == counters["history"]["slabs"] == 2

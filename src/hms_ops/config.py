@@ -16,6 +16,7 @@ import glob
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,6 +76,14 @@ def show_inline(nodes: tuple[Node, ...]) -> list[Any]:
     return [node.value for node in nodes]
 
 
+class Unset(Enum):
+    """An argument that was not given, where None means something."""
+
+    UNSET = 0
+
+
+UNSET: Final = Unset.UNSET
+
 # ALERT name WHEN condition …, or WHEN condition …
 SENTENCE: Final = re.compile(r"\s*(ALERT|WHEN)\s", re.IGNORECASE)
 RULES: Final = Kind(read_rules, lambda rules: [*rules.patterns, *show_inline(rules.inline)])
@@ -126,7 +135,7 @@ class Log:
 
 @dataclass(frozen=True)
 class Config:
-    """All settings; `base` is the directory of the file they came from."""
+    """All settings; `base` is the directory of the file they came from, `given` the keys that stand in it."""
 
     udp: tuple[Address, ...] = setting((Address("127.0.0.1", 8125),), ADDRESSES)
     listeners: int = setting(1, whole(1, 64))
@@ -146,6 +155,13 @@ class Config:
     self_metrics: bool = setting(True, TRUTH)
     log: Log = setting(Log(), section(Log))
     base: Path = field(default=Path(), compare=False)
+    given: frozenset[str] = field(default=frozenset(), compare=False)
+
+    def choose(self, key: str, argument: Any, default: Any) -> Any:
+        """An argument that was given; otherwise what the file or dict says under `key`; otherwise `default`."""
+        if argument is not UNSET:
+            return argument
+        return getattr(self, key) if key in self.given else default
 
     def profiles(self) -> dict[str, Profile]:
         """The receivers' profiles by name, as the outbox wants them."""
@@ -201,6 +217,7 @@ def load_mapping(source: Mapping[str, Any]) -> Config:
 def load_node(root: Node, base: Path) -> Config:
     config: Config = read_section(root, Config, "", base)
     object.__setattr__(config, "base", base)
+    object.__setattr__(config, "given", frozenset(key for key, _ in root.items()))
     return config
 
 

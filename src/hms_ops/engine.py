@@ -40,7 +40,7 @@ from hms_ops.alert.rule import Rule, rule_from_arguments
 from hms_ops.books import ledger_of, rejects_of
 from hms_ops.clock import SECOND_NS, Clock, ManualClock, WallAnchor, steady_ns
 from hms_ops.collector.listener import Listener, ListenerConfig, open_listeners
-from hms_ops.config import Config, load
+from hms_ops.config import UNSET, Config, Unset, load
 from hms_ops.duty import Duty
 from hms_ops.errors import ForkedError, StartError
 from hms_ops.forked import Child
@@ -82,12 +82,13 @@ Tags = Mapping[str, str]
 class Engine:
     """One engine. Its contract is DESIGN section 2; every bound and setting is in config/engine.yaml.
 
-    udp: "host:port" (port 0 takes a free one), a list of such, or None for no socket.
-    http: "host:port" or None for no server.
-    data_dir: where history is kept; None keeps an hour in memory.
-    config: a path of an engine.yaml, a dict with its keys, a Config, or None; the arguments above win over it.
+    udp: "host:port" (port 0 takes a free one), a list of such, or None for no socket; "127.0.0.1:8125" by default.
+    http: "host:port" or None for no server, the default.
+    data_dir: where history is kept, "data" by default; None keeps an hour in memory.
+    config: a path of an engine.yaml, a dict with its keys, a Config, or None. A key that stands there takes the place
+        of a default here; an argument that is given wins over it.
     sockets: bound datagram sockets handed over by systemd; they take the place of `udp` and outlive the engine.
-    host_metrics, self_metrics: feed the host's and the engine's own vital signs in, once a second.
+    host_metrics, self_metrics: feed the host's and the engine's own vital signs in, once a second; off by default.
     clock: a ManualClock for tests: no tick thread runs, `advance(seconds)` ticks.
 
     Raises ConfigError for a wrong setting or rule here, StartError from `start()`.
@@ -95,14 +96,14 @@ class Engine:
 
     def __init__(
         self,
-        udp: str | Sequence[str] | None = "127.0.0.1:8125",
-        http: str | None = None,
-        data_dir: str | os.PathLike[str] | None = "data",
+        udp: str | Sequence[str] | Unset | None = UNSET,
+        http: str | Unset | None = UNSET,
+        data_dir: str | os.PathLike[str] | Unset | None = UNSET,
         config: str | Path | Mapping[str, Any] | Config | None = None,
         *,
         sockets: "Sequence[socket.socket]" = (),
-        host_metrics: bool = False,
-        self_metrics: bool = False,
+        host_metrics: bool | Unset = UNSET,
+        self_metrics: bool | Unset = UNSET,
         clock: Clock | None = None,
     ) -> None:
         self.config: Config = config if isinstance(config, Config) else load(config)
@@ -111,10 +112,12 @@ class Engine:
         self._steady: Clock = WallAnchor() if isinstance(self.clock, WallAnchor) else self.clock
         self.is_ready = False
         self.receiving_ns = 0  # on `clock`: since when datagrams are taken; 0 before
-        self._http = parse_address(http) if http is not None else None
-        self._data_dir = Path(data_dir) if data_dir is not None else None
+        choose = self.config.choose
+        serve_at, keep_at = choose("http", http, None), choose("data_dir", data_dir, "data")
+        self._http = address_of(serve_at) if serve_at is not None else None
+        self._data_dir = Path(keep_at) if keep_at is not None else None
         self._handed_over = list(sockets)
-        self._listening = listener_config(addresses(udp), self.config)
+        self._listening = listener_config(addresses(choose("udp", udp, "127.0.0.1:8125")), self.config)
         self._threads = Threads()
         self._listeners: list[Listener] = []
         self._watchers: list[Watcher] = []
@@ -133,8 +136,9 @@ class Engine:
         self.values = ValueHooks(self.store)
         self.journalist = Journalist(self.clock)
         self._reading = Reading(self.store, self.recorder, self._unit)
-        signs = self.self_metrics if self_metrics else None
-        self._publisher = Publisher(self.store, Vitals() if host_metrics else None, signs)
+        signs = self.self_metrics if choose("self_metrics", self_metrics, False) else None
+        vitals = Vitals() if choose("host_metrics", host_metrics, False) else None
+        self._publisher = Publisher(self.store, vitals, signs)
         self._make_duty()
         _engines.add(self)
 
@@ -628,10 +632,14 @@ def tell_progress(is_done: threading.Event) -> None:
         log.info("compiling the kernels, once on a machine and for about ten seconds; datagrams are taken meanwhile")
 
 
-def addresses(udp: str | Sequence[str] | None) -> tuple[Address, ...]:
+def addresses(udp: str | Sequence[str | Address] | None) -> tuple[Address, ...]:
     """What `udp` names; ValueError with the form that is wanted."""
-    texts = () if udp is None else (udp,) if isinstance(udp, str) else tuple(udp)
-    return tuple(parse_address(text) for text in texts)
+    named = () if udp is None else (udp,) if isinstance(udp, str) else tuple(udp)
+    return tuple(address_of(one) for one in named)
+
+
+def address_of(text: str | Address) -> Address:
+    return text if isinstance(text, Address) else parse_address(text)
 
 
 def listener_config(udp: tuple[Address, ...], config: Config) -> ListenerConfig:
