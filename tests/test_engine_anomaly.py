@@ -1,13 +1,16 @@
 """Anomalies and self-healing through the whole engine: episodes, what they start, and what they never tell."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tests.answering import answering, status
 from tests.engines import feed, manual, rules_file
 
 from hms_ops import Engine
+from hms_ops.duty import is_among
 
 WaitUntil = Callable[..., None]
 
@@ -155,6 +158,26 @@ def test_series_that_go_take_their_episode_along() -> None:
         assert len(engine.alerts()) == 1
         engine.advance(70 * 60)  # idle for 65 minutes: the slot is given back
         assert engine.alerts() == []
+
+
+def test_a_series_that_is_born_ends_no_episode_of_another() -> None:
+    with manual(config={"anomalies": [{"anomaly": "odd", "metric": "*", "min_difference": 20}]}) as engine:
+        for second in range(66):
+            for name in ("a", "b", "c"):
+                engine.metric(name, 500.0 if second >= 60 and name != "b" else 100.0)
+            engine.metric(f"new{second}", 1.0)
+            engine.advance(1)
+        assert sorted(alert.tags["metric"] for alert in engine.alerts()) == ["a", "c"]
+
+
+def test_an_episode_is_found_among_a_million_series_without_a_pass_over_them() -> None:
+    slots = np.arange(0, 2_000_000, 2, dtype=np.int32)
+    begun = time.process_time()
+    found = [is_among(slot, slots) for slot in range(-2, 1000)]
+    assert time.process_time() - begun < 0.1  # a thousand sets of them would take a minute
+    assert found == [slot >= 0 and slot % 2 == 0 for slot in range(-2, 1000)]
+    assert [is_among(slot, slots) for slot in (1_999_998, 1_999_999, 2_000_000)] == [True, False, False]
+    assert not is_among(0, slots[:0])
 
 
 def test_all_series_can_be_watched_but_for_those_that_have_no_values() -> None:

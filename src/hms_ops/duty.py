@@ -308,9 +308,9 @@ class Duty:
         self._bound_at = changes
         members = [self._members(rule.metric) for rule in self._watched]
         self._detector.bind(*members)
-        alive = {rule.name: set(slots.tolist()) for rule, slots in zip(self._watched, members, strict=True)}
+        alive = {rule.name: slots for rule, slots in zip(self._watched, members, strict=True)}
         for key, episode in list(self._episodes.items()):
-            if key[1] not in alive[key[0]]:
+            if not is_among(key[1], alive[key[0]]):
                 self._end_episode(key, episode, "the series is gone")
 
     def _members(self, metric: str) -> NDArray[np.int32]:
@@ -439,6 +439,12 @@ def read_by(plans: Mapping[str, tuple[Rule, Plan]], anomalies: Sequence[AnomalyR
     """metric → the name of a rule or anomaly rule that looks at it."""
     read = {metric: name for name, (_, plan) in plans.items() for metric in metrics_of(plan)}
     return read | {rule.metric: rule.name for rule in anomalies}
+
+
+def is_among(slot: int, slots: NDArray[np.int32]) -> bool:
+    """Whether ascending `slots` holds it; there may be a million."""
+    at = int(np.searchsorted(slots, slot))
+    return at < len(slots) and int(slots[at]) == slot
 
 
 def names_of(file: RuleFile) -> set[str]:
