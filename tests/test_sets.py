@@ -1,6 +1,8 @@
 """Distinct members: exact while few, within four standard errors when many, bounded in memory."""
 
 import gc
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -175,3 +177,21 @@ def test_a_set_has_no_samples_in_its_cells() -> None:
 def test_the_estimate_of_no_members_is_zero_and_of_full_registers_is_finite() -> None:
     assert estimate(np.zeros(1 << 14, np.uint8)) == 0.0
     assert np.isfinite(estimate(np.full(1 << 14, 50, np.uint8)))
+
+
+def test_rolling_many_sets_lets_others_in_between() -> None:
+    store = make_store(6_000)
+    for i in range(5_000):
+        store.ingest(b"s%d:1:2:3|s" % i)
+    move_to(store, NOW + 10)
+    waits: list[float] = []
+    rolling = threading.Thread(target=store.set_rolled, args=(1, NOW // 10))
+    rolling.start()
+    while rolling.is_alive():
+        before = time.perf_counter()
+        store.ingest(b"c:1|c")
+        waits.append(time.perf_counter() - before)
+    rolling.join()
+    assert len(waits) > 5, "the GIL is free meanwhile"
+    for name in ("s0", "s2500", "s4999"):
+        assert store.distinct([store.slot(name)], np.array([1]), np.array([NOW // 10])) == 3.0

@@ -28,9 +28,6 @@ cdef enum:
     AHEAD_SECONDS_MAX = 600
     HOLD_SAMPLES = 512          # of a large body, appended in one hold of the mutex
 
-cdef extern from "<sched.h>" nogil:
-    int sched_yield()
-
 
 cdef inline raw_t* ring_place(const store_t* st, uint32_t slot, const cell_t* c) noexcept nogil:
     return st.rings + ((<size_t>slot << st.ring_shift) | (c.head & st.ring_mask))

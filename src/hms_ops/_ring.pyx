@@ -483,7 +483,8 @@ cdef class Store:
     def set_rolled(self, int tier, long long step):
         """The tick has rolled `step` (in units of the tier's step); sketches of sets are rolled here."""
         if self.st.sets.n:
-            store_roll_sets(&self.st, tier, step)
+            with nogil:
+                store_roll_sets(&self.st, tier, step)
         self.st.rolled_end[tier] = (step + 1) * (10 if tier == 1 else 60)
 
     def merge_late(self):

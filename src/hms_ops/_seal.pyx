@@ -1,7 +1,7 @@
 """The tick's half of the store: cells of closed seconds into columns, late samples into closed steps, idle slots back.
 
-`_ring.Store` calls these for the tick, one thread, without the GIL. They take the mutex for SEAL_CHUNK series (or one
-series, or one batch of late samples) at a time, so that a listener waits microseconds. Sealing writes the same as a
+`_ring.Store` calls these for the tick, one thread, without the GIL. They take the mutex for SEAL_CHUNK series (or a few
+sets, one series, one batch of late samples) at a time, so that a listener waits microseconds. Sealing writes the same as a
 receiver that spills a cell it found in an older second (`_append.pyx`), so their order does not matter.
 
 Tier 0 keeps KEPT_SECONDS sealed seconds readable, the higher tiers KEPT_STEPS closed steps; the rollup kernels write
@@ -18,6 +18,8 @@ from hms_ops._store cimport *
 
 cdef enum:
     SEAL_CHUNK = 2048
+    SETS_CHUNK = 256            # sets sealed in one hold
+    ROLL_CHUNK = 8              # sets rolled in one hold, each from ten sketches of up to 16 KiB
     KEPT_SECONDS = 60
     KEPT_STEPS = 61
 
@@ -29,11 +31,15 @@ cdef void seal_set(store_t* st, uint32_t slot, int64_t closed) noexcept nogil:
 
 
 cdef void seal_sets(store_t* st, int64_t closed) noexcept nogil:
-    cdef uint32_t i
-    pthread_mutex_lock(&st.mutex)
-    for i in range(st.sets.n):
-        seal_set(st, st.sets.slots[i], closed)
-    pthread_mutex_unlock(&st.mutex)
+    """Sets born meanwhile are appended to the list, and only the tick's own thread takes any out of it."""
+    cdef uint32_t i, start = 0
+    while start < st.sets.n:
+        pthread_mutex_lock(&st.mutex)
+        for i in range(start, min(start + <uint32_t>SETS_CHUNK, st.sets.n)):
+            seal_set(st, st.sets.slots[i], closed)
+        pthread_mutex_unlock(&st.mutex)
+        sched_yield()
+        start += SETS_CHUNK
 
 
 cdef void store_seal(store_t* st, int64_t closed) noexcept nogil:
@@ -128,11 +134,14 @@ cdef void roll_sets_of(store_t* st, set_t* s, int tier, int64_t step) noexcept n
 
 
 cdef void store_roll_sets(store_t* st, int tier, int64_t step) noexcept nogil:
-    cdef uint32_t i
-    pthread_mutex_lock(&st.mutex)
-    for i in range(st.sets.n):
-        roll_sets_of(st, st.sets.by_slot[st.sets.slots[i]], tier, step)
-    pthread_mutex_unlock(&st.mutex)
+    cdef uint32_t i, start = 0
+    while start < st.sets.n:
+        pthread_mutex_lock(&st.mutex)
+        for i in range(start, min(start + <uint32_t>ROLL_CHUNK, st.sets.n)):
+            roll_sets_of(st, st.sets.by_slot[st.sets.slots[i]], tier, step)
+        pthread_mutex_unlock(&st.mutex)
+        sched_yield()
+        start += ROLL_CHUNK
 
 
 cdef void merge_value(store_t* st, int tier, uint32_t slot, int64_t second, double value, double weight) noexcept nogil:

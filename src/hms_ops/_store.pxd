@@ -19,6 +19,9 @@ cdef extern from "_native.h" nogil:
     void hms_prefetch(const void* p)
     void hms_prefetch_write(const void* p)
 
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()
+
 cdef enum:
     NONE = 0xFFFFFFFF
 
