@@ -182,7 +182,6 @@ def test_a_rule_without_group_by_has_one_instance_even_before_its_metric_is_seen
     assert found.keys == [("rule0", ()), ("rule1", ())]
     np.testing.assert_array_equal(found.condition, [NULL, 1])
     np.testing.assert_array_equal(found.recover, [NULL, 0])
-    assert rules.never_matched() == ["rule0", "rule1", "rule2"]
 
 
 def test_selectors_of_one_condition_join_on_the_group_tags() -> None:

@@ -6,15 +6,16 @@ import pytest
 
 from hms_ops.alert.notification import Profile
 from hms_ops.alert.rule import Rule, rule_from_arguments
-from hms_ops.alert.rulefile import RuleFile, load_rules, load_rules_text
+from hms_ops.alert.rulefile import RuleFile, load_rules, read_roots
 from hms_ops.errors import ConfigError
+from hms_ops.yamlfile import load_text
 
 SHIPPED = Path(__file__).parent.parent / "config" / "rules"
 GATEWAY = {"sms": Profile("http://127.0.0.1:1/sms")}
 
 
 def read(text: str) -> RuleFile:
-    return load_rules_text(text, "r.yaml")
+    return read_roots([load_text(text, "r.yaml")], [])
 
 
 def problems_of(text: str) -> tuple[str, ...]:

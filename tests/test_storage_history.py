@@ -70,7 +70,7 @@ def test_rows_come_back_after_a_restart(tmp_path):
 def test_an_empty_history_answers_with_nothing(history):
     assert (history.first_step(), history.last_step(), history.highest_id()) == (None, None, 0)
     assert len(history.read([1], 0, START)) == 0
-    assert [len(rows) for rows in history.read_each([4, 2], 0, START)] == [0, 0]
+    assert [len(part) for part in history.read_columns([4, 2], 0, START)[:2]] == [0, 0]
     assert history.retain(START * SECOND_NS) == 0
 
 
@@ -121,7 +121,7 @@ def test_any_step_and_any_pool_equals_the_rows_of_all_samples(tmp_path_factory, 
 
     end = START + 300
     assert history.read(wanted, START, end, step).tolist() == expected(set(wanted))
-    assert [rows.tolist() for rows in history.read_each(wanted, START, end, step)] == [expected({i}) for i in wanted]
+    assert [history.read([i], START, end, step).tolist() for i in wanted] == [expected({i}) for i in wanted]
     history.close()
 
 

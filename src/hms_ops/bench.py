@@ -29,7 +29,6 @@ from hms_ops.errors import HmsOpsError
 from hms_ops.load import Plan, Sender, Sent
 
 CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
-READY_SECONDS: Final = 120.0  # a cold numba cache is compiled first
 SETTLE_SECONDS: Final = 60.0  # a million series that are born at once keep it busy for a while
 POLL_SECONDS: Final = 0.05
 WARM_UP_SECONDS: Final = 0.5  # every series is born and every page touched outside the measured time

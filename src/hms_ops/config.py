@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hms_ops.alert.notification import Profile
-from hms_ops.alert.rulefile import RuleFile, read_roots
+from hms_ops.alert.rulefile import RuleFile, load_rules
 from hms_ops.errors import ConfigError
 from hms_ops.quantity import Address
 from hms_ops.secret import RECEIVERS, SECRET_TEXT, TOKENS, Receiver, Secret
@@ -179,15 +179,8 @@ class Config:
 
     def load_rules(self) -> RuleFile:
         """The rules of all files and those written inline, as the files are now; ConfigError with all problems."""
-        roots: list[Node] = []
-        problems: list[str] = []
-        for path in self.rule_files():
-            try:
-                roots.append(load_file(path))
-            except ConfigError as error:
-                problems.extend(error.problems)
         inline = {"rules": self.rules.inline, "anomalies": self.anomalies, "actions": self.actions.run}
-        return read_roots([*roots, mapping_of(inline)], problems)
+        return load_rules(self.rule_files(), mapping_of(inline))
 
 
 def mapping_of(sections: Mapping[str, tuple[Node, ...]]) -> Node:

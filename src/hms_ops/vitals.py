@@ -86,10 +86,6 @@ def parse_disks(text: str, disks: set[str] | None = None) -> dict[Counted, int]:
     return counters
 
 
-def is_whole_disk(device: str, disks: set[str] | None) -> bool:
-    return not device.startswith(VIRTUAL_DEVICES) and (disks is None or device in disks)
-
-
 def parse_net(text: str) -> dict[Counted, int]:
     """Bytes and errors since boot of each interface but loopback, from /proc/net/dev."""
     counters: dict[Counted, int] = {}

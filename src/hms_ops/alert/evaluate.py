@@ -92,10 +92,6 @@ class RuleSet:
         """Add or change one rule."""
         self.replace({**self._plans, name: plan})
 
-    def never_matched(self) -> list[str]:
-        """Rules none of whose metrics has been seen: they cannot fire."""
-        return [name for name, rule in self._bound.items() if not any(len(source.member) for source in rule.sources)]
-
     def evaluate(self, end: int | None = None) -> Evaluation:
         """All rules over windows that end before second `end` (the last sealed one + 1)."""
         end = self._store.sealed_second + 1 if end is None else end

@@ -34,7 +34,7 @@ from hms_ops.alert.rule import (
     rule_from_sentence,
 )
 from hms_ops.errors import ConfigError
-from hms_ops.yamlfile import Node, load_file, load_text, unknown_keys
+from hms_ops.yamlfile import Node, load_file, unknown_keys
 
 RULES_MAX: Final = 10_000
 
@@ -76,17 +76,8 @@ class RuleFile:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class Inline:
-    """Entries written in the configuration itself, as nodes that know their line."""
-
-    rules: Iterable[Node] = ()
-    anomalies: Iterable[Node] = ()
-    actions: Iterable[Node] = ()
-
-
-def load_rules(paths: Iterable[str | Path], inline: Inline = Inline()) -> RuleFile:
-    """The rules of all files and of the configuration; ConfigError with all problems, then nothing is loaded."""
+def load_rules(paths: Iterable[str | Path], *more: Node) -> RuleFile:
+    """The rules of all files, and of roots that are read already; ConfigError with all problems: nothing is loaded."""
     problems: list[str] = []
     roots: list[Node] = []
     for path in paths:
@@ -94,18 +85,14 @@ def load_rules(paths: Iterable[str | Path], inline: Inline = Inline()) -> RuleFi
             roots.append(load_file(path))
         except ConfigError as error:
             problems += error.problems
-    return read_roots(roots, problems, inline)
+    return read_roots([*roots, *more], problems)
 
 
-def load_rules_text(text: str, name: str) -> RuleFile:
-    """The same for text that is in memory; `name` stands for the file."""
-    return read_roots([load_text(text, name)], [])
-
-
-def read_roots(roots: Iterable[Node], problems: list[str], inline: Inline = Inline()) -> RuleFile:
-    rules = read_entries(inline.rules, problems, rule_from_keys, rule_from_sentence)
-    anomalies = read_entries(inline.anomalies, problems, anomaly_from_keys)
-    actions = read_entries(inline.actions, problems, action_from_keys)
+def read_roots(roots: Iterable[Node], problems: list[str]) -> RuleFile:
+    """What all roots say together; ConfigError with these problems and all that are found."""
+    rules: list[Rule] = []
+    anomalies: list[AnomalyRule] = []
+    actions: list[ActionRule] = []
     for root in roots:
         if root.value is not None and not isinstance(root.value, dict):
             problems.append(root.expected("the keys rules, anomalies and actions"))

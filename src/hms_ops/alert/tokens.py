@@ -48,7 +48,6 @@ _SCANNER = re.compile(
 _NUMBER_PARTS = re.compile(r"([0-9]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)(.*)", re.DOTALL)
 _DURATION = re.compile(r"(?:(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?:ms|[smhdw]))+")
 _DURATION_PART = re.compile(r"([0-9.]+(?:[eE][+-]?[0-9]+)?)(ms|[smhdw])")
-_BLANKS = re.compile(r"\s*")
 _TARGET = re.compile(r"[^\s,\"'`\\]+")
 _JOINED = re.compile(r"-\d")
 _INSTEAD = {"&&": "AND", "||": "OR", "!": "NOT", "=>": ">=", "=<": "<=", ";": "a blank"}

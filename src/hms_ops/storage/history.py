@@ -95,16 +95,6 @@ class History:
         steps, _, columns = self._folded(wanted, start, end, step, pooled=True)
         return merge.as_rows(steps, columns)
 
-    def read_each(self, ids: ArrayLike, start: int, end: int, step: int | None = None) -> list[merge.Rows]:
-        """The same for each of `ids` by itself, in their order, in one pass over the disk."""
-        step, start = self._checked(step, start)
-        wanted, position_of = np.unique(np.asarray(ids, np.uint32), return_inverse=True)
-        steps, positions, columns = self._folded(wanted, start, end, step, pooled=False)
-        order = np.argsort(positions, kind="stable")
-        bounds = np.searchsorted(positions[order], np.arange(len(wanted) + 1))
-        pieces = [order[bounds[place] : bounds[place + 1]] for place in position_of]
-        return [merge.as_rows(steps[piece], columns[:, piece]) for piece in pieces]
-
     def read_columns(self, ids: ArrayLike, start: int, end: int) -> Part:
         """The steps of the tier itself, each series by itself and with its m2, as merge.fold has rows: (step starts
         int64[k], positions among the sorted distinct `ids` int64[k], columns float64[6, k]), ascending."""

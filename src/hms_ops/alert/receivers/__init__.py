@@ -10,12 +10,11 @@ a warning when the rules are loaded.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from hms_ops.alert.notification import Notification, Outcome, Profile
 from hms_ops.alert.receivers import log, sms, webhook
-from hms_ops.errors import ConfigError
 from hms_ops.yamlfile import nearest
 
 Send = Callable[[str, Notification, Profile | None], Outcome]
@@ -23,7 +22,6 @@ Send = Callable[[str, Notification, Profile | None], Outcome]
 SENDERS: Final[dict[str, Send]] = {"webhook": webhook.send, "sms": sms.send, "log": log.send}
 LATER: Final = ("email", "slack", "mcp")
 
-PROFILE_KEYS: Final = ("url", "headers")
 TARGET_CHARS_MAX: Final = 1000
 PHONE_NUMBER: Final = re.compile(r"\+?[0-9A-Za-z][0-9A-Za-z ().-]{1,30}\Z")
 PROFILE_NAME: Final = re.compile(r"[A-Za-z_][\w.-]{0,99}\Z", re.ASCII)
@@ -79,25 +77,6 @@ def route(target: Target, profiles: Mapping[str, Profile]) -> Route:
     if target.scheme == "webhook" and profile is None and not is_http(target.address):
         return logged(target, f"no receiver {target.address!r} is configured")
     return Route(target, SENDERS[target.scheme], profile)
-
-
-def profile_from(name: str, settings: Mapping[str, Any]) -> Profile:
-    """A receiver's profile from its settings in the configuration, secrets replaced already; ConfigError else."""
-    url, headers = settings.get("url"), settings.get("headers") or {}
-    problems = [
-        f"receivers.{name}: unknown key {key!r}, {nearest(key, PROFILE_KEYS)}"
-        for key in settings
-        if key not in PROFILE_KEYS
-    ]
-    if not isinstance(url, str) or not is_http(url) or not urlsplit(url).hostname:
-        problems.append(f"receivers.{name}.url: expected an http or https URL")
-    if not isinstance(headers, dict) or not all(
-        isinstance(text, str) and text.isprintable() for text in headers.values()
-    ):
-        problems.append(f"receivers.{name}.headers: expected keys with texts in one line")
-    if problems:
-        raise ConfigError(*problems)
-    return Profile(url, headers)  # type: ignore[arg-type]
 
 
 def warning_of(receiver: str, profiles: Mapping[str, Profile]) -> str:
