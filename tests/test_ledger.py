@@ -182,3 +182,28 @@ def test_rejects_are_told_as_text() -> None:
     assert (reject["input"], reject["reason"], reject["source"]) == ("in-process", "syntax", "")
     assert reject["text"] == "\x1b[2Jjunk\\xff"
     assert reject["time_ns"] == NOW * SECOND_NS
+
+
+def test_the_last_hundred_rejects_are_the_newest_even_of_one_batch() -> None:
+    store = make_store()
+    store.ingest(b"\n".join(b"bad%d" % i for i in range(250)))
+    assert [reject["text"] for reject in store.rejects()] == [b"bad%d" % i for i in range(249, 149, -1)]
+    store.ingest_tally(b"\n".join(b"new%d:1" % i for i in range(30)) + b"\n" + b"a:1|c\n" * 20_000, 1)
+    expected = [b"new%d:1" % i for i in range(29, -1, -1)] + [b"bad%d" % i for i in range(249, 179, -1)]
+    assert [reject["text"] for reject in store.rejects()] == expected
+
+
+@pytest.mark.parametrize("bad", [3, 90, 99, 100, 101, 250])
+def test_a_rejected_document_leaves_one_reject_and_no_values(bad: int, wait_until: WaitUntil) -> None:
+    store = make_store()
+    with listening(store, is_started=False) as listeners:
+        sender = Sender(listeners[0])
+        sender.send(b"\n".join(b"old%d" % i for i in range(20)), b"[" + b"{}," * bad + b"x]", b"after")
+        start(listeners)
+        wait_until(settled(store, listeners, 3))
+        sender.close()
+    texts = [reject["text"] for reject in store.rejects()]
+    assert texts[0] == b"after"
+    assert texts[1].startswith(b"[{},")
+    kept = min(20, max(0, 120 - 20 - bad))
+    assert texts[2:] == [b"old%d" % i for i in range(19, 19 - kept, -1)]

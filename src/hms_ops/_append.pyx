@@ -166,11 +166,13 @@ cdef inline uint8_t append_one(store_t* st, const sample_t* s, uint32_t input, i
 # ---- one batch ----
 
 cdef void keep_rejects(store_t* st, const batch_t* b, int64_t now_ns) noexcept nogil:
-    cdef uint32_t i
+    cdef uint32_t i, first = b.rejects_first
     cdef reject_t* r
-    for i in range(b.rejects_n):
+    if b.rejects_n > first + BATCH_REJECTS:
+        first = b.rejects_n - BATCH_REJECTS
+    for i in range(first, b.rejects_n):
         r = &st.rejects[st.rejects_n % REJECTS_KEPT]
-        r[0] = b.rejects[i]
+        r[0] = b.rejects[i % BATCH_REJECTS]
         if b.sources == NULL:
             memset(r.source, 0, SOURCE_BYTES)
         else:

@@ -111,7 +111,7 @@ ctypedef struct reject_t:
 cdef enum:
     REJECTS_KEPT = 100      # a power of two is not needed: rejects are rare by design
     SOURCE_BYTES = 28
-    BATCH_REJECTS = 8       # kept of one batch; the rest is only counted
+    BATCH_REJECTS = 100     # kept of one batch, the newest
 
 ctypedef struct tally_t:
     uint64_t received, accepted, values, samples
@@ -134,6 +134,7 @@ ctypedef struct batch_t:
     tally_t tally
     char* text                      # arena of unescaped names
     size_t text_n, text_max
-    reject_t rejects[8]             # r.input is the datagram's index until the store takes them over
-    uint32_t rejects_n
+    reject_t rejects[100]           # a ring; r.input is the datagram's index until the store takes them over
+    uint32_t rejects_n              # ever noted
+    uint32_t rejects_first          # the oldest that may be there still
     const uint8_t* sources          # sockaddr of each datagram, SOURCE_BYTES apart; NULL without a socket

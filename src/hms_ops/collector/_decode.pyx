@@ -50,12 +50,22 @@ cdef void batch_clear(batch_t* b) noexcept nogil:
     b.text_n = 0
     b.datagram = 0
     b.rejects_n = 0
+    b.rejects_first = 0
     memset(&b.tally, 0, sizeof(tally_t))
 
 
 cdef void reject(batch_t* b, int reason, const char* data, size_t n) noexcept nogil:
     b.tally.rejected[reason] += 1
     note_reject(b, 256 + <uint32_t>reason, data, n)
+
+
+cdef void rejects_take_back(batch_t* b, uint32_t n) noexcept nogil:
+    """Forget all but the first n rejects; what the forgotten ones have overwritten is gone as well."""
+    if b.rejects_n > b.rejects_first + BATCH_REJECTS:
+        b.rejects_first = b.rejects_n - BATCH_REJECTS
+    if b.rejects_first > n:
+        b.rejects_first = n
+    b.rejects_n = n
 
 
 cdef void decode_document(const char* data, size_t n, batch_t* b, bint is_json) noexcept nogil:
@@ -74,7 +84,7 @@ cdef void decode_document(const char* data, size_t n, batch_t* b, bint is_json) 
     b.tally = before
     b.n = samples
     b.text_n = text_n
-    b.rejects_n = rejects
+    rejects_take_back(b, rejects)
     reject(b, fault, data, n)
 
 

@@ -35,10 +35,7 @@ cdef enum:
 
 cdef inline void note_reject(batch_t* b, uint16_t reason, const char* text, size_t n) noexcept nogil:
     """Keep the beginning of what was rejected, for the last-100 list; the counters are the caller's."""
-    cdef reject_t* r
-    if b.rejects_n == BATCH_REJECTS:
-        return
-    r = &b.rejects[b.rejects_n]
+    cdef reject_t* r = &b.rejects[b.rejects_n % BATCH_REJECTS]
     b.rejects_n += 1
     r.reason = reason
     r.input = b.datagram
