@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from tests.answering import answering, status
 from tests.engines import feed, manual, rules_file
 
 from hms_ops import Engine
 from hms_ops.duty import is_among
+from hms_ops.errors import ConfigError
 
 WaitUntil = Callable[..., None]
 
@@ -158,6 +160,33 @@ def test_series_that_go_take_their_episode_along() -> None:
         assert len(engine.alerts()) == 1
         engine.advance(70 * 60)  # idle for 65 minutes: the slot is given back
         assert engine.alerts() == []
+
+
+def test_a_share_of_seconds_keeps_lone_outliers_from_starting_an_episode() -> None:
+    common = {"metric": "a", "on": "max", "min_difference": 20}
+    anomalies = [{**common, "anomaly": "any"}, {**common, "anomaly": "most", "min_share": 0.6}]
+    with manual(config={"anomalies": anomalies}) as engine:
+        started = events_of(engine, "anomaly")
+        feed(engine, "a", 100.0, 60)
+        feed(engine, "a", 400.0, 1)
+        feed(engine, "a", 100.0, 20)
+        assert {event["name"] for event in started} == {"any"}
+        feed(engine, "a", 400.0, 3)
+        assert {event["name"] for event in started} == {"any", "most"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("min_share", 0, "0 is too small: above 0 is wanted"),
+        ("min_share", 1.2, "1.2 is too large: at most 1 is wanted"),
+        ("min_share", "most", "expected a number, found 'most'"),
+        ("window", "2h", "2h is too large: at most 3600 is wanted"),
+    ],
+)
+def test_a_guard_out_of_range_is_refused_with_its_key(key: str, value: object, text: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key}: {text}"):
+        manual(config={"anomalies": [{**ODD, key: value}]})
 
 
 def test_a_series_that_is_born_ends_no_episode_of_another() -> None:

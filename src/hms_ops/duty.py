@@ -95,6 +95,7 @@ class Duty:
         self._plans: dict[str, tuple[Rule, Plan]] = {}
         self._rule_set: RuleSet | None = None
         self._detector: Detector | None = None
+        self._deferred = 0  # by detectors before this one
         self._bound_at = -1  # the store's count of changes when the detector was bound
         self._episodes: dict[tuple[str, int], Episode] = {}  # by rule and slot
         self._watched: tuple[AnomalyRule, ...] = ()
@@ -263,6 +264,8 @@ class Duty:
         for key, episode in list(self._episodes.items()):
             self._end_episode(key, episode, "the anomaly rules were changed")
         self._watched = rules
+        if self._detector is not None:
+            self._deferred += self._detector.deferred
         self._detector = detector
         self._bound_at = -1
 
@@ -281,6 +284,7 @@ class Duty:
                     factor=rule.factor,
                     window_seconds=int(rule.window_seconds),
                     on="max" if rule.on == "max" else "mean",
+                    min_share=rule.min_share,
                     min_samples=rule.min_samples,
                     min_difference=rule.min_difference,
                 )
@@ -419,8 +423,10 @@ class Duty:
     def counters(self) -> dict[str, dict[str, int]]:
         book = {"live": self.book.live_count, "refused": self.book.refused, "rules": len(self._plans)}
         refused = self._rule_set.refused_instances if self._rule_set is not None else 0
+        deferred = self._deferred + (self._detector.deferred if self._detector is not None else 0)
         return {
             "alerts": book | {"instances_refused": refused},
+            "anomalies": {"episodes": len(self._episodes), "deferred": deferred},
             "notifications": self.outbox.counters(),
             "actions": self.actions.counts(),
             "on_alert": self.hooks.crew.counters(),

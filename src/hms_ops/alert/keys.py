@@ -100,6 +100,18 @@ def number_from(low: float, *, above: bool = False, whole: bool = False) -> Read
     return read
 
 
+def at_most(high: float, read: Reader) -> Reader:
+    """The same reader, of numbers (of durations: seconds) up to `high`."""
+
+    def read_bounded(value: Any) -> Any:
+        found = read(value)
+        if found > high:
+            raise ValueError(f"{value} is too large: at most {high:g} is wanted")
+        return found
+
+    return read_bounded
+
+
 def one_of(choices: Collection[str]) -> Reader:
     """A reader of one word out of a few, in any case."""
 

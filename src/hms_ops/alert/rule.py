@@ -13,6 +13,7 @@ from hms_ops.alert.grammar import parse_group_by, parse_recover, parse_statement
 from hms_ops.alert.keys import (
     KeyProblem,
     Reader,
+    at_most,
     duration_from,
     number_from,
     one_of,
@@ -68,8 +69,9 @@ class AnomalyRule:
     """A series is strange when it exceeds `factor` times its own moving mean of the window before.
 
     metric: "*" is every series that has a mean. on: what is judged, the second's mean or its max (any single value).
-    min_samples in the window, min_difference in the metric's unit: guards without which it floods. ttl_seconds: the
-    alert ends so long after the last strange second.
+    min_share: with `on: max`, the share of the last 5 judged seconds that must exceed before an episode starts; 0.2 is
+    any one of them. min_samples in the window, min_difference in the metric's unit: guards without which it floods.
+    ttl_seconds: the alert ends so long after the last strange second.
     """
 
     name: str
@@ -77,6 +79,7 @@ class AnomalyRule:
     factor: float = 2.0
     window_seconds: float = 600.0
     on: str = "mean"
+    min_share: float = 0.2
     min_samples: int = 10
     min_difference: float = 0.0
     severity: str = DEFAULT_SEVERITY
@@ -145,8 +148,9 @@ ANOMALY_READERS: Final[dict[str, Reader]] = {
     "anomaly": read_name,
     "metric": read_name,
     "factor": number_from(1, above=True),
-    "window": duration_from(10),
+    "window": at_most(3600, duration_from(10)),
     "on": one_of(("mean", "max")),
+    "min_share": at_most(1, number_from(0, above=True)),
     "min_samples": number_from(1, whole=True),
     "min_difference": number_from(0),
     "severity": read_name,
