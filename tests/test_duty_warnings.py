@@ -31,3 +31,10 @@ def test_health_stays_short() -> None:
             engine.alert(f"a{number}", if_="avg(x) > 1", notify=receivers[number : number + 5])
         assert len(engine.health()) == UNSERVED_SHOWN + 1
         assert engine.health()[-1].startswith("3 more receivers")
+
+
+def test_what_the_host_and_the_detectors_could_not_do_is_counted() -> None:
+    with manual() as engine:
+        engine.advance(1)
+        counters = engine.counters()
+    assert (counters["host"], counters["anomalies"]) == ({"read_errors": 0}, {"episodes": 0, "deferred": 0})

@@ -582,6 +582,7 @@ class Engine:
             **self.duty.counters(),
             "on_metric": self.values.crew.counters(),
             "journal": self.journalist.counters() | stored.get("journal", {}),
+            "host": self._publisher.counters(),
         }
         if self._tick is not None:
             sections["tick"] = self._tick.counters()

@@ -42,6 +42,10 @@ class Publisher:
             for name, value in self._own_signs().items():
                 self._writer.metric(name, value, "gauge")
 
+    def counters(self) -> dict[str, int]:
+        """Files of /proc that could not be read."""
+        return {"read_errors": self._vitals.read_errors if self._vitals is not None else 0}
+
     def forget(self) -> None:
         """Let go of the series it holds, so that those of removed rules can give their place back."""
         self._writer.forget()
