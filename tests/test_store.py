@@ -1,5 +1,6 @@
 """Cells, sealing, rings and in-process calls, second by second on a manual clock."""
 
+import enum
 import gc
 import math
 import resource
@@ -7,6 +8,7 @@ import struct
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -285,11 +287,37 @@ def test_a_bad_name_or_tag_is_counted_and_never_raised(
         store.handle(name, 0, tags)
 
 
+class Color(str, enum.Enum):  # noqa: UP042  (StrEnum has a str() of its own)
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1, "1"), (True, "true"), (False, "false"), (1.0, "1.0"), (np.int64(7), "7"), (Color.RED, "red"), ("1", "1")],
+)
+def test_tags_of_other_types_are_spelled_out(metric: InProcess, store: Store, value: Any, text: str) -> None:
+    for other in (1, True, 1.0, "1"):
+        metric.metric("x", 1.0, tags={"t": other})
+    metric.metric("x", 5.0, tags={"t": value})
+    store.flush()
+    assert store.recent(store.slot("x", {"t": text}))[1][-1] == 5.0
+    assert len(store.slots("x")) == 3 + (text not in ("1", "true", "1.0"))
+
+
+@pytest.mark.parametrize("tags", [{"x": ["l"]}, {"x": None}, {"x": b"b"}, {None: "x"}, {"x": 10**5000}, ["x"], "x", 7])
+def test_what_is_no_tag_is_counted_and_never_raised(metric: InProcess, store: Store, tags: Any) -> None:
+    metric.metric("x", 1.0, tags=tags)
+    assert row(store)["bad"] == {"tag": 1}
+    assert books_are_balanced(row(store))
+
+
 def test_a_programmers_mistake_is_raised(store: Store, metric: InProcess) -> None:
     with pytest.raises(ValueError, match="'gague' is none of counter, gauge"):
         metric.metric("a", 1.0, kind="gague")
     with pytest.raises(ValueError, match="'gague' is none of counter, gauge"):
         metric.metric("a", 1.0, kind="gague", tags={"a": "b"})
+    with pytest.raises(ValueError, match="is none of counter, gauge"):
+        metric.metric("a", 1.0, kind=["gauge"], tags={"a": "b"})  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         metric.metric("a", "1")  # type: ignore[arg-type]
     with pytest.raises(TypeError):

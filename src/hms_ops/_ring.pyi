@@ -203,6 +203,7 @@ class InProcess:
         """Add one value. Never waits and never raises for data: a bad name, tag or value is counted.
 
         kind: counter, gauge, timer, histogram, distribution, set or None (inferred); ValueError otherwise.
+        tags: numbers and booleans are spelled out, a tag that is anything else makes a bad value.
         """
     def forget(self) -> None:
         """Empty the cache, so that idle series can give their slots back; the engine does this now and then."""

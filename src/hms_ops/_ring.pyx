@@ -17,6 +17,7 @@ Fork: in the child the store is dead: its mutex is made anew, in-process calls a
 """
 
 import mmap
+import numbers
 import os
 import secrets
 import weakref
@@ -101,6 +102,26 @@ cdef bytes canonical_of(dict tags):
     """What `_intern` makes of tags: NUL, key, SOH, value for each, sorted by the key's bytes."""
     pairs = sorted((key.encode(), value.encode()) for key, value in tags.items())
     return b"".join(b"\0" + key + b"\1" + value for key, value in pairs)
+
+
+cdef str tag_text(x):
+    """A tag's key or value as the formats and the client spell it; TypeError for what is no text, number or boolean."""
+    if isinstance(x, str):
+        return str.__str__(x)                   # of a str Enum the value, where str() gives the member's name
+    if isinstance(x, bool):
+        return "true" if x else "false"
+    if isinstance(x, numbers.Number):
+        return str(x)
+    raise TypeError(f"a tag is a string, a number or a boolean, not {type(x).__name__}")
+
+
+cdef bint tags_are_texts(tags):
+    if type(tags) is not dict:
+        return False
+    for key, value in (<dict>tags).items():
+        if type(key) is not str or type(value) is not str:
+            return False
+    return True
 
 
 # ---- fork ----
@@ -896,16 +917,15 @@ cdef class InProcess:
         """Add one value. Never waits and never raises for data: a bad name, tag or value is counted.
 
         kind: counter, gauge, timer, histogram, distribution, set or None (inferred); ValueError otherwise.
-        tags: {str: str} or None.
+        tags: {str: str} or None; numbers and booleans are spelled out, a tag that is anything else makes a bad value.
         """
-        cdef PyObject* found
+        cdef PyObject* found = PyDict_GetItem(self.untagged, kind)
         cdef Series series
+        if found == NULL:
+            raise ValueError(f"kind {kind!r} is none of {', '.join(kinds.NUMBERS)}")
         if tags:
             self._tagged(name, value, kind, tags)
             return
-        found = PyDict_GetItem(self.untagged, kind)
-        if found == NULL:
-            raise ValueError(f"kind {kind!r} is none of {', '.join(kinds.NUMBERS)}")
         found = PyDict_GetItem(<dict>found, name)
         if found == NULL:
             self._first(name, value, kind, None, <object>found if found != NULL else self.untagged[kind], name)
@@ -917,10 +937,17 @@ cdef class InProcess:
             self.store._push(series.slot, series.kind_asked, series.input, value)
 
     cdef _tagged(self, str name, double value, kind, tags):
-        cdef tuple key = (kind, name, *tags.items())
+        cdef tuple key
+        if not tags_are_texts(tags):            # 1, 1.0 and True would be one key of the cache
+            try:
+                tags = {tag_text(k): tag_text(v) for k, v in tags.items()}
+            except Exception:                   # a number's own __str__ may raise anything
+                self._bad(BAD_TAG)
+                return
+        key = (kind, name, *(<dict>tags).items())
         series = self.tagged.get(key)
         if series is None:
-            self._first(name, value, kind, {str(k): str(v) for k, v in tags.items()}, self.tagged, key)
+            self._first(name, value, kind, dict(tags), self.tagged, key)
         else:
             (<Series>series).add(value)
 
@@ -932,7 +959,7 @@ cdef class InProcess:
             self.store._forward(name, value, number, tags)
             return
         if self.store._resolve(name.encode("utf-8", "surrogatepass"), number, tags, self.input, &bad, False) == NONE:
-            self.store._count_bad(self.input, bad)
+            self._bad(bad)
             return
         series = self.store.handle(name, number, tags, self.input)
         if self.store.st.live < self.store.st.series_max:       # an overflow's place is not remembered
@@ -941,6 +968,12 @@ cdef class InProcess:
             cache[key] = series
             self.cached += 1
         series.add(value)
+
+    cdef _bad(self, uint8_t bad):
+        if self.store.st.dead:
+            self.store.dropped_after_fork += 1
+        else:
+            self.store._count_bad(self.input, bad)
 
     def forget(self):
         """Empty the cache, so that idle series can give their slots back; the engine does this now and then."""
