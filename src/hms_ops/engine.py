@@ -20,11 +20,9 @@ Fork: in a child the engine is a client. What is emitted goes to the parent's UD
 
 import atexit
 import hashlib
-import importlib
 import logging
 import os
 import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -43,11 +41,11 @@ from hms_ops.collector.listener import Listener, ListenerConfig, open_listeners
 from hms_ops.config import UNSET, Config, Unset, load
 from hms_ops.duty import Duty
 from hms_ops.errors import ForkedError, StartError
-from hms_ops.forked import Child
+from hms_ops.forked import Child, follow_forks
 from hms_ops.hooks import AlertHandler, ValueHandler, ValueHook, ValueHooks
 from hms_ops.journalist import Journalist
 from hms_ops.publisher import Publisher
-from hms_ops.quantity import Address, parse_address
+from hms_ops.quantity import Address, as_address, as_addresses
 from hms_ops.reading import Reading
 from hms_ops.recorder import Recorder
 from hms_ops.series import SeriesInfo
@@ -114,10 +112,10 @@ class Engine:
         self.receiving_ns = 0  # on `clock`: since when datagrams are taken; 0 before
         choose = self.config.choose
         serve_at, keep_at = choose("http", http, None), choose("data_dir", data_dir, "data")
-        self._http = address_of(serve_at) if serve_at is not None else None
+        self._http = as_address(serve_at) if serve_at is not None else None
         self._data_dir = Path(keep_at) if keep_at is not None else None
         self._handed_over = list(sockets)
-        self._listening = listener_config(addresses(choose("udp", udp, "127.0.0.1:8125")), self.config)
+        self._listening = listener_config(as_addresses(choose("udp", udp, "127.0.0.1:8125")), self.config)
         self._threads = Threads()
         self._listeners: list[Listener] = []
         self._watchers: list[Watcher] = []
@@ -140,7 +138,7 @@ class Engine:
         vitals = Vitals() if choose("host_metrics", host_metrics, False) else None
         self._publisher = Publisher(self.store, vitals, signs)
         self._make_duty()
-        _engines.add(self)
+        follow_forks(self)
 
     def _make_store(self) -> None:
         limits, clock = self.config.limits, self.clock
@@ -610,37 +608,9 @@ class Engine:
         return list(self._listeners)
 
 
-# One hook for all engines: a hook cannot be taken back, and would keep each engine's memory for ever.
-_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
-
-
-def _prepare_fork() -> None:
-    """Import in the parent what its children need: another thread may hold an import's lock while it forks."""
-    if _engines:
-        importlib.import_module("hms_ops.client")
-
-
-def _become_clients() -> None:
-    for engine in list(_engines):
-        engine.become_client()
-
-
-os.register_at_fork(before=_prepare_fork, after_in_child=_become_clients)
-
-
 def tell_progress(is_done: threading.Event) -> None:
     if not is_done.wait(PROGRESS_SECONDS):
         log.info("compiling the kernels, once on a machine and for about ten seconds; datagrams are taken meanwhile")
-
-
-def addresses(udp: str | Sequence[str | Address] | None) -> tuple[Address, ...]:
-    """What `udp` names; ValueError with the form that is wanted."""
-    named = () if udp is None else (udp,) if isinstance(udp, str) else tuple(udp)
-    return tuple(address_of(one) for one in named)
-
-
-def address_of(text: str | Address) -> Address:
-    return text if isinstance(text, Address) else parse_address(text)
 
 
 def listener_config(udp: tuple[Address, ...], config: Config) -> ListenerConfig:

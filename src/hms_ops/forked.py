@@ -1,11 +1,46 @@
 """What is left of an engine in a forked child: a client.
 
-The engine makes a `Child` in its after-fork hook. Samples go to the parent's listener as any client's would; what a
-datagram cannot carry (alerts, descriptions, raw datagrams) is counted as dropped, and so is everything where the parent
-has no listener. Nothing here touches what the parent uses: the store's memory in the child is a copy that only counts.
+The hook here tells an engine of a fork; it makes a `Child`. Samples go to the parent's listener as any client's would;
+what a datagram cannot carry (alerts, descriptions, raw datagrams) is counted as dropped, and so is everything where the
+parent has no listener. Nothing here touches what the parent uses: the store's memory in the child is a copy that only
+counts.
 """
 
+import importlib
+import os
+import weakref
+from typing import Protocol
+
 from hms_ops._ring import Store
+
+
+class Forkable(Protocol):
+    """An engine, as a fork sees it."""
+
+    def become_client(self) -> None: ...
+
+
+# One hook for all engines: a hook cannot be taken back, and would keep each engine's memory for ever.
+_engines: "weakref.WeakSet[Forkable]" = weakref.WeakSet()
+
+
+def follow_forks(engine: Forkable) -> None:
+    """From now on, tell the engine in each child that it is one."""
+    _engines.add(engine)
+
+
+def _prepare_fork() -> None:
+    """Import in the parent what its children need: another thread may hold an import's lock while it forks."""
+    if _engines:
+        importlib.import_module("hms_ops.client")
+
+
+def _become_clients() -> None:
+    for engine in list(_engines):
+        engine.become_client()
+
+
+os.register_at_fork(before=_prepare_fork, after_in_child=_become_clients)
 
 
 class Child:

@@ -5,6 +5,7 @@ and a port. Each reader raises ValueError with the text quoted and the form that
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 DURATION_UNITS: Final[dict[str, float]] = {
@@ -81,3 +82,13 @@ def parse_address(text: str) -> Address:
     if not colon or not is_host or not PORT.match(port) or int(port) > 65_535:
         raise ValueError(f"{text!r} is no address; write host:port, as in 127.0.0.1:8125 (port 0 takes a free one)")
     return Address(bare, int(port))
+
+
+def as_address(text: str | Address) -> Address:
+    """An address that may be text yet; ValueError as `parse_address`."""
+    return text if isinstance(text, Address) else parse_address(text)
+
+
+def as_addresses(named: str | Sequence[str | Address] | None) -> tuple[Address, ...]:
+    """One address, several, or none; ValueError as `parse_address`."""
+    return tuple(map(as_address, () if named is None else (named,) if isinstance(named, str) else named))
