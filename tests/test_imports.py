@@ -90,6 +90,7 @@ def test_a_kernel_imports_numpy_and_numba_only(path: Path) -> None:
         "collections.abc",
         "hms_ops.kernels",
         "hms_ops.kinds",
+        "hms_ops.tiers",
     )
     if name_of(path) in ("hms_ops.kernels", "hms_ops.kernels.warm"):
         # These choose numba's cache directory and fill it, before the first kernel runs.

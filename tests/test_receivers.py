@@ -126,7 +126,7 @@ def test_the_log_gets_one_line_and_the_facts(caplog: pytest.LogCaptureFixture) -
 
 def test_control_characters_of_strangers_print_escaped() -> None:
     told = summary(notification(Alert("x\n\x1b[2J", "firing", 1.0, {"a": "\u202eb"}, 0.0)))
-    assert told == "FIRING x\\n\\x1b[2J (a=\\u202eb) value 1"
+    assert told == "FIRING x\\x0a\\x1b[2J (a=\\u202eb) value 1"
 
 
 def test_each_receiver_gets_its_notification_once_with_one_key() -> None:

@@ -13,10 +13,9 @@ from tests.reference.fleet import Fleet
 
 from hms_ops.alert.evaluate import RuleSet, query_now
 from hms_ops.alert.grammar import parse_query, parse_statement
-from hms_ops.alert.plan import WINDOW_SECONDS_MAX, compile_query, compile_statement
+from hms_ops.alert.plan import compile_query, compile_statement
 from hms_ops.alert.watch import CHANGES_MAX
 from hms_ops.errors import ExpressionError, UnknownMetricError
-from hms_ops.kernels import window
 
 FIRST = 1_700_000_000
 END = FIRST + 2_000
@@ -385,10 +384,6 @@ def test_what_parses_but_cannot_be_evaluated_yet_is_refused_at_its_column(text: 
     with pytest.raises(ExpressionError, match=words) as refused:
         compile_query(parse_query(text))
     assert refused.value.column == column
-
-
-def test_the_compiler_allows_the_windows_that_the_kernel_has() -> None:
-    assert WINDOW_SECONDS_MAX == window.WINDOW_SECONDS_MAX
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from hms_ops.alert.notification import Alert, Delivered, Notification, Outcome, 
 from hms_ops.alert.outbox import Outbox
 from hms_ops.alert.plan import Plan, UnitLookup, compile_rule
 from hms_ops.alert.rule import AnomalyRule, Rule
-from hms_ops.alert.rulefile import RuleFile
+from hms_ops.alert.rulefile import RULES_MAX, RuleFile
 from hms_ops.clock import SECOND_NS, Clock
 from hms_ops.errors import ConfigError, ExpressionError
 from hms_ops.hooks import AlertHooks
@@ -42,7 +42,6 @@ log = logging.getLogger("hms_ops.alert")
 StartThread = Callable[[str, Callable[[], None]], threading.Thread]
 Emit = Callable[[dict[str, Any]], None]
 
-RULES_MAX: Final = 10_000
 UNSERVED_SHOWN: Final = 10  # in `problems`; all are logged
 HOOKS_SECONDS: Final = 0.5  # what handlers of alerts get at a stop
 

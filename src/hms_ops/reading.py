@@ -18,12 +18,12 @@ from hms_ops.errors import UnknownMetricError
 from hms_ops.quantity import parse_duration
 from hms_ops.recorder import Recorder
 from hms_ops.series import SeriesInfo
+from hms_ops.tiers import WINDOW_SECONDS_MAX
 
 if TYPE_CHECKING:
     from hms_ops.alert.plan import UnitLookup
     from hms_ops.storage.merge import Rows
 
-WINDOW_SECONDS_MAX: Final = 3600
 COUNT: Final = 0
 SUM: Final = 1
 

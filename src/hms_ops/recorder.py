@@ -31,6 +31,7 @@ from hms_ops.backlog import STEP_SECONDS, WAITING_MAX, Backlog, Late, Part, Wait
 from hms_ops.errors import StorageError
 from hms_ops.series import SeriesInfo
 from hms_ops.storage import merge
+from hms_ops.tiers import SLOTS
 
 if TYPE_CHECKING:
     from hms_ops.storage.store import Storage
@@ -87,7 +88,7 @@ class Recorder:
         if self.storage is None:
             return
         n = self.store.series_count
-        columns = self.store.cols[1, :, step % retained.SLOTS, :n].copy()
+        columns = self.store.cols[1, :, step % SLOTS, :n].copy()
         self._backlog.add_step(step * STEP_SECONDS, self._all_slots[:n], columns)
         self._wake.set()
 

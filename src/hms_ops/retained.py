@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from hms_ops._ring import Store
 from hms_ops.backlog import STEP_SECONDS, Part
 from hms_ops.storage import merge
+from hms_ops.tiers import SLOTS, TIER_SECONDS
 
-SLOTS: Final = 64
 KEPT_SECONDS: Final = 60
 KEPT_STEPS: Final = 61
-TIER_SECONDS: Final = (1, 10, 60)
 
 
 def first_second(store: Store) -> int:

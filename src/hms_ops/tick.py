@@ -18,11 +18,10 @@ from hms_ops.clock import SECOND_NS, steady_ns
 from hms_ops.duty import Duty
 from hms_ops.kernels.rollup import rollup_step
 from hms_ops.recorder import Recorder
+from hms_ops.tiers import SLOTS, TIER_SECONDS
 
 log = logging.getLogger("hms_ops.tick")
 
-TIER_SECONDS: Final = (1, 10, 60)
-SLOTS: Final = 64
 KEPT_SECONDS: Final = 60
 IDLE_SECONDS: Final = 65 * 60
 IDLE_SWEEP_SECONDS: Final = 60  # every slot is looked at once in this time

@@ -30,7 +30,8 @@ from hms_ops.alert.watch import Watch
 from hms_ops.errors import UnknownMetricError
 from hms_ops.kernels.opcodes import STACK_MAX
 from hms_ops.kernels.program import run_programs
-from hms_ops.kernels.window import COUNT, SCRATCH_ROWS, SLOTS, STEP_SECONDS, cover, window_groups
+from hms_ops.kernels.window import COUNT, SCRATCH_ROWS, cover, window_groups
+from hms_ops.tiers import SLOTS, TIER_SECONDS
 
 INSTANCES_MAX: Final = 100_000
 PAIRS_MAX: Final = 20_000_000  # series read by all rules together; 4 bytes each
@@ -217,7 +218,7 @@ class _Machine:
 
 def _step_numbers(tiers: NDArray[np.int64], slots: NDArray[np.int64], end: int) -> NDArray[np.int64]:
     """The numbers of the steps (since 1970, of their tier) that stand in these slots before second `end`."""
-    newest = (end - 1) // np.array(STEP_SECONDS)[tiers]
+    newest = (end - 1) // np.array(TIER_SECONDS)[tiers]
     return newest - (newest - slots) % SLOTS
 
 

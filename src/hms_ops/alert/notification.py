@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hms_ops.alert.state import Event
+from hms_ops.escape import printable
 
 GroupTags = tuple[tuple[str, str], ...]  # sorted by tag
 EpisodeKey = tuple[str, GroupTags, int]  # name, group, episode
@@ -117,11 +118,6 @@ def summary(notification: Notification) -> str:
         f"({notification.note})" if notification.note else "",
     )
     return printable(" ".join(part for part in parts if part))
-
-
-def printable(text: str) -> str:
-    """Control characters as escapes: names and tags come from strangers, and this is read on terminals and phones."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def idempotency_key(origin: str, alert: Alert, number: int) -> str:

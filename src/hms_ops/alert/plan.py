@@ -46,9 +46,9 @@ from hms_ops.alert.tree import (
 from hms_ops.alert.units import Unit, metric_unit, number_value
 from hms_ops.errors import ExpressionError
 from hms_ops.kernels import opcodes as op
+from hms_ops.tiers import WINDOW_SECONDS_MAX
 
 DEFAULT_WINDOW_SECONDS: Final = 60
-WINDOW_SECONDS_MAX: Final = 3600  # as in kernels.window, which takes numba to import
 
 UnitLookup: TypeAlias = Callable[[str], str | None]
 

@@ -33,9 +33,9 @@ from numpy.typing import NDArray
 
 from hms_ops.kernels.score import ENDED, HELD, JUDGED_SECONDS, SCRATCH, STARTED, moving_mean_score
 from hms_ops.kernels.window import MAX, SUM, cover
+from hms_ops.tiers import WINDOW_SECONDS_MAX
 
 EVENTS_MAX: Final = 10_000  # events listed each second
-WINDOW_SECONDS_MAX: Final = 3600
 
 State = Literal["started", "held", "ended"]
 _STATES: Final[tuple[tuple[int, State], ...]] = ((STARTED, "started"), (HELD, "held"), (ENDED, "ended"))

@@ -10,7 +10,8 @@ import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
-from hms_ops.kernels.window import COUNT, LAST, M2, MAX, MIN, SLOTS, STEP_SECONDS, SUM
+from hms_ops.kernels.window import COUNT, LAST, M2, MAX, MIN, SUM
+from hms_ops.tiers import SLOTS, TIER_SECONDS
 
 _BLOCK = 2048  # series folded together, as in kernels.window
 
@@ -99,6 +100,6 @@ def rollup_step(cols: NDArray[np.float64], tier: int, step_index: int, n: int) -
     M2 by Chan's merge, as in kernels.window. Cost: 10 × (fields + 1) × n × 8 bytes of sequential reading, less where
     blocks of series were silent.
     """
-    parts = STEP_SECONDS[tier] // STEP_SECONDS[tier - 1]
+    parts = TIER_SECONDS[tier] // TIER_SECONDS[tier - 1]
     for at in range(0, n, _BLOCK):
         _roll_block(cols, tier, step_index % SLOTS, step_index * parts, parts, at, min(at + _BLOCK, n))

@@ -16,7 +16,8 @@ import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
-from hms_ops.kernels.window import COUNT, SLOTS, SUM
+from hms_ops.kernels.window import COUNT, SUM
+from hms_ops.tiers import SLOTS
 
 JUDGED_SECONDS: Final = 5  # how many judged seconds a member remembers
 HELD_SECONDS: Final = 3  # so many of them anomalous: held

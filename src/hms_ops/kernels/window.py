@@ -23,6 +23,8 @@ import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
+from hms_ops.tiers import SLOTS, TIER_SECONDS, WINDOW_SECONDS_MAX
+
 COUNT: Final = 0  # fields of `cols`, and of `stats`
 SUM: Final = 1
 M2: Final = 2
@@ -32,9 +34,6 @@ LAST: Final = 5
 DELTA: Final = 6  # of `stats` only
 SEEN: Final = 7
 
-STEP_SECONDS: Final = (1, 10, 60)
-SLOTS: Final = 64
-WINDOW_SECONDS_MAX: Final = 3600
 GAUGE_SECONDS: Final = 300  # how long a silent gauge keeps its last value
 
 SCRATCH_ROWS: Final = 9  # COUNT SUM M2 MIN MAX, DELTA, and three rows in which a block's scattered members are lined up
@@ -46,7 +45,7 @@ _BLOCK: Final = 2048
 _COUNTER: Final = 1  # numbers of hms_ops.kinds, which a kernel does not import
 _GAUGE: Final = 2
 
-_TIER_SECONDS: Final = (60, 600, 3600)  # the longest window read from each tier
+_LONGEST_SECONDS: Final = (60, 600, 3600)  # the longest window read from each tier
 
 
 def cover(start: int, end: int, first_second: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
@@ -62,17 +61,17 @@ def cover(start: int, end: int, first_second: int) -> tuple[NDArray[np.int64], N
         raise ValueError(f"a window of {end - start} s is outside 1 to {WINDOW_SECONDS_MAX} s")
     begin = max(start - start % _window_step(end - start), first_second)
     tiers, slots = [], []
-    at = begin - begin % STEP_SECONDS[_finest_tier(begin, end)]
+    at = begin - begin % TIER_SECONDS[_finest_tier(begin, end)]
     while begin < end and at < end:
         row_tier = _largest_step(at, end)
         tiers.append(row_tier)
-        slots.append(at // STEP_SECONDS[row_tier] % SLOTS)
-        at += STEP_SECONDS[row_tier]
+        slots.append(at // TIER_SECONDS[row_tier] % SLOTS)
+        at += TIER_SECONDS[row_tier]
     return np.array(tiers, np.int64), np.array(slots, np.int64), max(0, end - begin)
 
 
 def _window_step(seconds: int) -> int:
-    return next(step for step, longest in zip(STEP_SECONDS, _TIER_SECONDS, strict=True) if seconds <= longest)
+    return next(step for step, longest in zip(TIER_SECONDS, _LONGEST_SECONDS, strict=True) if seconds <= longest)
 
 
 def _finest_tier(second: int, end: int) -> int:
@@ -91,7 +90,7 @@ _finest_tier_native = njit(nogil=True, error_model="numpy")(_finest_tier)
 
 def _largest_step(at: int, end: int) -> int:
     for tier in (2, 1):
-        if at % STEP_SECONDS[tier] == 0 and at + STEP_SECONDS[tier] <= end:
+        if at % TIER_SECONDS[tier] == 0 and at + TIER_SECONDS[tier] <= end:
             return tier
     return 0
 
@@ -280,7 +279,7 @@ def _base(series, start, end, row_tier, row_slot):  # type: ignore[no-untyped-de
         tier = _finest_tier_native(at - 1, end)
         if tier < 0:
             break
-        step = STEP_SECONDS[tier]
+        step = TIER_SECONDS[tier]
         begin = at - 1 - (at - 1) % step
         slot = begin // step % SLOTS
         count = series[tier, COUNT, slot]
@@ -301,8 +300,8 @@ def _base(series, start, end, row_tier, row_slot):  # type: ignore[no-untyped-de
 @njit(nogil=True, error_model="numpy")
 def _count_between(series, tier, start, stop):  # type: ignore[no-untyped-def]
     count = 0.0
-    for at in range(start, stop, STEP_SECONDS[tier]):
-        count += series[tier, COUNT, at // STEP_SECONDS[tier] % SLOTS]
+    for at in range(start, stop, TIER_SECONDS[tier]):
+        count += series[tier, COUNT, at // TIER_SECONDS[tier] % SLOTS]
     return count
 
 
