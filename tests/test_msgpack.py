@@ -1,7 +1,12 @@
 """msgpack documents: every width of every type, lengths that lie, and the members of the JSON form."""
 
 import itertools
+import os
+import shutil
 import struct
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -306,3 +311,34 @@ def test_random_documents_are_judged_as_the_twin_judges_them(document: Any, junk
         assert counters["values"] == len(found.samples) + sum(found.bad.values())
         assert counters["ignored"] == dict(found.ignored)
         assert books_are_balanced(counters)
+
+
+IN_A_COMMA_LOCALE = """
+import locale, msgpack, numpy as np
+from tests.stores import NOW, make_store, move_to
+
+locale.setlocale(locale.LC_ALL, "de_DE.UTF-8")
+assert locale.localeconv()["decimal_point"] == ","
+store = make_store()
+store.ingest(msgpack.packb({"name": "a", "value": 1.5, "tags": {"n": 0.5}}))
+assert store.slot("a", {"n": "0.5"}) >= 0
+for data in (b"s:1.5|s", b'{"name":"s","value":1.5}', msgpack.packb({"name": "s", "kind": "set", "value": 1.5})):
+    assert store.ingest(data) == 1
+move_to(store, NOW + 1)
+assert store.distinct(store.slots("s"), np.array([0]), np.array([NOW])) == 1.0
+assert "%.1f" % 0.5 == "0.5" and locale.str(0.5) == "0,5"
+"""
+
+
+def test_numbers_are_spelled_alike_whatever_the_locale_of_the_process_is(tmp_path: Path) -> None:
+    made = tmp_path / "de_DE.UTF-8"
+    if shutil.which("localedef"):
+        subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", made], capture_output=True, check=False)
+    if not made.exists():
+        pytest.skip("no sources of locales here")
+    subprocess.run(
+        [sys.executable, "-c", IN_A_COMMA_LOCALE],
+        check=True,
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, "LOCPATH": str(tmp_path)},
+    )

@@ -13,7 +13,6 @@ idempotent, and a late tick loses nothing for SLOTS − 3 seconds. What a cell i
 """
 
 from libc.math cimport fabs
-from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
 
 from hms_ops._cell cimport cell_turn, fold, open_second, roll_set, second_of
@@ -21,7 +20,7 @@ from hms_ops._hll cimport set_of, set_t, sketch_add
 from hms_ops._intern cimport intern_find, kind_settle, store_resolve
 from hms_ops._sample cimport *
 from hms_ops._store cimport *
-from hms_ops.collector._emit cimport MAGNITUDE_MAX, hms_hash_member, hms_likely, hms_unlikely, note_bad
+from hms_ops.collector._emit cimport MAGNITUDE_MAX, hms_hash_member, hms_likely, hms_spell_double, hms_unlikely, note_bad
 
 cdef enum:
     LATE_SECONDS_MAX = 3600
@@ -66,7 +65,7 @@ cdef uint64_t member_of(const store_t* st, const sample_t* x) noexcept nogil:
     if x.flags & FLAG_MEMBER:
         memcpy(&member, &x.value, 8)
         return member
-    return hms_hash_member(digits, <size_t>snprintf(digits, 32, b"%.17g", x.value), st.keys.seed)
+    return hms_hash_member(digits, hms_spell_double(digits, x.value), st.keys.seed)
 
 
 cdef uint8_t append_member(store_t* st, const sample_t* x, cell_t* c, uint32_t second) noexcept nogil:

@@ -12,6 +12,7 @@
 #include <locale.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -136,6 +137,13 @@ static locale_t hms_c_locale; /* one for each module that includes this, made wh
 __attribute__((constructor)) static void hms_locale_start(void) { hms_c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0); }
 /* Correctly rounded, whatever the process's locale is; the grammar was checked before. */
 static inline double hms_strtod(const char *p) { return strtod_l(p, NULL, hms_c_locale); }
+/* The other way round: the length of %.17g, whatever the process's locale is; room of 32 is enough. */
+static inline size_t hms_spell_double(char *p, double x) {
+    const locale_t before = uselocale(hms_c_locale);
+    const int n = snprintf(p, 32, "%.17g", x);
+    uselocale(before);
+    return (size_t)n;
+}
 
 /* ---- time ---- */
 static inline int64_t hms_monotonic_ns(void) {

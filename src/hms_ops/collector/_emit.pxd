@@ -21,6 +21,7 @@ cdef extern from "_native.h" nogil:
     uint64_t hms_hash_member(const char* p, size_t n, uint64_t seed)
     uint64_t hms_mix(uint64_t a, uint64_t b)
     double hms_strtod(const char* p)
+    size_t hms_spell_double(char* p, double x)      # needs room for 32 bytes
     const double* POWER_OF_TEN "hms_power_of_ten"
     const double MAGNITUDE_MAX "HMS_MAGNITUDE_MAX"
     const double RATE_MIN "HMS_RATE_MIN"

@@ -370,12 +370,12 @@ cdef bint read_pair(pack_t* k, element_t* e, int depth) noexcept nogil:
     return skip_contents(k, &key, depth)
 
 
-cdef void spell_member(element_t* e, char* digits, size_t room) noexcept nogil:
+cdef void spell_member(element_t* e, char* digits) noexcept nogil:
     """A set's member that is a number is spelled in decimal: an integer is the same member in all formats."""
     if e.kind != KIND_SET or e.value_type != VALUE_NUMBER:
         return
     e.text = digits
-    e.text_n = <size_t>snprintf(digits, room, b"%.17g", e.value)
+    e.text_n = hms_spell_double(digits, e.value)
 
 
 cdef bint read_element(pack_t* k, size_t pairs, const char* start, int depth) noexcept nogil:
@@ -386,7 +386,7 @@ cdef bint read_element(pack_t* k, size_t pairs, const char* start, int depth) no
     for i in range(pairs):
         if not read_pair(k, &e, depth):
             return False
-    spell_member(&e, digits, 32)
+    spell_member(&e, digits)
     return element_emit(k.b, &e, start, k.p - start) or fail(k, REJECT_TOO_LARGE)
 
 
@@ -438,7 +438,7 @@ cdef uint8_t tag_value(token_t* t, batch_t* b) noexcept nogil:
     if t.is_integer:
         t.n = <size_t>snprintf(b.text + b.text_n, 32, b"%lld", <long long>t.integer)
     else:
-        t.n = <size_t>snprintf(b.text + b.text_n, 32, b"%.17g", t.number)
+        t.n = hms_spell_double(b.text + b.text_n, t.number)
     b.text_n += t.n
     return BAD_NONE
 
