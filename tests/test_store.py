@@ -3,6 +3,7 @@
 import enum
 import gc
 import math
+import os
 import resource
 import struct
 import threading
@@ -558,3 +559,33 @@ def test_a_large_document_that_ends_badly_stores_nothing() -> None:
     store = make_store()
     assert store.ingest_tally(b"[" + b'{"name":"x","value":1},' * 50_000 + b"]", 1)["samples"] == 0
     assert store.metrics() == []
+
+
+def test_a_handle_asked_for_in_a_forked_child_only_forwards() -> None:
+    store = make_store()
+    known = store.handle("known", kinds.COUNTER)
+    known.add(1.0)
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        failure = b"an exception"
+        try:
+            sent: list[Any] = []
+            store.set_forward(lambda *call: sent.append(call))
+            for name in ("known", "new"):
+                series = store.handle(name, kinds.COUNTER, {"a": "b"})
+                series.add(2.0)
+                series.add_many([3.0, 4.0])
+                del series
+            calls = [(name, value, "counter", {"a": "b"}) for name in ("known", "new") for value in (2.0, 3.0, 4.0)]
+            store.set_forward(None)
+            store.handle("new").add(1.0)
+            is_right = sent == calls and store.series_live == 1 and store.counters()["dropped_after_fork"] == 1
+            failure = b"" if is_right else repr((sent, store.series_live, store.counters())).encode()
+        finally:
+            os.write(write, failure)
+            os._exit(0)
+    os.close(write)
+    os.waitpid(pid, 0)
+    with open(read, "rb") as pipe:
+        assert pipe.read() == b""

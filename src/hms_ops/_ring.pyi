@@ -112,7 +112,10 @@ class Store:
     def flush(self) -> None:
         """Append the in-process calls that wait in the buffer; every reader does this first."""
     def handle(self, name: str, kind: int = 0, tags: dict[str, str] | None = None, input: int = 1) -> Series:
-        """A Series to add values to. ValueError for a name or tags that no sample could have."""
+        """A Series to add values to. ValueError for a name or tags that no sample could have.
+
+        In a forked child the handle only forwards.
+        """
 
     # ---- the tick ----
 

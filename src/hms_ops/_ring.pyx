@@ -426,11 +426,16 @@ cdef class Store:
         pthread_mutex_unlock(&st.mutex)
 
     def handle(self, str name, int kind=KIND_UNKNOWN, dict tags=None, int input=INPUT_IN_PROCESS):
-        """A Series to add values to. ValueError for a name or tags that no sample could have."""
+        """A Series to add values to. ValueError for a name or tags that no sample could have.
+
+        In a forked child the handle only forwards: the table is a copy, perhaps of the midst of a change.
+        """
         cdef Series series = Series.__new__(Series)
         cdef uint8_t bad = BAD_NONE
-        cdef uint32_t slot = self._resolve(name.encode("utf-8", "surrogatepass"), kind, tags, input, &bad, True)
-        if slot == NONE:
+        cdef uint32_t slot = NONE
+        if not self.st.dead:
+            slot = self._resolve(name.encode("utf-8", "surrogatepass"), kind, tags, input, &bad, True)
+        if slot == NONE and not self.st.dead:
             raise ValueError(f"series {name!r} with tags {tags!r}: {BAD[bad] if bad else 'no room'}")
         series.store = self
         series.slot = slot
@@ -862,7 +867,7 @@ cdef class Series:
         raise TypeError("get a Series from engine.series(name)")
 
     def __dealloc__(self):
-        if self.store is not None:
+        if self.store is not None and self.slot != NONE:
             self.store.st.meta[self.slot].pins -= 1
 
     @property
