@@ -297,7 +297,8 @@ class Color(str, enum.Enum):  # noqa: UP042  (StrEnum has a str() of its own)
     [(1, "1"), (True, "true"), (False, "false"), (1.0, "1.0"), (np.int64(7), "7"), (Color.RED, "red"), ("1", "1")],
 )
 def test_tags_of_other_types_are_spelled_out(metric: InProcess, store: Store, value: Any, text: str) -> None:
-    for other in (1, True, 1.0, "1"):
+    others: list[Any] = [1, True, 1.0, "1"]
+    for other in others:
         metric.metric("x", 1.0, tags={"t": other})
     metric.metric("x", 5.0, tags={"t": value})
     store.flush()
