@@ -254,6 +254,30 @@ def test_a_hanging_receiver_delays_no_other(running: Running, wait_until: WaitUn
         assert running.outbox.counters()["waiting"] == 2
 
 
+def test_a_receiver_that_fails_is_logged_once_and_again_when_it_answers(caplog: pytest.LogCaptureFixture) -> None:
+    with answering(status(503), status(503), OK) as server, caplog.at_level("INFO", "hms_ops.alert"):
+        lane = LaneUnderTest(server)
+        lane.put()
+        for _ in range(2):
+            lane.step()
+            lane.clock.advance(10)
+        shown = f"receiver webhook:{server.url}/hook"
+        assert lane.lane.problem().startswith(f"{shown} has failed for 20 s: HTTP 503")
+        lane.step()
+        assert lane.lane.problem() == ""
+    first, last = [record.message for record in caplog.records if record.message.startswith("receiver")]
+    assert first.startswith(f"{shown} fails and is tried again: HTTP 503")
+    assert last == f"{shown} answers again after 20 s"
+
+
+def test_a_receiver_that_fails_stands_in_problems(running: Running, wait_until: WaitUntil) -> None:
+    with answering(status(503)) as server:
+        running.outbox.put(note(f"webhook:{server.url}"))
+        wait_until(lambda: running.outbox.problems())
+        (problem,) = running.outbox.problems()
+    assert problem.startswith(f"receiver webhook:{server.url} has failed for ")
+
+
 def test_drain_waits_for_what_can_leave(running: Running) -> None:
     with answering() as server:
         for episode in range(50):

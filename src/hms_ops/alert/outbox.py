@@ -51,6 +51,8 @@ LIFETIME_SECONDS_MAX: Final = 24 * 3600.0
 IDLE_SECONDS: Final = 60.0
 DROPS_LOGGED_SECONDS: Final = 60.0
 DROPS_SHOWN_SECONDS: Final = 3600.0
+FAILING_LOGGED_SECONDS: Final = 60.0
+FAILING_SHOWN: Final = 10  # receivers in `problems`; each is logged when it begins to fail
 
 StartThread = Callable[[str, Callable[[], None]], threading.Thread]
 OnOutcome = Callable[[Notification, Outcome], None]
@@ -77,6 +79,15 @@ class Waiting:
     attempts: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A receiver none of whose attempts has worked since then, and why the last did not."""
+
+    since_ns: int
+    reason: str
+    is_logged: bool
+
+
 def backoff_seconds(attempts: int, chance: float) -> float:
     """Full jitter over a ceiling that doubles: `chance` in [0, 1) of at most 2 s, 4 s, … 5 min, and at least 1 s."""
     ceiling = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN * 2.0 ** min(attempts, 20))
@@ -101,6 +112,8 @@ class Lane:
         self._episodes: dict[EpisodeKey, deque[Waiting]] = {}  # each episode's notifications, in their order
         self._waiting_count = 0
         self._paused_until_ns = 0
+        self._failing: Failing | None = None
+        self._failing_logged_ns: int | None = None
 
     def put(self, notification: Notification) -> bool:
         """Queue it; False when the lane is full, which is counted as dropped."""
@@ -126,6 +139,15 @@ class Lane:
         with self._lock:
             return not self._waiting_count and now_ns >= self._paused_until_ns
 
+    def problem(self) -> str:
+        """Since when the receiver fails, and why; "" while it works."""
+        with self._lock:
+            failing = self._failing
+        if failing is None:
+            return ""
+        seconds = (self._clock.now_ns() - failing.since_ns) // SECOND_NS
+        return f"receiver {self.served_by.target.shown} has failed for {seconds:,} s: {failing.reason}"
+
     def due_count(self, deadline_ns: int) -> int:
         """How many episodes have something that may be tried before the deadline."""
         with self._lock:
@@ -138,8 +160,10 @@ class Lane:
             item, due_ns = self._next(now_ns)
         if item is None:
             return due_ns
+        began_ns = now_ns
         outcome = self._send(item)
         now_ns = self._clock.now_ns()
+        self._note_health(outcome, began_ns, now_ns)
         with self._lock:
             settled = self._settle(item, outcome, now_ns)
         self._tell(item.notification, settled)
@@ -164,6 +188,25 @@ class Lane:
         except Exception as error:
             LOGGER.exception("receiver %s failed", target.shown)
             return Retry(f"{type(error).__name__}: {error}")
+
+    def _note_health(self, outcome: Outcome, began_ns: int, now_ns: int) -> None:
+        """Log the first failure of a row and its end. What was refused for good was answered: it ends a row too."""
+        shown = self.served_by.target.shown
+        with self._lock:
+            before = self._failing
+            if not isinstance(outcome, Retry):
+                self._failing = None
+            elif before is not None:
+                self._failing = replace(before, reason=outcome.reason)
+            else:
+                logged_ns = self._failing_logged_ns  # one that fails every other time must not fill the log
+                is_logged = logged_ns is None or now_ns - logged_ns >= FAILING_LOGGED_SECONDS * SECOND_NS
+                self._failing = Failing(began_ns, outcome.reason, is_logged)
+                if is_logged:
+                    self._failing_logged_ns = now_ns
+                    LOGGER.warning("receiver %s fails and is tried again: %s", shown, outcome.reason)
+        if before is not None and before.is_logged and not isinstance(outcome, Retry):
+            LOGGER.info("receiver %s answers again after %d s", shown, (now_ns - before.since_ns) // SECOND_NS)
 
     def _noted(self, item: Waiting) -> Notification:
         """The notification as it leaves now: late pages say what has become of their alert."""
@@ -268,12 +311,16 @@ class Outbox:
         return {name: sum(part[name] for part in parts) for name in parts[0]} | {"waiting": waiting}
 
     def problems(self) -> list[str]:
-        """What was dropped, for an hour after the last one."""
+        """Receivers that fail now, and what was dropped, for an hour after the last one."""
         with self._lock:
-            drop = self._drop
+            drop, lanes = self._drop, list(self._lanes.values())
+        failing = [problem for lane in lanes if (problem := lane.problem())]
+        shown = failing[:FAILING_SHOWN]
+        if len(failing) > FAILING_SHOWN:
+            shown.append(f"and {len(failing) - FAILING_SHOWN} more receivers fail")
         if drop is None or self._clock.now_ns() - drop[0] > DROPS_SHOWN_SECONDS * SECOND_NS:
-            return []
-        return [f"{self.counters()['dropped']:,} notifications were dropped, the last because {drop[1]}"]
+            return shown
+        return [*shown, f"{self.counters()['dropped']:,} notifications were dropped, the last because {drop[1]}"]
 
     def drain(self, deadline_ns: int) -> int:
         """Wait until nothing is left that could be sent before the deadline; returns how many still wait."""
