@@ -23,12 +23,13 @@ SERIES_PARAMETERS: Final[dict[str, Reader]] = {"prefix": str, "limit": whole_num
 
 
 async def health(request: Request) -> Response:
-    """200 while the engine does its work, 503 with the problems otherwise."""
-    problems = site_of(request).engine.health()
-    document: dict[str, Any] = {"status": "unhealthy" if problems else "ok"}
+    """503 when something stands still that only a restart mends; 200 otherwise, `degraded` with what needs a look."""
+    engine = site_of(request).engine
+    stalls, problems = engine.stalls(), engine.health()
+    document: dict[str, Any] = {"status": "unhealthy" if stalls else "degraded" if problems else "ok"}
     if request.scope["is_trusted"]:
         document["problems"] = problems
-    return Json(document, 503 if problems else 200)
+    return Json(document, 503 if stalls else 200)
 
 
 async def readiness(request: Request) -> Response:
