@@ -266,6 +266,20 @@ def test_remembered_episodes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [under_test.offer(anomaly(episode)) for episode in (1, 2, 3, 3, 1)] == [1, 1, 1, 0, 1]
 
 
+def test_a_run_that_fails_and_one_that_does_not_clear_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    RunnerUnderTest(None).offer(anomaly())
+    with answering(OK) as server:
+        under_test = RunnerUnderTest(server)
+        under_test.offer(anomaly())
+        under_test.clock.advance(SCALE.verify_seconds)
+        under_test.runner.step()
+    name = "action db.anomaly -> infra.scale-db"
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("ERROR", f"{name} failed: not run: no action service is configured (actions.url)"),
+        ("ERROR", f"{name} ran, but db.anomaly has not cleared within 120 s"),
+    ]
+
+
 def test_new_rules_take_over_and_the_cooldown_goes_on() -> None:
     with answering(OK) as server:
         under_test = RunnerUnderTest(server)

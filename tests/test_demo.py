@@ -425,7 +425,7 @@ def test_the_rules_of_the_demo_load_and_say_what_the_story_says() -> None:
     settings = {"rules": [str(RULES)], "receivers": {"sms": {"url": "http://127.0.0.1:1/sms"}}}
     config = load_config(settings)
     loaded = config.load_rules()
-    assert loaded.warnings(config.profiles()) == []
+    assert loaded.warnings(config.profiles(), "http://127.0.0.1:1") == []
     (rule,), (anomaly,), (action,) = loaded.rules, loaded.anomalies, loaded.actions
     assert (rule.name, rule.text, rule.for_seconds) == (ALERT, f"avg({METRIC}, 5s) > {BREACH_MS:g}", 5.0)
     assert (anomaly.name, anomaly.metric, anomaly.factor) == (ANOMALY, METRIC, 2)

@@ -112,7 +112,7 @@ def test_a_file_without_rules_is_no_mistake(text: str) -> None:
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.name)
 def test_the_shipped_rule_files_load_without_a_warning(path: Path) -> None:
-    assert load_rules([path]).warnings(GATEWAY) == []
+    assert load_rules([path]).warnings(GATEWAY, "http://127.0.0.1:1") == []
 
 
 BAD_RULES = [
@@ -254,8 +254,16 @@ def test_a_receiver_that_is_not_served_as_written_is_a_warning(receiver: str, wa
 
 
 def test_an_action_on_a_name_nobody_gives_is_a_warning() -> None:
-    (told,) = read("actions:\n  - {on: finance.anomly, act: {template: x}}\n").warnings({})
+    (told,) = read("actions:\n  - {on: finance.anomly, act: {template: x}}\n").warnings({}, "http://127.0.0.1:1")
     assert told.startswith("r.yaml:2: no rule or anomaly here is named 'finance.anomly'")
+
+
+def test_an_action_without_a_service_is_a_warning() -> None:
+    text = "rules: [{alert: x, if: a > 1}]\nactions:\n  - {on: x, act: {template: heal%s}}\n"
+    told = "r.yaml:3: actions.url is not set: the action 'x -> heal' cannot run; set it"
+    assert read(text % "").warnings({}) == [told]
+    assert read(text % "").warnings({}, "http://127.0.0.1:1") == []
+    assert read(text % ", url: 'http://127.0.0.1:1'").warnings({}) == []
 
 
 def test_python_keywords_make_the_same_rule() -> None:

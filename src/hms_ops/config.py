@@ -167,6 +167,10 @@ class Config:
         """The receivers' profiles by name, as the outbox wants them."""
         return {receiver.name: receiver.profile for receiver in self.receivers}
 
+    def action_url(self) -> str:
+        """The base of the action service, "" when none is configured."""
+        return self.actions.url.value if self.actions.url else ""
+
     def rule_files(self) -> tuple[Path, ...]:
         """The files the patterns name now, each once; ConfigError for a pattern that names none."""
         found: dict[Path, None] = {}

@@ -88,6 +88,7 @@ class Duty:
         self._warnings: list[str] = []  # of the rules in force; logged when they are new
         self._unserved: list[str] = []  # those of them that are about receivers
         self._origin = origin
+        self._action_url = action_url
         self._lock = threading.RLock()
         self._file = RuleFile()
         self._own: dict[str, Rule] = {}  # from Python and HTTP
@@ -247,7 +248,7 @@ class Duty:
 
     def _warn(self, rules: RuleFile) -> None:
         """Log what is new among the warnings of rules in force."""
-        before, self._warnings = set(self._warnings), rules.warnings(self._profiles)
+        before, self._warnings = set(self._warnings), rules.warnings(self._profiles, self._action_url)
         self._unserved = rules.unserved(self._profiles)
         for warning in self._warnings:
             if warning not in before:

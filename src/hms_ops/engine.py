@@ -166,7 +166,7 @@ class Engine:
             unit=self._unit,
             profiles=self.config.profiles(),
             origin=origin_of(self._data_dir),
-            action_url=self.config.actions.url.value if self.config.actions.url else "",
+            action_url=self.config.action_url(),
             is_halted=self.config.actions.stop,
         )
         self.duty.load(self.config.load_rules())

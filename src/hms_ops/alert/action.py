@@ -225,12 +225,14 @@ class ActionRunner:
         try:
             return self._post(base_url.rstrip("/") + RUN_PATH, request, {"Idempotency-Key": run.key})
         except Exception as error:
-            LOGGER.exception("action %s failed", run.rule.name)
+            LOGGER.exception("asking the service of action %s raised", run.rule.name)
             return Answer(error=f"{type(error).__name__}: {error}")
 
     def _settle(self, run: Run, counter: str, **facts: Any) -> None:
         with self._lock:
             setattr(self.counters, counter, getattr(self.counters, counter) + 1)
+        if counter == "failed":
+            LOGGER.error("action %s failed: %s", run.rule.name, facts.get("outcome", ""))
         self._record(run, "refused" if counter == "refused" else "outcome", **facts)
 
     def _watch(self, run: Run) -> None:
@@ -255,6 +257,8 @@ class ActionRunner:
                 self._verifies.remove(verify)
             limit = f"{verify.run.rule.verify_seconds:g} s"
             outcome = "cleared" if is_cleared else f"not cleared within {limit}"
+            if not is_cleared:
+                LOGGER.error("action %s ran, but %s has %s", verify.run.rule.name, verify.run.alert.name, outcome)
             seconds = (now_ns - verify.started_ns) / SECOND_NS
             self._record(verify.run, "verified", outcome=outcome, after_seconds=round(seconds, 3))
 

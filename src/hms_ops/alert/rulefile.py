@@ -51,9 +51,9 @@ class RuleFile:
     anomalies: tuple[AnomalyRule, ...] = ()
     actions: tuple[ActionRule, ...] = ()
 
-    def warnings(self, profiles: Mapping[str, Profile]) -> list[str]:
-        """What loads, but not as its author may think: `file:line: …` each."""
-        return self.unserved(profiles) + self._waiting_actions()
+    def warnings(self, profiles: Mapping[str, Profile], action_url: str = "") -> list[str]:
+        """What loads, but not as its author may think: `file:line: …` each. action_url: of the action service."""
+        return self.unserved(profiles) + self._waiting_actions() + ([] if action_url else self._homeless_actions())
 
     def unserved(self, profiles: Mapping[str, Profile]) -> list[str]:
         """The receivers that are not served as written: their notifications go to the log."""
@@ -73,6 +73,13 @@ class RuleFile:
             f"{action.source}: no rule or anomaly here is named {action.on!r}; the action waits for alert_now"
             for action in self.actions
             if action.on not in names
+        ]
+
+    def _homeless_actions(self) -> list[str]:
+        return [
+            f"{action.source}: actions.url is not set: the action {action.name!r} cannot run; set it"
+            for action in self.actions
+            if not action.url and not action.dry_run
         ]
 
 

@@ -68,7 +68,7 @@ def check(file: Path) -> Checked:
     except ConfigError as error:
         return Checked(str(file), kind, problems=error.problems, config=config)
     # A rule file alone cannot know the profiles of the configuration it will be part of.
-    warnings = tuple(rules.warnings(config.profiles())) if config else ()
+    warnings = tuple(rules.warnings(config.profiles(), config.action_url())) if config else ()
     return Checked(str(file), kind, warnings=warnings, rules=rules, config=config)
 
 
