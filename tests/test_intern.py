@@ -187,8 +187,8 @@ def test_beyond_the_cap_counts_stay_right() -> None:
     assert store.counters()["overflow_samples"] == 1500
     move_to(store, NOW + 1)
     assert cell(store, "known", NOW, {"__overflow__": "true"})[:2] == (500.0, sum(range(500)))
-    assert cell(store, "__overflow__", NOW, {"kind": str(kinds.COUNTER)})[:2] == (500.0, 1000.0)
-    assert cell(store, "__overflow__", NOW, {"kind": str(kinds.TIMER)})[:2] == (500.0, 2500.0)
+    assert cell(store, "__overflow__", NOW, {"kind": "counter"})[:2] == (500.0, 1000.0)
+    assert cell(store, "__overflow__", NOW, {"kind": "timer"})[:2] == (500.0, 2500.0)
     assert store.metrics() == ["__overflow__", "known"]
 
 

@@ -19,6 +19,8 @@ the metric is unknown, into the series `__overflow__` of its kind. Existing seri
 Everything here runs under the store's mutex and without the GIL.
 """
 
+from libc.string cimport strlen
+
 from hms_ops._hll cimport set_free
 from hms_ops.collector._emit cimport TAGS_BYTES_MAX, TAGS_MAX, check_text, key_hash, tag_t, text_is
 from hms_ops.collector._json cimport json_tags
@@ -471,23 +473,34 @@ cdef void add_alias(store_t* st, uint32_t slot, const sample_t* s) noexcept nogi
 
 # ---- overflow ----
 
+cdef const char* kind_word(uint8_t kind) noexcept nogil:
+    if kind == KIND_COUNTER: return b"counter"
+    if kind == KIND_GAUGE: return b"gauge"
+    if kind == KIND_TIMER: return b"timer"
+    if kind == KIND_HISTOGRAM: return b"histogram"
+    if kind == KIND_DISTRIBUTION: return b"distribution"
+    return b"set"
+
+
 cdef uint32_t overflow_unknown(store_t* st, uint8_t kind, batch_t* b) noexcept nogil:
     """The series `__overflow__` of a kind; its kind is its own, not its metric's."""
     cdef char padded[128]
     cdef uint32_t metric, slot
     cdef uint8_t plain = kind & ~KIND_PROVISIONAL
+    cdef const char* word
     if st.overflow_slots[plain] != NONE:
         return st.overflow_slots[plain]
     memset(padded, 0, sizeof(padded))
     memcpy(padded, b"__overflow__", 12)
     memcpy(padded + 64, b"\0kind\1", 6)
-    padded[70] = 48 + plain
+    word = kind_word(plain)
+    memcpy(padded + 70, word, strlen(word))
     metric = metric_find(st, padded, 12)
     if metric == NONE:
         metric = metric_make(st, padded, 12, plain)
     if metric == NONE:
         return NONE
-    slot = series_make(st, metric, padded, 12, padded + 64, 7)
+    slot = series_make(st, metric, padded, 12, padded + 64, <uint16_t>(6 + strlen(word)))
     if slot != NONE:
         st.cells[slot].kind = plain
         st.cells[slot].flags = (st.cells[slot].flags & ~CELL_SET) | set_flag(plain)

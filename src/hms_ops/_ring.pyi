@@ -202,8 +202,12 @@ class InProcess:
     """`engine.metric`: names to series through a bounded cache, then as `Series.add`. `input`: its ledger row."""
 
     def __init__(self, store: Store, input: int = 1) -> None: ...
-    def metric(self, name: str, value: float, kind: str | None = None, tags: dict[str, str] | None = None) -> None:
+    def metric(
+        self, name: str, value: float | str, kind: str | None = None, tags: dict[str, str] | None = None
+    ) -> None:
         """Add one value. Never waits and never raises for data: a bad name, tag or value is counted.
+
+        value: a number; with kind "set" a text too, its member.
 
         kind: counter, gauge, timer, histogram, distribution, set or None (inferred); ValueError otherwise.
         tags: numbers and booleans are spelled out, a tag that is anything else makes a bad value.

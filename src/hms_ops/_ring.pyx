@@ -28,6 +28,7 @@ import numpy as np
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.dict cimport PyDict_GetItem
+from cpython.float cimport PyFloat_AS_DOUBLE
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -918,28 +919,53 @@ cdef class InProcess:
         self.untagged = {kind: {} for kind in (None, *kinds.NUMBERS)}
         self.tagged = {}
 
-    def metric(self, str name not None, double value, kind=None, tags=None):
+    def metric(self, str name not None, value, kind=None, tags=None):
         """Add one value. Never waits and never raises for data: a bad name, tag or value is counted.
 
+        value: a number; with kind "set" a text too, its member.
         kind: counter, gauge, timer, histogram, distribution, set or None (inferred); ValueError otherwise.
         tags: {str: str} or None; numbers and booleans are spelled out, a tag that is anything else makes a bad value.
         """
         cdef PyObject* found = PyDict_GetItem(self.untagged, kind)
         cdef Series series
+        cdef double number
         if found == NULL:
             raise ValueError(f"kind {kind!r} is none of {', '.join(kinds.NUMBERS)}")
+        if type(value) is float:
+            number = PyFloat_AS_DOUBLE(value)
+        elif kind == "set" and type(value) is str:
+            self._member(name, value, tags)
+            return
+        else:
+            try:
+                number = value
+            except OverflowError:
+                self._bad(BAD_MAGNITUDE)
+                return
+            except Exception:                   # a stranger's __float__ may raise anything
+                self._bad(BAD_NUMBER)
+                return
         if tags:
-            self._tagged(name, value, kind, tags)
+            self._tagged(name, number, kind, tags)
             return
         found = PyDict_GetItem(<dict>found, name)
         if found == NULL:
-            self._first(name, value, kind, None, <object>found if found != NULL else self.untagged[kind], name)
+            self._first(name, number, kind, None, self.untagged[kind], name)
             return
         series = <Series>found
         if self.store.st.dead:
-            self.store._forward(name, value, series.kind_asked, None)
+            self.store._forward(name, number, series.kind_asked, None)
         else:
-            self.store._push(series.slot, series.kind_asked, series.input, value)
+            self.store._push(series.slot, series.kind_asked, series.input, number)
+
+    cdef _member(self, str name, str member, tags):
+        """A set's member that is a text: as a datagram of its own."""
+        try:
+            datagram = msgpack.packb({"name": name, "value": member, "kind": "set", "tags": dict(tags) if tags else {}})
+        except Exception:                       # surrogates, tags that msgpack cannot say
+            self._bad(BAD_TAG)
+            return
+        self.store.ingest(datagram, self.input)
 
     cdef _tagged(self, str name, double value, kind, tags):
         cdef tuple key
