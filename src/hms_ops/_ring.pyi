@@ -108,7 +108,7 @@ class Store:
         TypeError for what is no buffer, ValueError for an input nobody added. Above 64 KiB without the GIL.
         """
     def ingest_tally(self, data: Buffer, input: int) -> dict[str, Any]:
-        """As `ingest`, without the GIL, in many short holds of the mutex; returns the counters of just this datagram."""
+        """As `ingest`, without the GIL, in many short holds of the mutex; returns its own counters."""
     def flush(self) -> None:
         """Append the in-process calls that wait in the buffer; every reader does this first."""
     def handle(self, name: str, kind: int = 0, tags: dict[str, str] | None = None, input: int = 1) -> Series:

@@ -58,10 +58,11 @@ class Tick:
 
     def close(self, now_ns: int) -> None:
         """At a stop: the open second and the open 10-s step go to history too, as far as they have come, with the late
-        samples that waited for the next run; what is stamped for a time to come is lost."""
+        samples that waited for the next run; what is stamped for a time to come is counted as lost."""
         self.run(now_ns)
         self.part("seal", lambda: self.store.seal(now_ns // SECOND_NS))
         self.part("late", self._merge_late)
+        self.part("lost", self.store.drop_late)
         self.part("roll", self.roll_open_step)
 
     def part(self, name: str, work: Callable[[], None]) -> None:
