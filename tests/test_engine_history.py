@@ -172,3 +172,32 @@ def test_a_stop_writes_the_late_samples_that_waited_for_the_next_tick(tmp_path: 
         rows = engine.history("a", NOW, NOW + 60)
         assert rows["sum"].tolist() == [10.0, 1010.0, 10.0, 104.0]
         assert rows["count"].tolist() == [10.0, 11.0, 10.0, 5.0]
+
+
+def test_a_query_takes_its_step_as_history_does() -> None:
+    with manual() as engine:
+        feed(engine, "a", 1.0, 20)
+        for step in ("10s", 10):
+            answer = engine.query("sum(a)", start=NOW, end=NOW + 20, step=step)
+            assert answer["step"] == 10
+            assert answer["series"][0]["points"] == [[NOW, 10.0], [NOW + 10, 10.0]]
+        with pytest.raises(ValueError, match="'soon' is no duration"):
+            engine.query("sum(a)", start=NOW, end=NOW + 20, step="soon")
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_seconds_before_the_start_are_empty_and_those_that_are_gone_refused(tmp_path: Path, on_disk: bool) -> None:
+    with manual(data_dir=tmp_path if on_disk else None) as engine:
+        feed(engine, "a", 1.0, 5)
+        seconds = [NOW + n for n in range(5)]
+        for start in (NOW - 55, NOW - 3600):
+            points = engine.query("sum(a)", start=start, end=NOW + 5, step="1s")["series"][0]["points"]
+            assert points == [[second, 1.0] for second in seconds]
+        for start in (NOW - 55, 0):
+            assert [row[0] for row in rows_of(engine, "a", start, NOW + 5, step="1s")] == seconds
+        assert rows_of(engine, "a", NOW - 100, NOW - 50, step="3s") == []
+        feed(engine, "a", 1.0, 75)
+        assert len(rows_of(engine, "a", NOW + 20, NOW + 80, step="1s")) == 60
+        for start in (NOW - 3600, NOW, NOW + 5):
+            with pytest.raises(ValueError, match="seconds are kept for one minute"):
+                engine.history("a", start, NOW + 80, step="1s")

@@ -415,9 +415,10 @@ class Engine:
         return self._reading.value(expression)
 
     def query(
-        self, expr: str, start: float | None = None, end: float | None = None, step: float | None = None
+        self, expr: str, start: float | None = None, end: float | None = None, step: str | float | None = None
     ) -> dict[str, Any]:
-        """The answer of /v1/query: see query.py. ExpressionError, UnknownMetricError, ValueError."""
+        """The answer of /v1/query: see query.py; step is "10s" or seconds. ExpressionError, UnknownMetricError,
+        ValueError."""
         self._check_not_forked()
         return self._reading.query(expr, start, end, step)
 

@@ -245,6 +245,9 @@ class Recorder:
         ValueError: a step that is no multiple of 10 s, but for one below 10 s within the last minute.
         """
         start = self.checked_start(start, step)
+        if step < STEP_SECONDS:  # before, there is nothing to look for
+            first = retained.first_second(self.store)
+            start = max(start, first - first % step)
         wanted = [one for one in self.known(name) if tags is None or one.info.tags == tags]
         parts: list[Part] = []
         for _, (steps, _, columns) in self.chunks(wanted, start, end, step):
@@ -253,10 +256,15 @@ class Recorder:
         return merge.as_rows(steps, columns)
 
     def checked_start(self, start: int, step: int) -> int:
-        """The start rounded down to a step. ValueError: rows as fine as that are not kept (so far back)."""
+        """The start rounded down to a step. ValueError: rows as fine as that are not kept (so far back).
+
+        Before this run began there are no single seconds: that is empty, as long as none of the run's are gone.
+        """
         if step < 1 or (step > STEP_SECONDS and step % STEP_SECONDS):
             raise ValueError(f"step is {step} s; it must be a multiple of {STEP_SECONDS} s, or less within a minute")
-        if step < STEP_SECONDS and start < (first := retained.first_second(self.store)) - STEP_SECONDS:
+        first = retained.first_second(self.store)
+        is_dropped = start < first - STEP_SECONDS and first > self.store.first_second
+        if step < STEP_SECONDS and is_dropped:
             raise ValueError(f"step is {step} s; seconds are kept for one minute, now from {first} on: ask for 10 s")
         return start - start % step
 
