@@ -275,6 +275,31 @@ def test_doctor_gives_every_finding_a_state_and_what_is_not_fine_a_remedy(tmp_pa
     assert done.returncode == int(any(finding["state"] == "bad" for finding in findings))
 
 
+def test_check_config_refuses_http_that_run_would_not_open(tmp_path: Path) -> None:
+    file = tmp_path / "engine.yaml"
+    file.write_text("udp: null\nhttp: 0.0.0.0:0\ndata_dir: null\n")
+    said = "HTTP on 0.0.0.0 can be reached from other machines and no token is asked for; set http_tokens"
+    for arguments in (["check-config", file], ["run", "-c", file]):
+        done = run(*arguments)
+        assert done.returncode == 3
+        assert f"{file}:2: {said}" in done.stdout + done.stderr
+    file.write_text("http: 0.0.0.0:0\nhttp_tokens: [t-1]\n")
+    assert run("check-config", file).returncode == 0
+
+
+def test_doctor_reads_the_rules_too(tmp_path: Path) -> None:
+    file = tmp_path / "engine.yaml"
+    rule = "{alert: x, if: 'avg(x%s > 1', notify: 'sms:+1-555-0100'}"
+    text = f"udp: 127.0.0.1:0\nhttp: 127.0.0.1:0\ndata_dir: null\nrules: [{rule}]\n"
+    file.write_text(text % "")
+    done = run("doctor", "-c", file, "--url", NOBODY)
+    assert done.returncode == 1
+    assert f"rules: {file}:4: if: line 1, column" in done.stdout
+    file.write_text(text % ")")
+    done = run("doctor", "-c", file, "--url", NOBODY)
+    assert f"warn  rules: {file}:4: sms:+1-555-0100: no SMS gateway" in done.stdout
+
+
 def test_doctor_finds_a_port_that_is_taken(tmp_path: Path, receiver: socket.socket) -> None:
     file = tmp_path / "engine.yaml"
     file.write_text(f"udp: 127.0.0.1:{receiver.getsockname()[1]}\nhttp: null\n")

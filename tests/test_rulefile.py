@@ -259,7 +259,7 @@ def test_an_action_on_a_name_nobody_gives_is_a_warning() -> None:
 
 
 def test_an_action_without_a_service_is_a_warning() -> None:
-    text = "rules: [{alert: x, if: a > 1}]\nactions:\n  - {on: x, act: {template: heal%s}}\n"
+    text = "rules: [{alert: x, if: a > 1}]\nactions:\n  - {on: x, act: {template: heal}%s}\n"
     told = "r.yaml:3: actions.url is not set: the action 'x -> heal' cannot run; set it"
     assert read(text % "").warnings({}) == [told]
     assert read(text % "").warnings({}, "http://127.0.0.1:1") == []

@@ -23,7 +23,7 @@ from typing import Any, Final
 from hms_ops.alert.notification import Profile
 from hms_ops.alert.rulefile import RuleFile, load_rules
 from hms_ops.errors import ConfigError
-from hms_ops.quantity import Address
+from hms_ops.quantity import Address, is_address, is_loopback, reachable_text
 from hms_ops.secret import RECEIVERS, SECRET_TEXT, TOKENS, Receiver, Secret
 from hms_ops.setting import (
     ADDRESS,
@@ -213,9 +213,18 @@ def load_mapping(source: Mapping[str, Any]) -> Config:
 
 def load_node(root: Node, base: Path) -> Config:
     config: Config = read_section(root, Config, "", base)
+    if (http := root.get("http")) is not None and is_open_to_all(config):
+        assert config.http is not None
+        raise ConfigError(http.problem(reachable_text(config.http.host)))
     object.__setattr__(config, "base", base)
     object.__setattr__(config, "given", frozenset(key for key, _ in root.items()))
     return config
+
+
+def is_open_to_all(config: Config) -> bool:
+    """HTTP on an address others can reach, without tokens. What a name stands for is known at the start only."""
+    host = config.http.host if config.http is not None else "localhost"
+    return not config.http_tokens and is_address(host) and not is_loopback(host)
 
 
 def effective(config: Config) -> dict[str, Any]:

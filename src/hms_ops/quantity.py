@@ -42,6 +42,31 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def is_loopback(host: str) -> bool:
+    """localhost, 127.0.0.0/8 or ::1, without asking a resolver."""
+    from ipaddress import ip_address  # what only emits need not import it
+
+    return host == "localhost" or (is_address(host) and ip_address(host).is_loopback)
+
+
+def is_address(host: str) -> bool:
+    from ipaddress import ip_address
+
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def reachable_text(host: str) -> str:
+    """Why HTTP is not opened on a host that is not loopback, without tokens."""
+    return (
+        f"HTTP on {host} can be reached from other machines and no token is asked for; "
+        "set http_tokens, or bind 127.0.0.1"
+    )
+
+
 def parse_duration(text: str) -> float:
     """`10s` as float seconds; ValueError unless it is a number with one of the units ms, s, m, h, d, w."""
     amount = AMOUNT.match(text)

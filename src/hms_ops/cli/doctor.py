@@ -19,7 +19,7 @@ import click
 
 from hms_ops.cli.options import json_option, show_json, url_option
 from hms_ops.cli.version import package_version
-from hms_ops.errors import HmsOpsError
+from hms_ops.errors import ConfigError, HmsOpsError
 from hms_ops.escape import printable
 from hms_ops.quantity import Address, size_text
 
@@ -58,7 +58,7 @@ def doctor(config_file: Path | None, url: str, as_json: bool) -> int:
     from hms_ops.config import load
 
     config = load(config_file)
-    findings = [*environment(config), *machine(config), *running(config, url)]
+    findings = [*environment(config), *rules(config), *machine(config), *running(config, url)]
     if as_json:
         show_json({"findings": [finding._asdict() for finding in findings]})
     else:
@@ -92,6 +92,20 @@ def environment(config: "Config") -> Iterator[Finding]:
     built = find_spec("hms_ops._ring") is not None
     yield Finding("native core", "fine", "built") if built else Finding("native core", "bad", "not built", "make build")
     yield numba_cache()
+
+
+def rules(config: "Config") -> Iterator[Finding]:
+    """The rules that the configuration names or holds."""
+    try:
+        loaded = config.load_rules()
+    except ConfigError as error:
+        for problem in error.problems:
+            yield Finding("rules", "bad", problem, "correct it; hms-ops-engine check-config shows it again")
+        return
+    for warning in loaded.warnings(config.profiles(), config.action_url()):
+        yield Finding("rules", "warn", warning, "see docs/alerts.md")
+    count = len(loaded.rules) + len(loaded.anomalies) + len(loaded.actions)
+    yield Finding("rules", "fine", f"{count:,} rules, anomaly rules and actions load")
 
 
 def numba_cache() -> Finding:

@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
 from hmac import compare_digest
-from ipaddress import ip_address
 from typing import Any, Final
 
 from starlette.datastructures import Headers
@@ -21,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hms_ops.errors import StartError
 from hms_ops.http.answer import Problem
+from hms_ops.quantity import is_address, is_loopback, reachable_text
 
 HEAD_BYTES_MAX: Final = 16 * 1024
 HOST: Final = re.compile(r"(?:\[([0-9a-f:.]{2,45})\]|([^\s:/@\[\]]{1,255}))(?::[0-9]{1,5})?\Z")
@@ -59,28 +59,12 @@ def access_of(host: str, bound_host: str, machine_name: str, tokens: Iterable[st
     if is_loopback(bound_host):
         return Access(frozenset({host.lower()}), tokens=encoded(secrets))
     if not secrets:
-        raise StartError(
-            f"HTTP on {host} can be reached from other machines and no token is asked for; "
-            "set http_tokens, or bind 127.0.0.1"
-        )
+        raise StartError(reachable_text(host))
     return Access(frozenset({host.lower(), machine_name.lower()}), with_addresses=True, tokens=encoded(secrets))
 
 
 def encoded(tokens: Iterable[str]) -> tuple[bytes, ...]:
     return tuple(token.encode() for token in tokens)
-
-
-def is_loopback(host: str) -> bool:
-    """localhost, 127.0.0.0/8 or ::1, without asking a resolver."""
-    return host == "localhost" or (is_address(host) and ip_address(host).is_loopback)
-
-
-def is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def refusal(access: Access, path: str, headers: Headers) -> Problem | None:
