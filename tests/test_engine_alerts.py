@@ -213,10 +213,22 @@ def test_an_alert_now_may_not_take_the_name_of_a_rule() -> None:
 
 def test_alerts_now_have_tags_a_severity_and_a_ttl_of_their_own() -> None:
     with manual() as engine:
-        engine.alert_now("x", 1.0, tags={"zone": "east"}, severity="ticket", ttl_seconds=2)
-        engine.alert_now("x", 2.0, tags={"zone": "west"})
+        engine.alert_now("x", 1.0, tags={"zone": "east"}, severity="ticket", ttl=2)
+        engine.alert_now("x", 1.0, tags={"zone": "south"}, ttl="2s")
+        engine.alert_now("x", 2.0, tags={"zone": "west"}, reason="by hand")
+        assert len(engine.alerts()) == 3
         engine.advance(2)
         assert [(alert.severity, dict(alert.tags)) for alert in engine.alerts()] == [("page", {"zone": "west"})]
+
+
+@pytest.mark.parametrize("ttl", ["soon", 0, -5, "500ms", float("nan"), float("inf")])
+def test_an_alert_now_with_a_ttl_that_is_none_is_refused(ttl: str | float) -> None:
+    with manual() as engine:
+        with pytest.raises(ValueError, match="duration"):
+            engine.alert_now("x", 1.0, ttl=ttl)
+        with pytest.raises(TypeError, match=r"alert_now\(\) got an unexpected keyword argument 'tll'"):
+            engine.alert_now("x", 1.0, tll=5)  # type: ignore[call-arg]
+        assert engine.alerts() == []
 
 
 # ---- the gauge of a rule

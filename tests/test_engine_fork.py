@@ -113,6 +113,7 @@ def test_questions_and_rules_are_refused_in_a_child() -> None:
             "recent": lambda: engine.recent("a"),
             "history": lambda: engine.history("a", 0, 10),
             "alert": lambda: engine.alert("a.high", if_="avg(a) > 1"),
+            "alert_now": lambda: engine.alert_now("a.strange", 1.0),
             "alerts": engine.alerts,
             "ledger": engine.ledger,
             "reload": engine.reload,
@@ -136,13 +137,46 @@ def test_what_a_client_cannot_carry_is_counted_and_never_raised() -> None:
     with Engine(udp="127.0.0.1:0", data_dir=None) as engine:
 
         def use() -> int:
-            engine.ingest(b"a:1|c")
-            engine.alert_now("a", 1.0)
             engine.describe("a", unit="ms")
             return int(engine.counters()["forked"]["dropped"])
 
-        assert in_child(use) == 3
-        assert engine.alerts() == []
+        assert in_child(use) == 1
+
+
+@pytest.mark.parametrize("is_unix", [False, True])
+def test_a_datagram_goes_to_the_parents_listener_as_it_is(tmp_path: Path, wait_until: WaitUntil, is_unix: bool) -> None:
+    config = {"unix": str(tmp_path / "in.sock")} if is_unix else {}
+    with Engine(udp=None if is_unix else "127.0.0.1:0", data_dir=None, config=config) as engine:
+
+        def use() -> list[int]:
+            engine.ingest(b"a:1|c\na:2|c")
+            engine.ingest(bytearray(b'{"name":"b","value":5,"kind":"counter"}'))
+            engine.ingest(memoryview(b"rubbish"))
+            engine.ingest(b"a" * 70_000_000)  # no datagram is as long
+            with pytest.raises(TypeError):
+                engine.ingest("a:1|c")
+            own = engine.counters()["forked"]
+            return [own["raw"], own["dropped"], in_child(use_again)]
+
+        def use_again() -> int:
+            engine.ingest(b"a:4|c")
+            return int(engine.counters()["forked"]["raw"])
+
+        assert in_child(use) == [3, 1, 1]
+        wait_until(lambda: engine.value("sum(a)") == 7.0)
+        wait_until(lambda: engine.value("sum(b)") == 5.0)
+        assert engine.ledger()["received"] == 4
+
+
+def test_a_datagram_without_a_listener_or_after_its_end_is_counted_as_dropped() -> None:
+    with manual() as engine:
+
+        def use() -> int:
+            engine.ingest(b"a:1|c")
+            return int(engine.counters()["forked"]["dropped"])
+
+        assert in_child(use) == 1
+        assert engine.ledger()["received"] == 0
 
 
 def test_the_child_touches_neither_sockets_nor_store_of_its_parent(tmp_path: Path, wait_until: WaitUntil) -> None:

@@ -130,7 +130,7 @@ def test_every_link_of_the_page_answers(site: Serving) -> None:
     ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'onmouseover='x", "&lt;b&gt;", "\u202etxt"],
 )
 def test_the_page_escapes_what_strangers_sent(site: Serving, hostile: str) -> None:
-    site.engine.alert_now("page.alert", value=1.0, tags={"who": hostile}, ttl_seconds=1)
+    site.engine.alert_now("page.alert", value=1.0, tags={"who": hostile}, ttl=1)
     text = site.get("/").text
     site.engine.advance(2)
     assert "page.alert" in text

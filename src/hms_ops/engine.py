@@ -14,13 +14,14 @@ Time: the monotonic clock, anchored to the wall's. A wall clock that is set is f
 anew as after a restart, the alerts' clocks move along, so that a step neither fires nor resolves anything. What waits
 for a time to come (retries, cooldowns) counts on a clock that never moves.
 
-Fork: in a child the engine is a client. What is emitted goes to the parent's UDP listener, or is counted as dropped in
-`counters()`; questions and rules raise ForkedError; nothing of the parent's is touched.
+Fork: in a child the engine is a client. What is emitted goes to the parent's listener, or is counted as dropped in
+`counters()`; questions, rules and alerts raise ForkedError; nothing of the parent's is touched.
 """
 
 import atexit
 import hashlib
 import logging
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -33,8 +34,9 @@ from numpy.typing import NDArray
 
 from hms_ops import kinds
 from hms_ops._ring import InProcess, Series, Store
+from hms_ops.alert.book import TTL_SECONDS
 from hms_ops.alert.notification import Alert
-from hms_ops.alert.rule import Rule, rule_from_arguments
+from hms_ops.alert.rule import DEFAULT_SEVERITY, Rule, rule_from_arguments
 from hms_ops.books import ledger_of, rejects_of
 from hms_ops.clock import SECOND_NS, Clock, ManualClock, WallAnchor, steady_ns
 from hms_ops.collector.listener import Listener, ListenerConfig, open_listeners
@@ -45,7 +47,7 @@ from hms_ops.forked import Child, follow_forks
 from hms_ops.hooks import AlertHandler, ValueHandler, ValueHook, ValueHooks
 from hms_ops.journalist import Journalist
 from hms_ops.publisher import Publisher
-from hms_ops.quantity import Address, as_address, as_addresses
+from hms_ops.quantity import Address, as_address, as_addresses, parse_duration
 from hms_ops.reading import Reading
 from hms_ops.recorder import Recorder
 from hms_ops.series import SeriesInfo
@@ -301,7 +303,8 @@ class Engine:
     def become_client(self) -> None:
         """After a fork, in the child: let go of the sockets, and send what is emitted to the parent."""
         if self._child is not None:
-            return  # a grandchild: the client knows of forks itself
+            self._child.forget()  # a grandchild
+            return
         urls = [url for listener in self._listeners if (url := listener.url)] if self._state == "started" else []
         for listener in self._listeners:
             listener.abandon()
@@ -373,6 +376,9 @@ class Engine:
 
     def ingest(self, datagram: Any) -> None:
         """One datagram (bytes-like, StatsD, JSON or msgpack), as from the socket. Never raises on bad data."""
+        if self._child is not None:
+            self._child.ingest(datagram)
+            return
         self.store.ingest(datagram)
 
     def ingest_body(self, data: bytes) -> dict[str, Any]:
@@ -452,15 +458,25 @@ class Engine:
         self.duty.put(rule)
         return rule
 
-    def alert_now(self, name: str, value: float = 1.0, **options: Any) -> None:
-        """Fire an alert without a rule; it resolves after ttl_seconds (5 min) without a repeat.
+    def alert_now(
+        self,
+        name: str,
+        value: float = 1.0,
+        *,
+        tags: Tags | None = None,
+        ttl: str | float = TTL_SECONDS,
+        severity: str = DEFAULT_SEVERITY,
+        reason: str = "",
+    ) -> None:
+        """Fire an alert without a rule; it resolves after `ttl` ("5m" or seconds) without a repeat.
 
-        ValueError when a rule has that name.
+        ValueError when a rule has that name, or the ttl is none.
         """
-        if self._child is not None:
-            self._child.dropped += 1
-            return
-        self.duty.alert_now(name, value, **options)
+        self._check_not_forked()
+        seconds = parse_duration(ttl) if isinstance(ttl, str) else ttl
+        if not 1 <= seconds < math.inf:
+            raise ValueError(f"ttl is {ttl!r}; it must be a duration from 1s")
+        self.duty.alert_now(name, value, tags=tags, ttl_seconds=seconds, severity=severity, reason=reason)
 
     def alerts(self) -> list[Alert]:
         """What is pending or firing now, oldest first."""

@@ -130,7 +130,7 @@ def fire_arguments(name: str, given: Mapping[str, Any]) -> tuple[str, dict[str, 
         problems.append(KeyProblem("name", "the name stands in the path; remove the key 'name'"))
     if problems:
         raise invalid("alert", problems)
-    return values.pop("name"), {FIRE_ARGUMENTS.get(key, key): value for key, value in values.items()}
+    return values.pop("name"), values
 
 
 def read_value(value: Any) -> float:
@@ -163,4 +163,3 @@ FIRE_READERS: Final[dict[str, Reader]] = {
     "severity": read_name,
     "reason": lambda value: read_text(value)[:REASON_CHARS_MAX],
 }
-FIRE_ARGUMENTS: Final = {"ttl": "ttl_seconds"}
