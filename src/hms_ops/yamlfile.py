@@ -129,7 +129,8 @@ def load_text(text: str, name: str) -> Node:
         for event in yaml.parse(text, Loader=LOADER):
             tree.take(event)
     except yaml.MarkedYAMLError as error:
-        tree.refuse(error.problem_mark, f"broken YAML: {error.problem or error.context}")
+        said = f"broken YAML: {error.problem or error.context}"
+        tree.refuse(error.problem_mark, said + quote_hint(text, error.problem_mark))
     except yaml.YAMLError as error:
         position = getattr(error, "position", 0)
         tree.problems.append(f"{name}:{text.count(chr(10), 0, position) + 1}: broken YAML: {first_line(error)}")
@@ -150,6 +151,10 @@ def nearest(word: str, known: Collection[str]) -> str:
     """`did you mean 'for'?`, or the list of what is known when nothing is near."""
     near = difflib.get_close_matches(word.lower(), sorted(known), n=1)
     return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+
+
+# In a list in brackets: `log:` before a comma or the end.
+COLON_WORD: Final = re.compile(r"[\[,]\s*([A-Za-z][\w.-]{0,99}:)(?=[,\]])")
 
 
 class StopReading(Exception):
@@ -322,6 +327,13 @@ def plain_value(text: str) -> Any:
                 raise ValueError(f"the number {text[:40]} is out of range")
             return value
     return text
+
+
+def quote_hint(text: str, mark: Any) -> str:
+    """For the line of a mistake that holds `[log:]`: a word that ends in a colon is text in a list only when quoted."""
+    lines = text.splitlines()
+    found = COLON_WORD.search(lines[mark.line]) if mark is not None and mark.line < len(lines) else None
+    return f'; quote what ends in a colon: ["{found[1]}"]' if found else ""
 
 
 def first_line(error: Exception) -> str:
