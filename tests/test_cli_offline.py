@@ -114,6 +114,7 @@ def test_each_command_has_help_with_an_example_and_json(command: str) -> None:
         (["emit", "x", "1", "--tag", ":irs"], "':irs' is no tag"),
         (["emit", "x", "1", "--tag", "__overflow__:true"], "no key that begins with __"),
         (["emit", "x", "1", "--to", "tcp://x"], "neither udp://HOST:PORT nor unix:///PATH"),
+        (["emit", "", "1"], "'' is no name of a metric"),
         (["check-config"], "give a FILE to check"),
         (["capture", "f", "--size", "big"], "'big' is no size"),
         (["bench", "--format", "xml"], "xml"),
@@ -124,6 +125,20 @@ def test_wrong_usage_is_exit_code_2_and_says_what_is_wanted(arguments: list[str]
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["alerts"]])
+def test_a_group_without_a_command_shows_its_help(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: hms-ops-engine")
+    assert "hms-ops-engine: " not in done.stderr
+
+
+def test_a_socket_that_nobody_has_is_unreachable(tmp_path: Path) -> None:
+    done = run("emit", "x", "1", "--to", f"unix://{tmp_path}/nobody")
+    assert done.returncode == 4
+    assert f"no engine receives at unix://{tmp_path}/nobody" in done.stderr
 
 
 def test_version_names_what_it_runs_on() -> None:

@@ -114,9 +114,13 @@ def test_sighup_takes_new_rules_and_keeps_the_old_ones_when_they_are_wrong(
     config.write_text(f"rules: [{rules}]\n")
     process, _ = start("-c", config)
     said = tmp_path / "stderr"
-    rules.write_text("rules: [ALERT a.high WHEN last(a >]\n")
+    rules.write_text("rules:\n  - ALERT a.high WHEN last(a >\n  - {alert: x, if: a > 1, fro: 3m}\n")
     process.send_signal(signal.SIGHUP)
-    wait_until(lambda: f"{rules}:1: " in said.read_text())
+    wait_until(lambda: f"{rules}:3: " in said.read_text())
+    lines = said.read_text().splitlines()
+    for line in (2, 3):
+        (told,) = [one for one in lines if f"{rules}:{line}: " in one]
+        assert " ERROR " in told.upper()
     rules.write_text("rules: [ALERT b.high WHEN last(b) > 1]\n")
     process.send_signal(signal.SIGHUP)
     wait_until(lambda: "rules reloaded" in said.read_text())

@@ -7,6 +7,7 @@ import click
 
 from hms_ops.cli.options import TAG, json_option, show_json
 from hms_ops.cli.reach import post
+from hms_ops.errors import Unreachable
 from hms_ops.kinds import NUMBERS
 
 
@@ -33,6 +34,8 @@ def emit(name: str, value: str, kind: str | None, tags: tuple[tuple[str, str], .
       hms-ops-engine emit queue.depth -5 --kind gauge --to http://127.0.0.1:8126
       hms-ops-engine emit visitors alice --kind set
     """
+    if not name or not name.isprintable():
+        raise click.BadParameter(f"{name!r} is no name of a metric; give one, as in finance.api_ms", param_hint="NAME")
     sample = {"metric": name, "value": value if kind == "set" else number(value), "tags": dict(tags)}
     if kind is not None:
         sample["kind"] = kind
@@ -68,6 +71,10 @@ def send_datagram(to: str, sample: dict[str, Any]) -> tuple[int, str]:
         client.metric(sample["metric"], sample["value"], sample.get("kind"), sample["tags"])
         client.flush()
         counters = client.counters()
+    if counters["dropped_unreachable"]:
+        raise Unreachable(f"no engine receives at {to}; start one with hms-ops-engine run, or correct --to")
+    if counters["dropped_invalid"]:
+        return 0, "the sample is invalid: its name, a tag or its value cannot be sent, or it fits into no datagram"
     reasons = [key.removeprefix("dropped_") for key, count in counters.items() if count and key.startswith("dropped_")]
     return counters["sent"], f"dropped: {', '.join(reasons)}" if reasons else ""
 

@@ -100,6 +100,9 @@ def report(error: Exception, as_json: bool) -> int:
     message = error.format_message() if isinstance(error, click.ClickException) else str(error)
     if as_json:
         click.echo(json.dumps({"error": message, "exit_code": code}))
+    if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command; click before 8.2 has no such error
+        click.echo(message, err=True)
+        return code
     if isinstance(error, click.UsageError) and error.ctx is not None:
         click.echo(f"{error.ctx.get_usage()}\n", err=True)
     click.echo(f"hms-ops-engine: {printable_lines(message)}", err=True)

@@ -19,7 +19,7 @@ import click
 import hms_ops
 from hms_ops.cli.options import ADDRESS, json_option, show_json
 from hms_ops.cli.signals import Signals, interrupt
-from hms_ops.errors import HmsOpsError, StartError
+from hms_ops.errors import ConfigError, HmsOpsError, StartError
 from hms_ops.quantity import Address
 
 if TYPE_CHECKING:
@@ -206,8 +206,12 @@ def reload(engine: "Engine") -> None:
     """New rules, or the old ones and why."""
     try:
         engine.reload()
+    except ConfigError as error:
+        log.error("the rules are unchanged, the new ones are invalid; problems: %d", len(error.problems))
+        for problem in error.problems:
+            log.error("%s", problem)
     except HmsOpsError as error:
-        log.error("the rules are unchanged, the new ones are invalid: %s", error)
+        log.error("the rules are unchanged, reading the new ones failed: %s", error)
     else:
         log.info("rules reloaded")
 
