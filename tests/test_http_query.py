@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from tests.serving import Serving, serving
 
+from hms_ops.errors import StorageError
+
 SECONDS = 40
 
 
@@ -154,3 +156,11 @@ def test_a_misspelt_or_repeated_parameter_is_refused(site: Serving) -> None:
     assert "'step'" in refused(site, 400, "parameter", expr="avg(q_ms)", stpe="10s")["detail"]
     answer = site.get("/v1/query?expr=avg(q_ms)&expr=max(q_ms)")
     assert (answer.status_code, answer.json()["detail"]) == (400, "the parameter 'expr' is given twice")
+
+
+def test_a_disk_that_cannot_be_read_is_503(site: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise StorageError("the disk has been writing for 5 s; try later")
+
+    monkeypatch.setattr(site.engine, "query", fail)
+    assert refused(site, 503, "storage", expr="avg(q_ms)")["detail"] == "the disk has been writing for 5 s; try later"

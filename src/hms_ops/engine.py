@@ -7,7 +7,7 @@
         workers: notifications, actions, on_metric, on_alert, journal
 
 Only the engine makes threads (threads.py); each has a name, is a daemon, and ends within `stop()`'s deadline. Start
-order: data directory, sockets, listeners receiving, then the kernels (numba takes most of a second), then HTTP and the
+order: sockets, data directory, listeners receiving, then the kernels (numba takes most of a second), then HTTP and the
 tick; `is_ready` is True after that. When a step fails, what was started before is taken down again and nothing is left.
 
 Time: the monotonic clock, anchored to the wall's. A wall clock that is set is followed at the next tick: windows begin
@@ -217,9 +217,9 @@ class Engine:
         self.stop()
 
     def _open(self) -> None:
-        if self._data_dir is not None:
-            self._open_storage(self._data_dir)
         self._listeners = open_listeners(self.store, self._listening, self._handed_over)
+        if self._data_dir is not None:  # after the sockets: an address in use leaves no new directory behind
+            self._open_storage(self._data_dir)
         for number, listener in enumerate(self._listeners, 1):
             listener.start(self._threads.start, number)
         self.receiving_ns = self.clock.now_ns()

@@ -12,7 +12,7 @@ import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from hms_ops.errors import ExpressionError, HmsOpsError, UnknownMetricError
+from hms_ops.errors import ExpressionError, HmsOpsError, StorageError, UnknownMetricError
 
 PROBLEM_TYPE: Final = "urn:hms-ops:problem:"
 
@@ -77,6 +77,8 @@ def problem_of(error: Exception) -> Problem:
         return Problem(404, "unknown-metric", str(error), nearest=error.nearest)
     if isinstance(error, ClientDisconnect):
         return Problem(400, "client-left", "the client left before its body was complete")
+    if isinstance(error, StorageError):
+        return Problem(503, "storage", str(error))
     if isinstance(error, HmsOpsError):
         return Problem(500, "engine", str(error))
     # uvicorn closes after an exception without saying so, and the client's next request would meet the closed end.
