@@ -316,10 +316,10 @@ def test_too_many_receivers_that_wait_are_dropped_counted_and_told(
     monkeypatch.setattr(outbox, "LANES_MAX", 1)
     with answering("hang") as server:
         assert [running.outbox.put(note(receiver)) for receiver in (f"webhook:{server.url}", "log:")] == [True, False]
-    assert running.outbox.counters()["dropped"] == 1
-    assert running.outbox.problems() == [
-        "1 notifications were dropped, the last because notifications wait for 1 receivers already"
-    ]
+        assert running.outbox.counters()["dropped"] == 1
+        assert running.outbox.problems() == [
+            "1 notifications were dropped, the last because notifications wait for 1 receivers already"
+        ]
 
 
 def test_a_receiver_with_nothing_waiting_makes_room_for_another(
