@@ -4,13 +4,14 @@ A sketch is the exponential histogram of one series in one step, as the bytes th
 opaque. Made by the store (`take_sketches`) and by storage; plain values, nothing is shared with the store.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-class Sketches(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Sketches:
     """k sketches; the i-th is data[offsets[i]:offsets[i + 1]], of series ids[i] (an id, a slot or a place, as its maker
     says) in the step that starts at steps[i], Unix seconds."""
 
@@ -19,7 +20,7 @@ class Sketches(NamedTuple):
     offsets: NDArray[np.int64]
     data: bytes
 
-    def __len__(self) -> int:  # of the sketches, not of the tuple
+    def __len__(self) -> int:
         return len(self.ids)
 
     def blob(self, i: int) -> bytes:

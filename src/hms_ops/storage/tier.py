@@ -1,6 +1,6 @@
 """The tiers of history: how long a step is, a block of steps, and a partition of blocks. Plain values.
 
-A step is what a row stands for. The steps of a block are slabs until it closes and tiles afterwards; a partition is what
+A step is what a row stands for. The steps of a block are slabs until it closes, tiles afterwards; a partition is what
 retention gives up at once. All begin at whole multiples of their length since 1970, UTC.
 """
 
