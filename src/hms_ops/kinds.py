@@ -15,6 +15,7 @@ DISTRIBUTION: Final = 5
 SET: Final = 6
 
 NAMES: Final[tuple[str, ...]] = ("unknown", "counter", "gauge", "timer", "histogram", "distribution", "set")
+WITH_SKETCH: Final = (TIMER, HISTOGRAM, DISTRIBUTION)  # those whose percentiles are kept
 NUMBERS: Final[dict[str, int]] = {name: number for number, name in enumerate(NAMES) if number}
 
 

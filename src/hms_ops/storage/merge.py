@@ -1,7 +1,7 @@
 """Merging rows of fine steps into rows of coarser ones, and rows of several series into one: pure numpy.
 
 Used by history.py for what is on disk, and by the engine for the steps it still holds in memory; both through `fold`,
-so that the splice of the two is the same merge. A row is a column of float64[6, k] in block.FIELDS' order; it stands at
+so that the splice of the two is the same merge. A row is a column of float64[6, k] in FIELDS' order; it stands at
 steps[k] (Unix seconds, the start of its step) and belongs to groups[k] (any int: a series' position, or 0 for a pool).
 
 Counts and sums add, min and max are those of all, m2 by Chan's merge (Chan, Golub, LeVeque 1979), `last` is that of the
@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hms_ops.clock import SECOND_NS
-from hms_ops.storage.block import FIELDS, Columns
 
+FIELDS: Final = ("count", "sum", "m2", "min", "max", "last")
 COUNT, SUM, M2, MIN, MAX, LAST = range(len(FIELDS))
 
 ROW: Final = np.dtype(
@@ -26,6 +26,9 @@ ROW: Final = np.dtype(
 
 Rows = NDArray[Any]
 Integers = NDArray[np.int64]
+Columns = NDArray[np.float64]
+Part = tuple[Integers, Integers, Columns]
+"""Rows: step starts int64[k], what they belong to int64[k], columns float64[6, k]."""
 
 
 def fold(steps: Integers, groups: Integers, columns: Columns) -> tuple[Integers, Integers, Columns]:
