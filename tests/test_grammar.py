@@ -81,7 +81,15 @@ MUST_PARSE = [
     ("ANOMALY(x, a=0m, b=0.5m, c=90s, d=9ms)", "ANOMALY(x, a=0s, b=30s, c=90s, d=9ms)"),
     ("p99.9(x, 5m) > 1", "p99.9(x[5m]) > 1"),
     ("quantile(x, 0.99, 5m) > 1", "quantile(x[5m], 0.99) > 1"),
+    ("quantile(0.99, x, 5m) > 1", "quantile(x[5m], 0.99) > 1"),
     ("share_gt(x, 200ms, 1h) > 1%", "share_gt(x[1h], 200ms) > 1%"),
+    ("share_le(-5, x{a='1'}[1h]) > 1%", 'share_le(x{a="1"}[1h], -5) > 1%'),
+    ("share_le(x, -5ms) > 1%", "share_le(x, -5ms) > 1%"),
+    ("share_gt(2M, x[1m]) > 1%", "share_gt(x[1m], 2M) > 1%"),
+    ("quantile(99.9%, x) > 1", "quantile(x, 99.9%) > 1"),
+    ("P99(x) > 1", "p99(x) > 1"),
+    ("p0(x) > p5.5(y, 5m)", "p0(x) > p5.5(y[5m])"),
+    ("p99 > 1", "p99 > 1"),
     ('ewma(x, alpha=0.1, on="max") > 1', 'ewma(x, alpha=0.1, on="max") > 1'),
     ("abs(ln(sqrt(x))) > 1", "abs(ln(sqrt(x))) > 1"),
     ("clamp(x, 0, 100) > 1", "clamp(x, 0, 100) > 1"),
@@ -165,6 +173,14 @@ MUST_NOT_PARSE = [
     ("avg(x, y) > 1", 9, "`=`"),
     ("avg() > 1", 5, "expected"),
     ("quantile(x, 'a') > 1", 13, "a number is expected"),
+    ("quantile(x) > 1", 1, "takes a number beside the metric, as in quantile(x, 0.99)"),
+    ("share_le(x, 5m) > 1", 13, "is a duration"),
+    ("share_gt(x) > 1", 1, "as in share_gt(x, 200)"),
+    ("quantile(0.9, 5m) > 1", 15, "is a duration"),
+    ("quantile(0.9) > 1", 1, "takes a number"),
+    ("p99(x, 0.5) > 1", 8, "no duration"),
+    ("p100(x) > 1", 1, "no function `p100`"),
+    ("p99.1234567(x) > 1", 1, "no function"),
     ("ANOMALY(x, 5)", 12, "an option"),
     ("avg(x > 1", 7, "`,` or `)`"),
     ("clamp(x, 1) > 1", 1, "takes 3 numbers"),
@@ -371,7 +387,10 @@ MATCHERS = st.lists(st.builds(tree.TagMatch, TEXTS, st.sampled_from(["=", "!="])
     tuple
 )
 SELECTORS = st.builds(tree.Selector, TEXTS, MATCHERS, st.none() | SECONDS, st.none() | SECONDS)
-AGGREGATES = st.builds(tree.Aggregate, st.sampled_from(["avg", "rate", "p99.9", "moving_mean"]), SELECTORS)
+PARAMETERS = st.tuples(st.builds(tree.Number, st.floats(-1e150, 1e150), st.sampled_from(["", "ms", "%", "k"])))
+AGGREGATES = st.builds(tree.Aggregate, st.sampled_from(["avg", "rate", "p99.9", "moving_mean"]), SELECTORS) | st.builds(
+    tree.Aggregate, st.sampled_from(["quantile", "share_le", "share_gt"]), SELECTORS, PARAMETERS
+)
 
 
 def _arith(inner: st.SearchStrategy) -> st.SearchStrategy:

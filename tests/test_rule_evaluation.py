@@ -363,9 +363,13 @@ def test_a_metric_nobody_has_sent_is_refused_with_the_nearest_names() -> None:
 @pytest.mark.parametrize(
     ("text", "column", "words"),
     [
-        ("p99(x) > 1", 1, "p99 needs histograms"),
-        ("1 < quantile(x, 0.9)", 5, "quantile needs histograms"),
-        ("share_gt(x, 5) > 1", 1, "histograms"),
+        ("1 < quantile(x, 1.5)", 17, "from 0 to 1, 1.5 is not"),
+        ("quantile(-0.1, x) < 1", 10, "from 0 to 1, -0.1 is not"),
+        ("quantile(x, 101%) < 1", 13, "from 0 to 1, 1.01 is not"),
+        ("p99(a + b) > 1", 1, "one metric"),
+        ("p99(x, 2h) > 1", 5, "1s to 1h"),
+        ("p99(x) OFFSET 1h > 1", 5, "OFFSET"),
+        ("share_gt(x_ms, 5MiB) > 1%", 16, "a size is compared with a time"),
         ("first(x) > 1", 1, "first"),
         ("ewma(x) > 1", 1, "ewma"),
         ("burn_rate(x) > 1", 1, "burn_rate"),
@@ -412,6 +416,9 @@ def test_what_parses_but_cannot_be_evaluated_yet_is_refused_at_its_column(text: 
         ("x_bytes > 5KiB", {}, 5 * 2**10),
         ("x > 512KiB", {"x": "MiB"}, 0.5),
         ("x_ms IS NULL OR y_s > 5ms", {}, 0.005),
+        ("p99(x_ms) > 0.2s", {}, 200),
+        ("quantile(x, 0.5) > 200ms", {"x": "s"}, 0.2),
+        ("share_le(x_ms, 0.2s) < 99%", {}, 0.99),
     ],
 )
 def test_a_number_with_a_unit_counts_in_the_unit_of_what_it_stands_against(

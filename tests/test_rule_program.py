@@ -34,6 +34,7 @@ LOADS = {
     "increase": op.LOAD_INCREASE,
     "delta": op.LOAD_DELTA,
     "absent": op.LOAD_ABSENT,
+    "figure": op.LOAD_FIGURE,
 }
 
 
@@ -103,6 +104,8 @@ def same(x: float, y: float) -> bool:
         (kinds.HISTOGRAM, SILENT, {"rate": 0, "count": 0, "sum": NULL}),
         (kinds.DISTRIBUTION, BUSY, {"rate": 0.2, "count": 10}),
         (kinds.UNKNOWN, UNSEEN, {"rate": NULL, "count": NULL, "sum": NULL, "last": NULL}),
+        (kinds.TIMER, BUSY, {"figure": 5}),
+        (kinds.TIMER, UNSEEN, {"figure": NULL}),
         (kinds.TIMER, BUSY, {"absent": FALSE}),
         (kinds.TIMER, SILENT, {"absent": TRUE}),
         (kinds.TIMER, UNSEEN, {"absent": TRUE}),

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from hms_ops.alert.layout import Arrangement, BoundRule, InstanceKey, reading_problem
 from hms_ops.alert.plan import Plan, SourceKey, UnitLookup, compile_query, no_units
+from hms_ops.alert.sketched import fill_figures
 from hms_ops.alert.source import Source, Store
 from hms_ops.alert.tokens import error_at
 from hms_ops.alert.tree import Query
@@ -30,7 +31,7 @@ from hms_ops.alert.watch import Watch
 from hms_ops.errors import UnknownMetricError
 from hms_ops.kernels.opcodes import STACK_MAX
 from hms_ops.kernels.program import run_programs
-from hms_ops.kernels.window import COUNT, SCRATCH_ROWS, cover, window_groups
+from hms_ops.kernels.window import COUNT, SCRATCH_ROWS, cover, cover_sketches, window_groups
 from hms_ops.tiers import SLOTS, TIER_SECONDS
 
 INSTANCES_MAX: Final = 100_000
@@ -165,6 +166,7 @@ class _Machine:
         self._windows = arrangement.windows(store.cols.shape[3])
         self._programs = arrangement.programs()
         self._sets = arrangement.sets()
+        self._figures = arrangement.figures()
         self._scratch = np.empty((SCRATCH_ROWS, len(self._windows.member)))
         self._stats = np.empty((len(self._windows.group_window), 8))
         self._stack = np.empty(STACK_MAX)
@@ -172,7 +174,10 @@ class _Machine:
     def run(self, store: Store, end: int) -> tuple[Floats, Floats, Floats]:
         """(condition, recover, value), float64[instances] each."""
         windows, programs = self._windows, self._programs
-        covers = [cover(end - seconds, end, store.first_second) for seconds in windows.seconds]
+        covers = [
+            (cover_sketches if is_of_sketches else cover)(end - seconds, end, store.first_second)
+            for seconds, is_of_sketches in windows.lengths
+        ]
         covered = np.array([seconds for _, _, seconds in covers], np.int64)
         window_groups(
             store.cols,
@@ -196,6 +201,8 @@ class _Machine:
         for group, number, slots in self._sets:
             tiers, rows, _ = covers[number]
             self._stats[group, COUNT] = store.distinct(slots, tiers, _step_numbers(tiers, rows, end))
+        if self._figures:
+            fill_figures(self._figures, store, end, self._stats)
         value, condition, recover = np.full((3, len(programs.has_recover)), np.nan)
         run_programs(
             self._stats,

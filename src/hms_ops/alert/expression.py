@@ -289,18 +289,25 @@ def _aggregate(cursor: Cursor, word: tokens.Token, function: Function) -> Aggreg
     window: float | None = None
     parameters: list[Number] = []
     options: list[Option] = []
+    number = _signed(series) if function.arguments[1] and cursor.token.key == "," else None
+    if number is not None:  # quantile(0.99, x) is quantile(x, 0.99)
+        cursor.take()
+        parameters.append(number)
+        series = require_arith(cursor, read_arith(cursor))
     while cursor.accept(","):
         at = cursor.token.at
         if cursor.token.kind == tokens.WORD:
             options.append(_option(cursor))
         elif len(parameters) < function.arguments[1]:
-            parameters.append(_number(cursor))
+            parameters.append(_parameter(cursor))
         elif window is None and not (isinstance(series, Selector) and series.window_seconds is not None):
             window = positive(cursor, cursor.duration("a window such as 5m"), at)
         else:
             raise cursor.error("the window is given a second time", at)
     if cursor.token.key != ")":
         raise cursor.unexpected("`,` or `)`", CONDITION_WORDS)
+    if len(parameters) < function.arguments[0]:
+        raise cursor.error(f"{word.text.lower()} takes a number beside the metric, as in {function.example}", word.at)
     cursor.take()
     at = cursor.token.at
     offset = _offset(cursor)
@@ -310,6 +317,20 @@ def _aggregate(cursor: Cursor, word: tokens.Token, function: Function) -> Aggreg
         series = _narrowed(series, window, offset)
         window = offset = None
     return Aggregate(word.text.lower(), series, tuple(parameters), tuple(options), window, offset, word.at)
+
+
+def _parameter(cursor: Cursor) -> Number:
+    """A number beside the metric, which may be less than 0."""
+    sign = cursor.accept("-")
+    number = _number(cursor)
+    return number if sign is None else Number(-number.value, number.unit, sign.at)
+
+
+def _signed(node: Arith) -> Number | None:
+    """The number that a calculation is, None for any other."""
+    if isinstance(node, Negative) and isinstance(node.operand, Number):
+        return Number(-node.operand.value, node.operand.unit, node.at)
+    return node if isinstance(node, Number) else None
 
 
 def _narrowed(series: Selector, window: float | None, offset: float | None) -> Selector:

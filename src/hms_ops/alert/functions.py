@@ -6,33 +6,39 @@ One table, read by the grammar (names, shapes) and by the compiler (`plan.py`, t
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
 from hms_ops.kernels import opcodes
 
-_PERCENTILE = re.compile(r"p[0-9]{1,2}(?:\.[0-9]{1,6})?")
-_HISTOGRAMS: Final = "needs histograms, which this version does not keep"
+_PERCENTILE = re.compile(r"p([0-9]{1,2}(?:\.[0-9]{1,6})?)")
 _HISTORY: Final = "needs a longer memory than windows have, which this version does not keep"
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
     """`is_aggregate`: takes the series of a metric, else numbers. `arguments`: how many numbers (least, most); for
-    aggregates those after the metric."""
+    aggregates those beside the metric. `example`: how to write one that was written without its numbers."""
 
     is_aggregate: bool
     opcode: int = opcodes.HALT
     arguments: tuple[int, int] = (0, 0)
     missing: str = ""
     keeps_unit: bool = True
+    example: str = ""
 
 
 def _aggregate(opcode: int, keeps_unit: bool = True) -> Function:
     return Function(True, opcode, keeps_unit=keeps_unit)
 
 
-def _unready(missing: str, parameters: int = 0) -> Function:
-    return Function(True, arguments=(0, parameters), missing=missing)
+def _figure(example: str, keeps_unit: bool = True) -> Function:
+    """A number that is read off sketches, and takes one beside the metric."""
+    return Function(True, opcodes.LOAD_FIGURE, (1, 1), keeps_unit=keeps_unit, example=example)
+
+
+def _unready(missing: str) -> Function:
+    return Function(True, missing=missing)
 
 
 def _scalar(opcode: int, least: int, most: int, keeps_unit: bool = True) -> Function:
@@ -55,9 +61,9 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "ewma": _unready(_HISTORY),
     "zscore": _unready(_HISTORY),
     "changes": _unready(_HISTORY),
-    "quantile": _unready(_HISTOGRAMS, 1),
-    "share_gt": _unready(_HISTOGRAMS, 1),
-    "share_le": _unready(_HISTOGRAMS, 1),
+    "quantile": _figure("quantile(x, 0.99)"),
+    "share_gt": _figure("share_gt(x, 200)", keeps_unit=False),
+    "share_le": _figure("share_le(x, 200)", keeps_unit=False),
     "burn_rate": _unready("needs an objective, which this version does not have"),
     "abs": _scalar(opcodes.ABS, 1, 1),
     "ln": _scalar(opcodes.LN, 1, 1, keeps_unit=False),
@@ -65,10 +71,16 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "clamp": _scalar(opcodes.CLAMP, 3, 3),
     "coalesce": _scalar(opcodes.COALESCE, 2, 16),
 }
-_PERCENTILES: Final = _unready(_HISTOGRAMS)
+_PERCENTILES: Final = _aggregate(opcodes.LOAD_FIGURE)
 NAMES: Final = (*FUNCTIONS, "p50", "p95", "p99", "p99.9")
 
 
 def function_named(name: str) -> Function | None:
     """The function of a name in lower case, percentiles included."""
     return FUNCTIONS.get(name) or (_PERCENTILES if _PERCENTILE.fullmatch(name) else None)
+
+
+def percentile_rank(name: str) -> float | None:
+    """0.999 of "p99.9"; None for what is no percentile's name."""
+    found = _PERCENTILE.fullmatch(name)
+    return float(Fraction(found[1]) / 100) if found else None

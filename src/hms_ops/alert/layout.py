@@ -21,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hms_ops import kinds
+from hms_ops.alert.figure import Figure, figure_problem
 from hms_ops.alert.functions import FUNCTIONS
 from hms_ops.alert.plan import Plan, Reading
+from hms_ops.alert.sketched import FigureGroups
 from hms_ops.alert.source import GroupKey, Source
 from hms_ops.kernels import opcodes as op
 from hms_ops.kernels import window
@@ -42,6 +44,7 @@ _FIELDS = {
     op.LOAD_STDDEV: (window.SUM, window.M2),
     op.LOAD_LAST: (window.LAST,),
     op.LOAD_DELTA: (window.DELTA,),
+    op.LOAD_FIGURE: (window.MIN, window.MAX),
 }
 _LOAD_NAMES: Final = {function.opcode: name for name, function in reversed(FUNCTIONS.items())}
 _NUMERIC_KINDS: Final = (kinds.COUNTER, kinds.GAUGE, kinds.TIMER, kinds.HISTOGRAM, kinds.DISTRIBUTION)
@@ -104,6 +107,8 @@ def reading_problem(reading: Reading, kind: int) -> str:
     """Why a metric of this kind cannot be read so, or ""."""
     if kind == kinds.UNKNOWN:
         return ""
+    if reading.figure is not None:
+        return figure_problem(reading.source.metric, kind, reading.figure)
     for opcode in reading.loads:
         allowed = _LOAD_KINDS.get(opcode, _NUMERIC_KINDS)
         if kind not in allowed:
@@ -113,9 +118,10 @@ def reading_problem(reading: Reading, kind: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """What `window_groups` reads, apart from the store and the rows of the moment."""
+    """What `window_groups` reads, apart from the store and the rows of the moment. lengths: of each window, its seconds
+    and whether sketches are read over it."""
 
-    seconds: tuple[int, ...]
+    lengths: tuple[tuple[int, bool], ...]
     field_mask: NDArray[np.int64]
     member: NDArray[np.int32]
     member_offset: NDArray[np.int64]
@@ -147,10 +153,11 @@ class SetGroup(NamedTuple):
 
 
 class _Slice(NamedTuple):
-    """A source over one window, and the LOAD instructions that any rule makes on it."""
+    """A source over one window, and the LOAD instructions that any rule makes on it; or one figure of it."""
 
     window: int
     source: Source
+    figure: Figure | None
     loads: set[int]
 
 
@@ -160,7 +167,7 @@ class Arrangement:
     def __init__(self, rules: Sequence[BoundRule]) -> None:
         self.rules = rules
         plans = [rule.plan for rule in rules]
-        self._seconds = tuple(sorted({reading.window_seconds for plan in plans for reading in plan.readings}))
+        self._lengths = tuple(sorted({_length(reading) for plan in plans for reading in plan.readings}))
         self._slices, self._slice_of_reading = self._find_slices()
         self._readings_of_rule = np.array([len(plan.readings) for plan in plans], np.int64)
         self._code = _joined((plan.code for plan in plans), np.int8)
@@ -175,13 +182,13 @@ class Arrangement:
 
     def _find_slices(self) -> tuple[list[_Slice], NDArray[np.int64]]:
         """The distinct slices, window by window, and the number of the slice of each reading."""
-        number_of = {seconds: n for n, seconds in enumerate(self._seconds)}
-        found: dict[tuple[int, int], _Slice] = {}
-        asked: list[tuple[int, int]] = []
+        number_of = {length: n for n, length in enumerate(self._lengths)}
+        found: dict[tuple[int, int, Figure | None], _Slice] = {}
+        asked: list[tuple[int, int, Figure | None]] = []
         for rule in self.rules:
             for reading, source in zip(rule.plan.readings, rule.sources, strict=True):
-                key = number_of[reading.window_seconds], id(source)
-                found.setdefault(key, _Slice(key[0], source, set())).loads.update(reading.loads)
+                key = number_of[_length(reading)], id(source), reading.figure
+                found.setdefault(key, _Slice(key[0], source, reading.figure, set())).loads.update(reading.loads)
                 asked.append(key)
         ordered = sorted(found, key=lambda key: key[0])
         place = {key: n for n, key in enumerate(ordered)}
@@ -192,7 +199,7 @@ class Arrangement:
         members: list[NDArray[np.int32]] = []
         places: list[NDArray[np.int32]] = []
         masks: list[int] = []
-        for number in range(len(self._seconds)):
+        for number in range(len(self._lengths)):
             slices = [part for part in self._slices if part.window == number]
             member, place = _union([part.source for part in slices], capacity)
             place += sum(map(len, members))
@@ -201,7 +208,7 @@ class Arrangement:
             masks.append(_mask((opcode, part.source.kind) for part in slices for opcode in part.loads))
         group_counts = [len(part.source.keys) for part in self._slices]
         return Windows(
-            seconds=self._seconds,
+            lengths=self._lengths,
             field_mask=np.array(masks, np.int64),
             member=_joined(members, np.int32),
             member_offset=_offsets(map(len, members), np.int64),
@@ -221,6 +228,18 @@ class Arrangement:
             for n in range(len(part.source.keys))
         ]
 
+    def figures(self) -> list[FigureGroups]:
+        """The groups of figures: each source over each window once, with all that is asked of its sketches."""
+        base = _offsets((len(part.source.keys) for part in self._slices), np.int64)
+        found: dict[tuple[int, int], FigureGroups] = {}
+        for first, part in zip(base[:-1].tolist(), self._slices, strict=True):
+            if part.figure is None:
+                continue
+            key = part.window, id(part.source)
+            one = found.get(key) or FigureGroups(self._lengths[part.window][0], part.source, (), ())
+            found[key] = one._replace(figures=(*one.figures, part.figure), first=(*one.first, first))
+        return list(found.values())
+
     def programs(self) -> Programs:
         """All programs with their instances and the groups these read."""
         slice_base = _offsets((len(part.source.keys) for part in self._slices), np.int32)
@@ -238,6 +257,10 @@ class Arrangement:
             instance_offset=_offsets(instances, np.int32),
             has_recover=np.repeat(self._has_recover, instances),
         )
+
+
+def _length(reading: Reading) -> tuple[int, bool]:
+    return reading.window_seconds, reading.figure is not None
 
 
 def _union(sources: Sequence[Source], capacity: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hms_ops.alert.figure import SHARES, Figure, figure_of
 from hms_ops.alert.functions import function_named
 from hms_ops.alert.tokens import error_at
 from hms_ops.alert.tree import (
@@ -75,13 +76,15 @@ class SourceKey(NamedTuple):
 
 class Reading(NamedTuple):
     """A source over a window, and the LOAD instructions made on it. `is_required`: a query of it needs the metric.
-    `at`: where the text first names it."""
+    `at`: where the text first names it. `figure`: the one that is read off its sketches, None for a reading of columns.
+    """
 
     source: SourceKey
     window_seconds: int
     loads: tuple[int, ...]
     is_required: bool
     at: int
+    figure: Figure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,7 @@ class _Assembler:
     ) -> None:
         self.where, self.group_by, self.text, self.unit = where, group_by, text, unit
         self.window_seconds = window_seconds
-        self.readings: dict[tuple[SourceKey, int], int] = {}
+        self.readings: dict[tuple[SourceKey, int, Figure | None], int] = {}
         self.loads: list[set[int]] = []
         self.required: list[bool] = []
         self.places: list[int] = []
@@ -158,8 +161,8 @@ class _Assembler:
     def plan(self, has_recover: bool) -> Plan:
         code, operand, constant = zip(*self.code, strict=True)
         readings = tuple(
-            Reading(source, window, tuple(sorted(self.loads[n])), self.required[n], self.places[n])
-            for (source, window), n in self.readings.items()
+            Reading(source, window, tuple(sorted(self.loads[n])), self.required[n], self.places[n], figure)
+            for (source, window, figure), n in self.readings.items()
         )
         return Plan(
             self.text,
@@ -182,11 +185,11 @@ class _Assembler:
 
     # ---- what is read
 
-    def load(self, series: Selector, opcode: int) -> None:
+    def load(self, series: Selector, opcode: int, figure: Figure | None = None) -> None:
         if series.offset_seconds:
             raise self.error(series.at, "OFFSET needs history, which this version does not evaluate rules on")
         source = SourceKey(series.metric, series.matchers, self.where, self.group_by)
-        key = source, self.window(series)
+        key = source, self.window(series), figure
         number = self.readings.setdefault(key, len(self.readings))
         if number == len(self.loads):
             self.loads.append(set())
@@ -280,7 +283,16 @@ class _Assembler:
             raise self.error(node.at, f"{node.function} reads one metric, not a calculation, in this version")
         if node.options:
             raise self.error(node.at, f"{node.function} has no option `{node.options[0].name}`")
-        self.load(node.series, function.opcode)
+        figure = self.figure(node, node.series) if function.opcode == op.LOAD_FIGURE else None
+        self.load(node.series, function.opcode, figure)
+
+    def figure(self, node: Aggregate, series: Selector) -> Figure:
+        against = self.unit_of(series) if node.function in SHARES else None
+        number = self.number(node.parameters[0], against) if node.parameters else None
+        try:
+            return figure_of(node.function, number)
+        except ValueError as error:
+            raise self.error(node.parameters[0].at, str(error)) from None
 
     def scalar(self, node: Scalar, against: Unit | None) -> None:
         function = function_named(node.function)

@@ -24,7 +24,8 @@ LOAD_RATE: Final = 17
 LOAD_INCREASE: Final = 18
 LOAD_DELTA: Final = 19
 LOAD_ABSENT: Final = 20
-LOADS: Final = range(LOAD_AVG, LOAD_ABSENT + 1)
+LOAD_FIGURE: Final = 21  # a percentile or share, which stands in LAST of a group of its own
+LOADS: Final = range(LOAD_AVG, LOAD_FIGURE + 1)
 
 NEGATE: Final = 30
 ABS: Final = 31

@@ -9,8 +9,8 @@ overflow) is NULL.
 Fed by `alert/evaluate.py`, which allocates everything; reads the `stats` that kernels.window made a moment before.
 A LOAD turns a group's statistics into the number the language promises for the metric's kind (DESIGN, table "Kinds"):
 what a silent counter, gauge or timer is worth is decided here and nowhere else. The COUNT of a group of sets is the
-distinct members, which the rule set puts there in between. Percentiles need more than `stats` holds: the compiler
-refuses them and no instruction exists.
+distinct members, which the rule set puts there in between. A percentile or share is no statistic of columns: it has a
+group of its own, and the rule set puts it there as LAST.
 
 Threads: any; no state, no GIL. The kernel trusts its caller: the stack is deep enough, offsets are inside.
 The explicit signature compiles (or loads) the kernel at import, so importing is warming.
@@ -46,6 +46,8 @@ def _load(code, stats, kind, covered_seconds):  # type: ignore[no-untyped-def]
     """One aggregate of one group, by the table of kinds; stats: float64[8]."""
     if code == op.LOAD_ABSENT:
         return 0.0 if stats[_COUNT] > 0 else 1.0
+    if code == op.LOAD_FIGURE:
+        return stats[_LAST]
     if stats[_SEEN] == 0:
         return np.nan
     if code == op.LOAD_LAST:
@@ -235,7 +237,7 @@ def run_programs(
                 if o == op.PUSH:
                     top += 1
                     stack[top] = constant[c]
-                elif o <= op.LOAD_ABSENT:
+                elif o <= op.LOAD_FIGURE:
                     top += 1
                     g = reference[operand[c] + i - base]
                     if g >= 0:

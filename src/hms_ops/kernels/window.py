@@ -14,7 +14,7 @@ Data: `cols` is float64[tier 3, field 6, slot 64, series], C order. **Fields oth
 is 0**, so everything selects on COUNT. Rows nobody has written yet have COUNT 0 (the store hands out zeroed pages).
 Threads: any; no state, no GIL. Kernels trust their caller: no bounds, no dtypes are checked.
 The explicit signature compiles (or loads) the kernel at import, so importing is warming.
-Not here: what an aggregate means for a kind, beyond LAST and DELTA (kernels.program); percentiles.
+Not here: what an aggregate means for a kind, beyond LAST and DELTA (kernels.program); percentiles (alert.figure).
 """
 
 from typing import Final
@@ -46,6 +46,7 @@ _COUNTER: Final = 1  # numbers of hms_ops.kinds, which a kernel does not import
 _GAUGE: Final = 2
 
 _LONGEST_SECONDS: Final = (60, 600, 3600)  # the longest window read from each tier
+_SKETCH_STEP: Final = TIER_SECONDS[1]
 
 
 def cover(start: int, end: int, first_second: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
@@ -68,6 +69,11 @@ def cover(start: int, end: int, first_second: int) -> tuple[NDArray[np.int64], N
         slots.append(at // TIER_SECONDS[row_tier] % SLOTS)
         at += TIER_SECONDS[row_tier]
     return np.array(tiers, np.int64), np.array(slots, np.int64), max(0, end - begin)
+
+
+def cover_sketches(start: int, end: int, first_second: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """As `cover`, for what stands beside sketches: these are of steps of 10 s at least, so the window begins at one."""
+    return cover(start - start % _SKETCH_STEP if end - start <= _LONGEST_SECONDS[0] else start, end, first_second)
 
 
 def _window_step(seconds: int) -> int:
