@@ -42,4 +42,5 @@ cdef uint32_t metric_find(const store_t* st, const char* name, uint16_t name_n) 
 cdef uint32_t metric_make(store_t* st, const char* name, uint16_t name_n, uint8_t kind) noexcept nogil
 cdef void metric_set_flag(store_t* st, uint32_t metric, uint8_t flag, bint on) noexcept nogil
 cdef bint kind_settle(store_t* st, uint32_t slot, uint8_t kind) noexcept nogil
+cdef void clear_columns(store_t* st, uint32_t slot) noexcept nogil
 cdef void series_release(store_t* st, uint32_t slot) noexcept nogil

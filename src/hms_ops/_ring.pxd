@@ -27,6 +27,7 @@ cdef class Store:
     cdef void _drain_full(self) noexcept
     cdef uint32_t _resolve(self, bytes name, int kind, dict tags, int input, uint8_t* bad, bint pin)
     cdef void _count_bad(self, uint32_t input, uint8_t bad) noexcept
+    cdef int64_t _find_series(self, str name, dict tags, bint is_forgotten) except -2
     cdef uint32_t _find_metric(self, const char* name, size_t n) noexcept
     cdef void _add_sketches(self, uint32_t slot, long long[::1] tiers, long long[::1] steps, uint8_t* registers,
                             uint64_t* hashes, size_t* n, bint* dense) noexcept

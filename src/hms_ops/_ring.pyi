@@ -139,6 +139,9 @@ class Store:
         """The engine stops: what still waits for a second to come is lost, and counted as `late_lost`."""
     def release_idle(self, first: int, n: int, before_second: int) -> int:
         """Look at `n` slots from `first` on; give back those silent since `before_second`. Returns how many."""
+    def forget(self, name: str, tags: dict[str, str] | None = None) -> int:
+        """Drop all that one series holds, at once; its slot is given back unless somebody holds on to it (a handle, a
+        rule, the overflow). Returns the slot it had, -1 when it is not there."""
 
     # ---- names ----
 

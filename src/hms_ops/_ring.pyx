@@ -547,6 +547,12 @@ cdef class Store:
             released = store_release_idle(&self.st, first, n, before_second)
         return released
 
+    def forget(self, str name, dict tags=None):
+        """Drop all that one series holds, at once; its slot is given back unless somebody holds on to it (a handle, a
+        rule, the overflow). Returns the slot it had, -1 when it is not there."""
+        self._drain()
+        return self._find_series(name, tags, True)
+
     # ---- names ----
 
     def series(self, unsigned int slot):
@@ -618,6 +624,10 @@ cdef class Store:
 
     def slot(self, str name, dict tags=None):
         """The slot of exactly this series, or -1."""
+        return self._find_series(name, tags, False)
+
+    cdef int64_t _find_series(self, str name, dict tags, bint is_forgotten) except -2:
+        """As `slot`; it is forgotten in the same hold of the mutex, before anybody else can have its slot."""
         cdef bytes raw = name.encode("utf-8", "replace")
         cdef bytes canonical = canonical_of(tags) if tags else b""
         cdef size_t name_n = len(raw), tags_n = len(canonical)
@@ -630,8 +640,12 @@ cdef class Store:
         pthread_mutex_lock(&self.st.mutex)
         slot = intern_find(&self.st.keys, key_hash(self.scratch, name_n, self.scratch + 1024, tags_n, spelling, self.st.keys.seed),
                            self.scratch, <uint16_t>name_n, self.scratch + 1024, <uint16_t>tags_n, spelling)
+        if is_forgotten and slot != NONE:
+            store_forget(&self.st, slot)
         pthread_mutex_unlock(&self.st.mutex)
-        return -1 if slot == NONE else slot
+        if slot == NONE:
+            return -1
+        return slot
 
     def metric_kind(self, str name):
         """The kind's number (kinds.py), 0 for an unknown metric."""

@@ -9,3 +9,4 @@ cdef void store_roll_sets(store_t* st, int tier, int64_t step) noexcept nogil
 cdef uint32_t store_merge_late(store_t* st, uint32_t* slots, int64_t* seconds, double* values, double* weights) noexcept nogil
 cdef void store_drop_late(store_t* st) noexcept nogil
 cdef uint32_t store_release_idle(store_t* st, uint32_t first, uint32_t n, int64_t before_second) noexcept nogil
+cdef void store_forget(store_t* st, uint32_t slot) noexcept nogil

@@ -12,8 +12,8 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset
 
 from hms_ops._cell cimport *
-from hms_ops._hll cimport set_t, sketch_clear, sketch_merge, sketch_t
-from hms_ops._intern cimport series_release
+from hms_ops._hll cimport set_free, set_t, sketch_clear, sketch_merge, sketch_t
+from hms_ops._intern cimport clear_columns, series_release
 from hms_ops._store cimport *
 
 cdef enum:
@@ -228,3 +228,23 @@ cdef uint32_t store_release_idle(store_t* st, uint32_t first, uint32_t n, int64_
                 released += 1
             pthread_mutex_unlock(&st.mutex)
     return released
+
+
+cdef void store_forget(store_t* st, uint32_t slot) noexcept nogil:
+    """Under the mutex, by anybody: give a slot back whatever it holds; one that somebody holds on to (a handle, a rule,
+    the overflow) is emptied instead and stays. A set that moves up in the list of sets may be sealed a second later."""
+    cdef cell_t* c = &st.cells[slot]
+    cdef bint is_held = st.meta[slot].pins != 0 or c.flags & CELL_RESERVED or st.metrics[st.meta[slot].metric].overflow == slot
+    cdef int kind
+    for kind in range(7):
+        is_held = is_held or st.overflow_slots[kind] == slot
+    if not is_held:
+        series_release(st, slot)
+        return
+    set_free(&st.sets, slot)
+    clear_columns(st, slot)
+    c.count = 0
+    c.head = 0
+    c.flags &= ~CELL_HAS_LAST
+    c.generation += 1       # late samples that wait are its own no more
+    st.last_second[slot] = 0
