@@ -1,9 +1,10 @@
 """What waits for the disk: closed steps and late samples, in the order they are to be written.
 
     tick ──add_step──► waiting ──head──► writer ──remove──► (on disk)
-    tick ──add_late──► late ──┘ joined to one patch with the next step
+    tick ──add_late──► late ──┘ joined to one patch of each tier with the next 10-s step
 
-Late samples are gathered for a step's time, because each step they touch costs a transaction of its own.
+Late samples are gathered for a step's time, because each block they touch costs a transaction of its own. What was
+written late to a finer tier may have to follow in a coarser one: `remove` puts it in the head's place at once.
 A reader's `snapshot` and the writer's `remove` are one moment each, so nothing is ever seen twice or in between.
 
 Data: a Waiting's rows ascend by (step, slot); those of a closed step come with the silent series, whose COUNT is 0.
@@ -14,43 +15,61 @@ and counted (`steps_lost`, `patches_lost`). Nothing here touches the disk.
 
 import threading
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hms_ops.sketches import Sketches, joined
 from hms_ops.storage import merge
-from hms_ops.storage.block import Columns
+from hms_ops.storage.merge import Columns, Part
+from hms_ops.storage.tier import TIERS
 
-WAITING_MAX: Final = 120  # a step and a patch each 10 s: ten minutes
+WAITING_MAX: Final = 120  # a step and a patch each 10 s, and those of the minute: nine minutes
 WAITING_BYTES_MAX: Final = 512 << 20
-STEP_SECONDS: Final = 10
-
-Late = tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
-Part = tuple[merge.Integers, merge.Integers, Columns]
+STEP_SECONDS: Final = TIERS[0].step_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Rows on their way to disk. steps int64[k] (starts, Unix seconds), slots int64[k], columns float64[6, k]."""
+    """Rows on their way to a tier. steps int64[k] (starts, Unix seconds), slots int64[k], columns float64[6, k].
 
+    sketches: those of a patch, by slot; a closed step's own are still in the store when it is written.
+    """
+
+    tier: int
     steps: merge.Integers
     slots: NDArray[np.int64]
     columns: Columns
     is_patch: bool
+    sketches: Sketches | None = None
 
-    def first_step(self) -> "Waiting":
+    def first_block(self) -> "Waiting":
         """What one transaction writes."""
-        return self._part(0, int(np.searchsorted(self.steps, self.steps[0], "right")))
+        return self._part(0, self._first_block_rows())
 
-    def after(self, rows: int) -> "Waiting":
-        """The rest behind the first `rows`."""
-        return self._part(rows, len(self.steps))
+    def after_first_block(self) -> "Waiting":
+        """The rest; without rows when there is none."""
+        return self._part(self._first_block_rows(), len(self.steps))
+
+    def chosen(self, is_chosen: NDArray[np.bool_]) -> Part:
+        """The rows chosen, as merge has them: (steps, slots, columns)."""
+        return self.steps[is_chosen], self.slots[is_chosen], self.columns[:, is_chosen]
+
+    def _first_block_rows(self) -> int:
+        tier = TIERS[self.tier]
+        end = tier.block_start(int(self.steps[0])) + tier.block_seconds
+        return int(np.searchsorted(self.steps, end))
 
     def _part(self, start: int, end: int) -> "Waiting":
-        return Waiting(self.steps[start:end], self.slots[start:end], self.columns[:, start:end], self.is_patch)
+        if end - start == len(self.steps):
+            return self
+        steps, sketches = self.steps[start:end], self.sketches
+        if sketches is not None and len(steps):
+            inside = (sketches.steps >= steps[0]) & (sketches.steps <= steps[-1])
+            sketches = sketches.chosen(np.flatnonzero(inside))
+        return Waiting(self.tier, steps, self.slots[start:end], self.columns[:, start:end], self.is_patch, sketches)
 
 
 class Backlog:
@@ -67,19 +86,17 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._waiting) + bool(self._late)
 
-    def add_step(self, start: int, slots: NDArray[np.int64], columns: Columns) -> None:
-        """A closed step, and behind it what came late since the last one."""
+    def add_step(self, tier: int, start: int, slots: NDArray[np.int64], columns: Columns) -> None:
+        """A closed step, and behind one of 10 s what came late since the last one."""
         steps = np.broadcast_to(np.int64(start), len(slots))
         with self.guard:
-            self.taken_end = start + STEP_SECONDS
-            self._put(Waiting(steps, slots, columns, is_patch=False))
-            self._put_late()
+            self._put(Waiting(tier, steps, slots, columns, is_patch=False))
+            if tier == 0:
+                self.taken_end = start + STEP_SECONDS
+                self._put_late()
 
-    def add_late(self, late: Late) -> None:
-        """Samples whose step was added before."""
-        slots, seconds, values, weights = late
-        columns = np.array([weights, values * weights, np.zeros(len(slots)), values, values, values])
-        rows = Waiting(*merge.fold(seconds - seconds % STEP_SECONDS, slots.astype(np.int64), columns), is_patch=True)
+    def add_late(self, rows: Waiting) -> None:
+        """A patch: samples whose step of that tier was added before."""
         with self.guard:
             self._late.append(rows)
 
@@ -89,18 +106,20 @@ class Backlog:
             self._put_late()
 
     def head(self) -> Waiting | None:
-        """The oldest step's rows, for the writer; they stay here until `remove` or `keep`."""
+        """The oldest rows, of one block, for the writer; they stay here until `remove` or `keep`."""
         with self.guard:
             self._is_writing = bool(self._waiting)
-            return self._waiting[0].first_step() if self._waiting else None
+            return self._waiting[0].first_block() if self._waiting else None
 
-    def remove(self, rows: Waiting) -> None:
-        """The head was written."""
+    def remove(self, follows: Waiting | None = None) -> None:
+        """The head was written; `follows` is to be written next: what of it a coarser tier lacks now."""
         with self.guard:
             self._is_writing = False
-            head = self._waiting.popleft()
-            if len(rows.steps) < len(head.steps):
-                self._waiting.appendleft(head.after(len(rows.steps)))
+            rest = self._waiting.popleft().after_first_block()
+            if len(rest.steps):
+                self._waiting.appendleft(rest)
+            if follows is not None:
+                self._waiting.appendleft(follows)
 
     def keep(self) -> None:
         """The head was not written and waits on."""
@@ -108,7 +127,7 @@ class Backlog:
 
     def give_up(self, rows: Waiting) -> None:
         """The head will never be written."""
-        self.remove(rows)
+        self.remove()
         self._count_lost(rows)
 
     def snapshot(self) -> list[Waiting]:
@@ -117,9 +136,12 @@ class Backlog:
 
     def _put_late(self) -> None:
         late, self._late = self._late, []
-        rows = merge.fold(*merge.join([(part.steps, part.slots, part.columns) for part in late]))
-        if late:
-            self._put(Waiting(*rows, is_patch=True))
+        for tier in range(len(TIERS)):
+            parts = [part for part in late if part.tier == tier]
+            if parts:
+                rows = merge.fold(*merge.join([(part.steps, part.slots, part.columns) for part in parts]))
+                sketches = joined([part.sketches for part in parts if part.sketches is not None])
+                self._put(Waiting(tier, *rows, is_patch=True, sketches=sketches if len(sketches) else None))
 
     def _put(self, rows: Waiting) -> None:
         if not len(rows.steps):
@@ -135,13 +157,3 @@ class Backlog:
 
     def _count_lost(self, rows: Waiting) -> None:
         self.counts["patches_lost" if rows.is_patch else "steps_lost"] += 1
-
-
-def chosen(waiting: Iterable[Waiting], place: NDArray[np.int64], start: int, end: int) -> list[Part]:
-    """The rows of steps in [start, end) of the series that have a place: int64[capacity] by slot, -1 for none."""
-    parts = []
-    for rows in waiting:
-        places = place[rows.slots]
-        is_in = (places >= 0) & (rows.columns[merge.COUNT] > 0) & (rows.steps >= start) & (rows.steps < end)
-        parts.append((rows.steps[is_in], places[is_in], rows.columns[:, is_in]))
-    return parts

@@ -46,6 +46,7 @@ from hms_ops.errors import ForkedError, StartError
 from hms_ops.forked import Child, follow_forks
 from hms_ops.hooks import AlertHandler, ValueHandler, ValueHook, ValueHooks
 from hms_ops.journalist import Journalist
+from hms_ops.past import Past
 from hms_ops.publisher import Publisher
 from hms_ops.quantity import Address, as_address, as_addresses, parse_duration
 from hms_ops.reading import Reading
@@ -132,10 +133,11 @@ class Engine:
         self._child: Child | None = None
         self._units: dict[str, str] = {}
         self._make_store()
-        self.recorder = Recorder(self.store, None)
+        self.recorder = Recorder(self.store)
+        self.past = Past(self.recorder)
         self.values = ValueHooks(self.store)
         self.journalist = Journalist(self.clock)
-        self._reading = Reading(self.store, self.recorder, self._unit)
+        self._reading = Reading(self.store, self.past, self._unit)
         signs = self.self_metrics if choose("self_metrics", self_metrics, False) else None
         vitals = Vitals() if choose("host_metrics", host_metrics, False) else None
         self._publisher = Publisher(self.store, vitals, signs)
@@ -227,6 +229,7 @@ class Engine:
         self.duty.start()
         self._threads.start("hms-journal", self.journalist.run)
         self._threads.start("hms-recorder", self.recorder.run)
+        self._threads.start("hms-sealer", self.recorder.run_sealing)
         self.values.start(self._threads.start)
         if self._http is not None:
             self._open_http(self._http)

@@ -1,6 +1,6 @@
 """Expressions over history: what `/v1/query`, `engine.query` and the command line ask.
 
-    expr ──parse──► plan ──► series of each selector, grouped ──recorder──► rows ──fold──► stats[group, step] ──┐
+    expr ──parse──► plan ──► series of each selector, grouped ──past──► rows ──fold──► stats[group, step] ──┐
                                                  [[t, value], …] of each group ◄── the rules' own program ◄─────┘
 
 A point at t is the expression over [t, t + step): every aggregate covers just that step, whatever window is written,
@@ -10,7 +10,7 @@ read, so kinds, NULLs and conditions mean the same here and there; docs/queries.
 Data: t is Unix seconds, a multiple of step; NaN is NULL. stats is float64[groups, steps, 8], see steps.py.
 Errors: ExpressionError for what cannot be evaluated, UnknownMetricError when neither memory nor disk knows a metric,
 ValueError for a range or step that cannot be, or is over a limit (POINTS_MAX, SERIES_MAX, and those of steps.py).
-Threads: any. Not here: the value now (alert/evaluate.py), where rows come from (recorder.py).
+Threads: any. Not here: the value now (alert/evaluate.py), where rows come from (past.py).
 """
 
 import math
@@ -34,7 +34,7 @@ from hms_ops.backlog import STEP_SECONDS
 from hms_ops.errors import UnknownMetricError
 from hms_ops.kernels import opcodes as op
 from hms_ops.kernels.program import run_programs
-from hms_ops.recorder import Recorder
+from hms_ops.past import Past
 from hms_ops.steps import VALUES_MAX, Chosen, Floats, Grid, read_steps, step_stats
 
 POINTS_MAX: Final = 11_000  # of one series
@@ -47,7 +47,7 @@ Points = list[tuple[int, float]]
 
 def answer(
     expr: str,
-    recorder: Recorder,
+    past: Past,
     store: Store,
     start: float | None = None,
     end: float | None = None,
@@ -65,18 +65,18 @@ def answer(
         if step is not None:
             raise ValueError("step needs a start: without one, a query answers the value now")
         second = int(store.sealed_second)
-        series = [(tags, [(second, value)]) for tags, value in _now(query, recorder, store, unit)]
+        series = [(tags, [(second, value)]) for tags, value in _now(query, past, store, unit)]
         return _shaped(expr, 1, _metric_of(query, unit), series)
     if start is None:
         raise ValueError("end needs a start")
     first, last = _range(start, end, store)
-    seconds = _default_step(first, last, recorder) if step is None else _whole_step(step)
-    found = query_range(query, recorder, store, first, last, seconds, unit)
+    seconds = _default_step(first, last, past) if step is None else _kept_step(_whole_step(step), first, past)
+    found = query_range(query, past, store, first, last, seconds, unit)
     return _shaped(expr, seconds, _metric_of(query, unit), found)
 
 
 def query_range(
-    query: Query, recorder: Recorder, store: Store, start: int, end: int, step: int, unit: UnitLookup = no_units
+    query: Query, past: Past, store: Store, start: int, end: int, step: int, unit: UnitLookup = no_units
 ) -> list[tuple[dict[str, str], Points]]:
     """(tags, [(t, value), …]) of each group, in the order of their tags; a condition's value is 1.0, 0.0 or NaN.
 
@@ -84,11 +84,11 @@ def query_range(
     not there. The bounds are Unix seconds; start is rounded down to a step.
     """
     plan = compile_query(query, unit)
-    chosen = _choose_all(plan, recorder)
-    grid = _grid(start, end, step, recorder)
+    chosen = _choose_all(plan, past)
+    grid = _grid(start, end, step, past)
     if not grid.count:
         return []
-    keys, own, stats = _read(plan, chosen, grid, recorder)
+    keys, own, stats = _read(plan, chosen, grid, past)
     values = _run(plan, keys, chosen, own, stats, grid)
     is_there = ~np.isnan(values)
     steps = np.flatnonzero(is_there.any(axis=0))
@@ -118,8 +118,16 @@ def _whole_step(step: float) -> int:
     return int(step)
 
 
-def _default_step(start: int, end: int, recorder: Recorder) -> int:
-    unit = 60 if start < recorder.minutes_end else STEP_SECONDS
+def _kept_step(step: int, start: int, past: Past) -> int:
+    """The step, made a multiple of what is kept of the range: what is older is kept by minute, then by hour."""
+    if step < STEP_SECONDS:
+        return step  # checked_start says how far back there are seconds
+    kept = past.finest_step(start)
+    return step if step % STEP_SECONDS else -(-step // kept) * kept
+
+
+def _default_step(start: int, end: int, past: Past) -> int:
+    unit = past.finest_step(start)
     step = unit * max(1, -(-(end - start) // (unit * DEFAULT_POINTS)))
     while _step_count(start, end, step) > DEFAULT_POINTS:  # one more, for the start is rounded down
         step += unit
@@ -130,21 +138,16 @@ def _step_count(start: int, end: int, step: int) -> int:
     return max(0, -(-(end - (start - start % step)) // step))
 
 
-def _grid(start: int, end: int, step: int, recorder: Recorder) -> Grid:
-    start = recorder.checked_start(start, step)
-    sealed_end = int(recorder.store.sealed_second) + 1
+def _grid(start: int, end: int, step: int, past: Past) -> Grid:
+    start = past.checked_start(start, step)
+    sealed_end = int(past.store.sealed_second) + 1
     count = _step_count(start, min(end, sealed_end), step)
     if count > POINTS_MAX:
         raise ValueError(
             f"{count} points of {step} s, {POINTS_MAX} are allowed: ask for a longer step or a shorter range"
         )
-    if step % 60 and start < recorder.minutes_end:
-        raise ValueError(
-            f"step is {step} s; without a data directory what is older than ten minutes is kept by minute: "
-            "ask for a multiple of 60 s, or a shorter range"
-        )
     starts = start + step * np.arange(count)
-    covered = np.minimum(starts + step, sealed_end) - np.maximum(starts, recorder.first_second)
+    covered = np.minimum(starts + step, sealed_end) - np.maximum(starts, past.first_second)
     return Grid(start, step, count, np.maximum(covered, 0))
 
 
@@ -160,14 +163,14 @@ def _check_size(series: int, grid: Grid) -> None:
 # ---- the series
 
 
-def _choose_all(plan: Plan, recorder: Recorder) -> dict[SourceKey, Chosen]:
+def _choose_all(plan: Plan, past: Past) -> dict[SourceKey, Chosen]:
     """The series of each selector. UnknownMetricError, and ExpressionError for a kind that has no such aggregate."""
     chosen: dict[SourceKey, Chosen] = {}
     for reading in plan.readings:
-        one = chosen.get(reading.source) or _choose(reading.source, recorder)
+        one = chosen.get(reading.source) or _choose(reading.source, past)
         chosen[reading.source] = one
         if one.kind < 0 and reading.is_required:
-            _check_known(reading.source.metric, recorder)
+            _check_known(reading.source.metric, past)
         problem = reading_problem(reading, max(one.kind, kinds.UNKNOWN))
         if one.kind == kinds.SET:
             problem = f"{reading.source.metric} is a set; its members are not kept in history: ask for its value now"
@@ -176,8 +179,8 @@ def _choose_all(plan: Plan, recorder: Recorder) -> dict[SourceKey, Chosen]:
     return chosen
 
 
-def _choose(key: SourceKey, recorder: Recorder) -> Chosen:
-    known = recorder.known(key.metric)
+def _choose(key: SourceKey, past: Past) -> Chosen:
+    known = past.known(key.metric)
     test = accepts(key.matchers, key.where)
     series = [one for one in known if test is None or test(one.info.tags)]
     numbers: dict[GroupKey, int] = {} if key.group_by else {(): 0}
@@ -185,20 +188,20 @@ def _choose(key: SourceKey, recorder: Recorder) -> Chosen:
     return Chosen(series, np.array(group, np.int64), list(numbers), max((one.info.kind for one in known), default=-1))
 
 
-def _check_known(metric: str, recorder: Recorder) -> None:
-    names = recorder.metrics()
+def _check_known(metric: str, past: Past) -> None:
+    names = past.metrics()
     if metric not in names:
         raise UnknownMetricError(metric, nearest_metrics(metric, names))
 
 
 def _read(
-    plan: Plan, chosen: dict[SourceKey, Chosen], grid: Grid, recorder: Recorder
+    plan: Plan, chosen: dict[SourceKey, Chosen], grid: Grid, past: Past
 ) -> tuple[list[GroupKey], list[list[GroupKey]], list[Floats]]:
     """(the instances, each selector's own groups, their statistics). Groups that are long gone are in none of them."""
     with_delta = {reading.source for reading in plan.readings if {op.LOAD_DELTA, op.LOAD_RATE} & set(reading.loads)}
     changing = (kinds.GAUGE, kinds.UNKNOWN)
     found = [
-        read_steps(one, grid, recorder, with_delta=key in with_delta and one.kind in changing)
+        read_steps(one, grid, past, with_delta=key in with_delta and one.kind in changing)
         for key, one in chosen.items()
     ]
     kept = [one.present() if plan.group_by else np.zeros(1, np.int64) for one in found]
@@ -206,7 +209,7 @@ def _read(
     keys: list[GroupKey] = sorted({key for groups in own for key in groups}) if plan.group_by else [()]
     _check_size(len(keys), grid)
     stats = [
-        step_stats(one, rows, groups, grid, recorder.store)
+        step_stats(one, rows, groups, grid, past.store)
         for one, rows, groups in zip(chosen.values(), found, kept, strict=True)
     ]
     return keys, own, stats
@@ -260,12 +263,12 @@ def _places(keys: list[GroupKey], own: list[GroupKey], base: int, count: int) ->
 # ---- the answer
 
 
-def _now(query: Query, recorder: Recorder, store: Store, unit: UnitLookup) -> list[tuple[dict[str, str], float]]:
+def _now(query: Query, past: Past, store: Store, unit: UnitLookup) -> list[tuple[dict[str, str], float]]:
     """The values now; none when a metric is known from before and has not been seen in this run."""
     try:
         return sorted(query_now(query, store, unit), key=lambda one: sorted(one[0].items()))
     except UnknownMetricError as error:
-        _check_known(error.name, recorder)
+        _check_known(error.name, past)
         return []
 
 

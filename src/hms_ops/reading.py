@@ -1,7 +1,7 @@
 """What an engine knows, asked from Python: means, values, raw samples, history, series.
 
-Made by the engine, called from any thread. Everything is read in place from the store's sealed columns, or through the
-recorder where it may be on disk; nothing here changes anything or waits for more than the disk.
+Made by the engine, called from any thread. Everything is read in place from the store's sealed columns, or through
+`past` where it may be on disk; nothing here changes anything or waits for more than the disk.
 Errors: ExpressionError, UnknownMetricError and ValueError as each method says; a metric nobody has sent is no error
 but for `query`.
 """
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from hms_ops._ring import Store
 from hms_ops.errors import UnknownMetricError
+from hms_ops.past import Past
 from hms_ops.quantity import parse_duration
-from hms_ops.recorder import Recorder
 from hms_ops.series import SeriesInfo
 from hms_ops.tiers import WINDOW_SECONDS_MAX
 
@@ -33,9 +33,9 @@ Tags = Mapping[str, str]
 class Reading:
     """The reading side of one engine."""
 
-    def __init__(self, store: Store, recorder: Recorder, unit: "UnitLookup") -> None:
+    def __init__(self, store: Store, past: Past, unit: "UnitLookup") -> None:
         self._store = store
-        self._recorder = recorder
+        self._past = past
         self._unit = unit
 
     def mean(self, name: str, window: str | float, tags: Tags | None) -> float:
@@ -72,7 +72,7 @@ class Reading:
 
         seconds = parse_duration(step) if isinstance(step, str) else step
         self._store.flush()
-        return answer(expr, self._recorder, self._store, start, end, seconds, unit=self._unit)
+        return answer(expr, self._past, self._store, start, end, seconds, unit=self._unit)
 
     def recent(self, name: str, tags: Tags | None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """See Engine.recent."""
@@ -89,14 +89,14 @@ class Reading:
             raise ValueError(f"history from {start} to {end}: both are Unix seconds")
         self._store.flush()
         wanted = dict(tags) if tags is not None else None
-        return self._recorder.read(name, wanted, math.floor(start), math.ceil(end), seconds)
+        return self._past.read(name, wanted, math.floor(start), math.ceil(end), seconds)
 
     def series_list(self, prefix: str, limit: int) -> list[SeriesInfo]:
         """See Engine.series_list."""
         found: list[SeriesInfo] = []
-        for name in self._recorder.metrics():
+        for name in self._past.metrics():
             if name.startswith(prefix):
-                found += self._recorder.series(name)
+                found += self._past.series(name)
             if len(found) >= limit:
                 break
         return found[:limit]

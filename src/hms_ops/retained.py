@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hms_ops._ring import Store
-from hms_ops.backlog import STEP_SECONDS, Part
+from hms_ops.backlog import STEP_SECONDS
+from hms_ops.sketches import Sketches
 from hms_ops.storage import merge
+from hms_ops.storage.merge import Part
 from hms_ops.tiers import SLOTS, TIER_SECONDS
 
 KEPT_SECONDS: Final = 60
@@ -50,6 +52,32 @@ def hour(store: Store, slots: NDArray[np.int64], start: int, end: int) -> list[P
     minutes = _rows(store, 2, slots, max(start, begin - begin % 60, hour_end - KEPT_STEPS * 60), min(end, border))
     tens = _rows(store, 1, slots, max(start, begin - begin % STEP_SECONDS, border), min(end, closed_end))
     return [*minutes, *tens, *open_steps(store, slots, max(start, closed_end), end)]
+
+
+def sketches(store: Store, slots: NDArray[np.int64], start: int, end: int, row_seconds: int) -> Sketches:
+    """The sketches of the steps of `row_seconds` (10 or 60) in [start, end) that memory has; ids are places in `slots`.
+
+    What has no sketches, or none in a step, has none here either.
+    """
+    alive = np.flatnonzero(slots >= 0)
+    first = max(start, _sketches_start(store, row_seconds))
+    last = min(end, store.sealed_second + 1)
+    found: list[tuple[int, int, bytes]] = []
+    members, groups = slots[alive].astype(np.int32), np.arange(len(alive) + 1)
+    for step in range(first - first % row_seconds, last, row_seconds) if len(alive) else ():
+        blobs = store.sketch_groups(members, groups, step, min(step + row_seconds, last))
+        found += [(step, int(place), blob) for place, blob in zip(alive, blobs, strict=True) if blob]
+    return Sketches(
+        np.array([place for _, place, _ in found], np.uint32),
+        np.array([step for step, _, _ in found], np.int64),
+        np.concatenate([[0], np.cumsum([len(blob) for _, _, blob in found])]).astype(np.int64),
+        b"".join([blob for _, _, blob in found]),
+    )
+
+
+def _sketches_start(store: Store, row_seconds: int) -> int:
+    kept_end = store.rolled_end(2 if row_seconds == 60 else 1)
+    return int(max(store.first_second, kept_end - KEPT_STEPS * row_seconds))
 
 
 def _minutes_end(closed_end: int) -> int:

@@ -1,6 +1,6 @@
 """History in the steps of a query: the rows of many series folded to the statistics of each group in each step.
 
-Read by query.py. Rows come from the recorder a chunk at a time, are pooled by group and step (storage/merge.py) and
+Read by query.py. Rows come from past.py a chunk at a time, are pooled by group and step (storage/merge.py) and
 end as what the rule program reads: float64[groups, steps, 8], COUNT SUM M2 MIN MAX LAST DELTA SEEN (kernels/window.py).
 Two of them are history's own, since it keeps no single seconds: a counter's LAST is the mean second of the step, and a
 gauge's DELTA counts from the last row before the step, at most BASE_SECONDS before.
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from hms_ops import kinds
 from hms_ops._ring import Store
 from hms_ops.alert.source import GroupKey
-from hms_ops.recorder import Known, Recorder
+from hms_ops.past import Past
+from hms_ops.roster import Known
 from hms_ops.storage import merge
 
 VALUES_MAX: Final = 1_100_000  # of one answer: 100 series of 11,000 points
@@ -69,13 +70,13 @@ class Found:
         return np.union1d(self.groups, self.alive)
 
 
-def read_steps(chosen: Chosen, grid: Grid, recorder: Recorder, with_delta: bool) -> Found:
+def read_steps(chosen: Chosen, grid: Grid, past: Past, with_delta: bool) -> Found:
     """The rows of a selector's series, pooled by group and step."""
     alive = np.array([one.slot >= 0 for one in chosen.series], bool)
     parts: list[tuple[Integers, Integers, Floats]] = []
     rows = values = 0
     lead_seconds = BASE_SECONDS if with_delta else 0
-    for at, part in recorder.chunks(chosen.series, grid.start, grid.end, grid.step, lead_seconds):
+    for at, part in past.chunks(chosen.series, grid.start, grid.end, grid.step, lead_seconds):
         parts.append(_pooled(part, chosen, grid, at, with_delta))
         rows, values = rows + len(part[0]), values + len(parts[-1][0])
         if rows > ROWS_MAX or values > VALUES_MAX:

@@ -18,6 +18,7 @@ from hms_ops.clock import SECOND_NS, steady_ns
 from hms_ops.duty import Duty
 from hms_ops.kernels.rollup import rollup_step
 from hms_ops.recorder import Recorder
+from hms_ops.storage.tier import TEN_SECONDS
 from hms_ops.tiers import SLOTS, TIER_SECONDS
 
 log = logging.getLogger("hms_ops.tick")
@@ -97,8 +98,7 @@ class Tick:
                 self.steps_lost += first - due
             for step in range(first, end // seconds):
                 self._roll_step(tier, step)
-                if tier == 1:
-                    self.recorder.take(step)
+                self.recorder.take(tier - 1, step * seconds)
 
     def _roll_step(self, tier: int, step: int) -> None:
         n = self.store.series_count
@@ -122,7 +122,7 @@ class Tick:
         # Its seconds to come still hold those of a minute ago, which share their slots.
         self.store.clear_ahead((step + 1) * TIER_SECONDS[1])
         rollup_step(self.store.cols, 1, step, self.store.series_count)
-        self.recorder.take(step)
+        self.recorder.take(TEN_SECONDS, step * TIER_SECONDS[1])
 
     def _prepare(self, closed: int) -> None:
         self.store.clear_ahead(closed + 1 + AHEAD_SECONDS)
