@@ -43,14 +43,15 @@ import cramjam
 import numpy as np
 from numpy.typing import NDArray
 
-from hms_ops.errors import StorageError
 from hms_ops.storage._crc32c import crc32c
+from hms_ops.storage.damage import BlockDamaged as BlockDamaged
+from hms_ops.storage.damage import BlockTooNew as BlockTooNew
+from hms_ops.storage.row import FIELDS as FIELDS
+from hms_ops.storage.row import Columns as Columns
+from hms_ops.storage.row import Ids as Ids
 
 MAGIC: Final = b"HMSB"
 VERSION: Final = 1
-FIELDS: Final = ("count", "sum", "m2", "min", "max", "last")
-"""The columns, in the order of the store's: `columns[COUNT]`, `columns[SUM]`…"""
-
 FRAME_ROWS: Final = 512
 ROWS_MAX: Final = 16_777_216
 RAW_BYTES_MAX: Final = 1024
@@ -64,17 +65,7 @@ _HEAD: Final = struct.Struct("<4sHHII")
 _STEP: Final = struct.Struct("<qII")
 _FRAMES_AT: Final = _HEAD.size + _STEP.size
 
-Ids = NDArray[np.uint32]
-Columns = NDArray[np.float64]
 Planes = NDArray[np.uint8]
-
-
-class BlockDamaged(StorageError):
-    """The bytes of a block are not what was written."""
-
-
-class BlockTooNew(StorageError):
-    """A block was written by a later release of HMS-OPS."""
 
 
 class Frame(NamedTuple):
