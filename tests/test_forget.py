@@ -1,4 +1,4 @@
-"""A series that is forgotten: gone from the store at once, whatever it held, and nothing of it in whoever comes next."""
+"""A series that is forgotten: gone from the store at once, and nothing of it is in whoever comes next."""
 
 import math
 

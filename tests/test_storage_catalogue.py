@@ -2,6 +2,7 @@
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,38 @@ def test_any_names_and_tags_get_their_own_number_and_come_back(tmp_path_factory,
     distinct = {(info.name, tuple(sorted(info.tags.items()))) for info in series}
     assert len(set(numbers)) == len(distinct) == catalogue.series_count()
     catalogue.close()
+
+
+def test_a_deleted_series_is_found_no_more_and_its_number_is_never_given_again(tmp_path):
+    catalogue = opened(tmp_path)
+    catalogue.ids_for([API, API_B, OTHER], 1)
+    assert catalogue.delete([API, OTHER, SeriesInfo("nobody")], 2) == 2
+    assert catalogue.delete([API], 2) == 0
+    assert catalogue.find("finance.api_ms") == [(2, API_B)]
+    assert catalogue.names() == ["finance.api_ms"]
+    catalogue.close()
+    catalogue = opened(tmp_path)
+    assert catalogue.ids_for([OTHER, API, API_B], 3).tolist() == [4, 5, 2]
+    catalogue.close()
+
+
+def test_a_metric_without_series_forgets_its_kind_but_not_what_people_wrote_of_it(catalogue):
+    catalogue.ids_for([API, API_B, OTHER], 1)
+    catalogue.describe(API.name, unit="ms")
+    catalogue.delete([API, API_B, OTHER], 2)
+    assert catalogue.names() == [API.name]
+    assert catalogue.description(API.name) == {"kind": kinds.UNKNOWN, "unit": "ms", "help": ""}
+    catalogue.ids_for([SeriesInfo(OTHER.name, {}, kinds.GAUGE)], 3)
+    assert [info.kind for _, info in catalogue.find(OTHER.name)] == [kinds.GAUGE]
+
+
+def test_numbers_asked_for_by_several_threads_at_once_are_given_once(catalogue):
+    def ask(part: int) -> list[int]:
+        return [int(catalogue.ids_for([SeriesInfo(f"m{part}.{n}")], 1)[0]) for n in range(20)]
+
+    with ThreadPoolExecutor(4) as pool:
+        given = [number for numbers in pool.map(ask, range(4)) for number in numbers]
+    assert sorted(given) == list(range(1, 81))
 
 
 def test_tags_longer_than_a_key_are_told_apart(catalogue):

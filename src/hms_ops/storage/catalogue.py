@@ -3,11 +3,11 @@
 The engine asks `ids_for` once for each series it meets and keeps the numbers beside its own slots; queries ask `find`.
 Everything is in LMDB (data_dir/catalogue, three databases, keys in keys.py); nothing grows in memory.
 
-    series    id   -> {name, tags, created}      created in ns
+    series    id   -> {name, tags, created}      created in ns; deleted too, of a series that was deleted
     ids       name, tags -> id                   a metric's series are one range of keys
     metrics   name -> {kind, unit, help}         a kind belongs to the metric: settling it is one write
 
-Threads: `ids_for` and `describe` belong to the writer, reads are anybody's. Limits: `series_max` series for good; those
+Threads: anybody's; what gives or takes numbers waits for its turn. Limits: `series_max` series for good; those
 beyond get the number 0, "not kept", and are counted in `refused`. A damaged record is skipped and counted. A damaged
 catalogue is set aside by `open_catalogue`; numbers then go on above `highest_id`, so that no old row gets a new name.
 Errors: StorageError when the disk fails, ValueError for a name that cannot be one.
@@ -41,6 +41,7 @@ class Catalogue:
         self.refused = 0
         self.damaged = 0
         self._counting = threading.Lock()
+        self._naming = threading.Lock()
         self._series = environment.database(b"series")
         self._ids = environment.database(b"ids")
         self._metrics = environment.database(b"metrics")
@@ -53,17 +54,18 @@ class Catalogue:
         """
         if not series:
             return np.empty(0, np.uint32)
-        by_key = [keys.series_key(info.name, info.tags) for info in series]
-        known = self._known_ids(by_key)
-        fresh = {key: info for key, info in zip(by_key, series, strict=True) if key not in known}
-        settled = self._settled_kinds(series)
-        if fresh or settled:
-            given = self._numbered(fresh)
-            self.environment.commit(lambda transaction: self._write(transaction, fresh, given, settled, now_ns))
-            self._last_id += sum(number != NOT_KEPT for number in given.values())
-            self.refused += sum(number == NOT_KEPT for number in given.values())
-            known |= given
-        return np.fromiter((known[key] for key in by_key), np.uint32, len(by_key))
+        with self._naming:
+            return self._ids_for(series, now_ns)
+
+    def delete(self, series: Iterable[SeriesInfo], now_ns: int) -> int:
+        """Take the numbers of these series away, in one transaction; returns how many had one.
+
+        They are found no more; the numbers are never given again, so the rows under them belong to nobody until they
+        expire. A metric without series is forgotten as well, but for its unit and help.
+        """
+        by_key = {keys.series_key(info.name, info.tags): info.name for info in series}
+        with self._naming:
+            return self.environment.commit(lambda transaction: self._delete(transaction, by_key, now_ns))
 
     def find(self, name: str, tags: Mapping[str, str] | None = None) -> list[tuple[int, SeriesInfo]]:
         """The series of a metric with their numbers; only the one with exactly `tags` when they are given."""
@@ -104,6 +106,45 @@ class Catalogue:
 
     def close(self) -> None:
         self.environment.close()
+
+    def _ids_for(self, series: Sequence[SeriesInfo], now_ns: int) -> NDArray[np.uint32]:
+        by_key = [keys.series_key(info.name, info.tags) for info in series]
+        known = self._known_ids(by_key)
+        fresh = {key: info for key, info in zip(by_key, series, strict=True) if key not in known}
+        settled = self._settled_kinds(series)
+        if fresh or settled:
+            given = self._numbered(fresh)
+            self.environment.commit(lambda transaction: self._write(transaction, fresh, given, settled, now_ns))
+            self._last_id += sum(number != NOT_KEPT for number in given.values())
+            self.refused += sum(number == NOT_KEPT for number in given.values())
+            known |= given
+        return np.fromiter((known[key] for key in by_key), np.uint32, len(by_key))
+
+    def _delete(self, transaction: Transaction, by_key: Mapping[bytes, str], now_ns: int) -> int:
+        emptied, deleted = dict.fromkeys(by_key.values()), 0
+        for key in by_key:
+            found = transaction.get(key, db=self._ids)
+            if found is None:
+                continue
+            number = bytes(found)
+            transaction.delete(key, db=self._ids)
+            record = transaction.get(number, db=self._series)
+            members = self._readable(record) if record is not None else {}
+            transaction.put(number, pack_record(members | {"deleted": now_ns}), db=self._series)
+            deleted += 1
+        with transaction.cursor(self._ids) as cursor:
+            for name in emptied:
+                prefix = keys.name_prefix(name)
+                if not (cursor.set_range(prefix) and bytes(cursor.key()).startswith(prefix)):
+                    self._forget_metric(transaction, name)
+        return deleted
+
+    def _forget_metric(self, transaction: Transaction, name: str) -> None:
+        known = self._metric(transaction, name)
+        if known["unit"] or known["help"]:
+            self._change_metric(transaction, name, {"kind": kinds.UNKNOWN})
+        else:
+            transaction.delete(name.encode(), db=self._metrics)
 
     def _highest(self) -> int:
         with self.environment.read() as transaction, transaction.cursor(self._series) as cursor:
