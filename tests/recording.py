@@ -9,6 +9,7 @@ import numpy as np
 
 from hms_ops._ring import Store
 from hms_ops.kernels.rollup import rollup_step
+from hms_ops.past import Past
 from hms_ops.recorder import Recorder
 from hms_ops.storage.history import HistoryConfig
 from hms_ops.storage.store import open_storage
@@ -33,7 +34,10 @@ class Recording:
         self.store = Store(100, now_ns=self.first * SECOND_NS)
         config = HistoryConfig(bytes_max=self.bytes_max)
         self.storage = None if self.data_dir is None else open_storage(self.data_dir, config)
-        self.recorder = Recorder(self.store, self.storage)
+        self.recorder = Recorder(self.store)
+        if self.storage is not None:
+            self.recorder.open(self.storage)
+        self.past = Past(self.recorder)
         self.now = self.first
 
     def __enter__(self) -> "Recording":
@@ -79,10 +83,9 @@ class Recording:
             for step in range(self.store.rolled_end(tier) // seconds, self.now // seconds):
                 rollup_step(self.store.cols, tier, step, self.store.series_count)
                 self.store.set_rolled(tier, step)
-                if tier == 1:
-                    self.recorder.take(step)
-                    if self.is_written and self.storage is not None:
-                        assert self.recorder.write_waiting()
+                self.recorder.take(tier - 1, step * seconds)
+                if self.is_written and self.storage is not None:
+                    assert self.recorder.write_waiting()
 
     def close(self) -> None:
         """Stop as the engine does: the open step goes to disk as far as it has come."""
@@ -91,16 +94,16 @@ class Recording:
         step = self.store.rolled_end(1) // 10
         self.store.clear_ahead(step * 10 + 10)
         rollup_step(self.store.cols, 1, step, self.store.series_count)
-        self.recorder.take(step)
+        self.recorder.take(0, step * 10)
         self.recorder.stop()
         self.recorder.run()
         self.storage.close()
         self.storage = None
 
 
-def counted(recorder: Recorder, metric: str, start: int, end: int, step: int = 10) -> dict[int, float]:
+def counted(past: Past, metric: str, start: int, end: int, step: int = 10) -> dict[int, float]:
     """Count of samples by step, of all series of a metric."""
-    rows = recorder.read(metric, None, start, end, step)
+    rows = past.read(metric, None, start, end, step)
     return dict(zip((rows["time"] // SECOND_NS).tolist(), rows["count"].tolist(), strict=True))
 
 

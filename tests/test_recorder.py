@@ -20,9 +20,8 @@ TINY = 1  # bytes of history: the disk refuses everything
 
 def assert_exact(recording: Recording, step: int = 10, start: int = FIRST - 3_600) -> None:
     """Each sample that is sealed counts once."""
-    recorder = recording.recorder
     expected = expected_counts(recording.given, "depth", start, recording.now, step)
-    assert counted(recorder, "depth", start, recording.now + 60, step) == expected
+    assert counted(recording.past, "depth", start, recording.now + 60, step) == expected
 
 
 OPERATIONS = st.lists(
@@ -93,10 +92,10 @@ def test_a_late_sample_joins_its_step_before_and_after_that_was_written(tmp_path
         recording.advance(1)
         assert_exact(recording)
         recording.advance(20)
-        [row] = recording.recorder.read("depth", None, FIRST, FIRST + 40, 10)
+        [row] = recording.past.read("depth", None, FIRST, FIRST + 40, 10)
         assert row.tolist() == (STEP * 1_000_000_000, 2.0, 10.0, 4.0, 6.0, 6.0)
         recording.recorder.write_waiting()
-        assert recording.recorder.read("depth", None, FIRST, FIRST + 40, 10).tolist() == [row.tolist()]
+        assert recording.past.read("depth", None, FIRST, FIRST + 40, 10).tolist() == [row.tolist()]
         assert recording.recorder.counters()["patches_written"] == 1
 
 
@@ -133,10 +132,10 @@ def test_a_restart_within_a_step_keeps_both_parts(tmp_path):
     with Recording(tmp_path, first=STEP + 26) as second:
         second.add("depth", 3.0)
         second.advance(2)
-        assert counted(second.recorder, "depth", STEP, STEP + 60) == {STEP + 20: 2.0}
+        assert counted(second.past, "depth", STEP, STEP + 60) == {STEP + 20: 2.0}
         second.advance(30)
-        assert counted(second.recorder, "depth", STEP, STEP + 60) == {STEP + 20: 2.0}
-        assert second.recorder.series("depth") == [second.store.series(second.store.slot("depth"))]
+        assert counted(second.past, "depth", STEP, STEP + 60) == {STEP + 20: 2.0}
+        assert second.past.series("depth") == [second.store.series(second.store.slot("depth"))]
 
 
 def test_what_is_only_on_disk_is_known(tmp_path):
@@ -144,25 +143,25 @@ def test_what_is_only_on_disk_is_known(tmp_path):
         recording.add("hits", 1.0, "c", tags="host:a")
         recording.advance(10)
     with Recording(tmp_path, first=FIRST + 100) as recording:
-        assert recording.recorder.metrics() == ["hits"]
-        [known] = recording.recorder.known("hits")
+        assert recording.past.metrics() == ["hits"]
+        [known] = recording.past.known("hits")
         assert (known.info.tags, known.info.kind, known.slot) == ({"host": "a"}, kinds.COUNTER, -1)
-        assert counted(recording.recorder, "hits", FIRST, FIRST + 20) == {STEP: 1.0}
-        assert recording.recorder.first_second == STEP
+        assert counted(recording.past, "hits", FIRST, FIRST + 20) == {STEP: 1.0}
+        assert recording.past.first_second == STEP
 
 
 def test_the_kind_that_a_metric_settles_for_is_kept(tmp_path):
     with Recording(tmp_path) as recording:
         recording.store.ingest(b'{"metric":"jobs","value":1}')
         recording.advance(20)
-        assert recording.recorder.known("jobs")[0].info.kind == kinds.GAUGE
+        assert recording.past.known("jobs")[0].info.kind == kinds.GAUGE
         recording.add("jobs", 1.0, "c")
         for _ in range(4):
             recording.add("depth", 1.0)
             recording.add("jobs", 1.0, "c")
             recording.advance(10)
     with Recording(tmp_path, first=FIRST + 100) as recording:
-        assert recording.recorder.known("jobs")[0].info.kind == kinds.COUNTER
+        assert recording.past.known("jobs")[0].info.kind == kinds.COUNTER
 
 
 def test_a_slot_that_changed_hands_writes_under_the_new_name(tmp_path):
@@ -172,11 +171,11 @@ def test_a_slot_that_changed_hands_writes_under_the_new_name(tmp_path):
         assert recording.store.release_idle(0, 10, recording.now) == 1
         recording.add("depth", 2.0, tags="host:new")
         recording.advance(3)
-        [new, old] = recording.recorder.known("depth")
+        [new, old] = recording.past.known("depth")
         assert (new.slot, old.slot) == (0, -1)
         for _ in range(2):
-            assert recording.recorder.read("depth", {"host": "new"}, FIRST, FIRST + 60, 60)["sum"].tolist() == [2.0]
-            assert recording.recorder.read("depth", {"host": "old"}, FIRST, FIRST + 60, 60)["sum"].tolist() == [1.0]
+            assert recording.past.read("depth", {"host": "new"}, FIRST, FIRST + 60, 60)["sum"].tolist() == [2.0]
+            assert recording.past.read("depth", {"host": "old"}, FIRST, FIRST + 60, 60)["sum"].tolist() == [1.0]
             recording.advance(20)
 
 
@@ -194,7 +193,7 @@ def test_a_clock_that_was_set_loses_and_doubles_nothing(tmp_path, jump):
         for _ in range(25):
             recording.add("depth", 1.0)
             recording.advance(1)
-            found = counted(recording.recorder, "depth", FIRST - 1_000, FIRST + 6_000)
+            found = counted(recording.past, "depth", FIRST - 1_000, FIRST + 6_000)
             assert sum(found.values()) == sum(second < recording.now or jump < 0 for second, *_ in recording.given)
 
 
@@ -212,8 +211,8 @@ def test_memory_has_ten_minutes_by_step_and_an_hour_by_minute():
     border = recorder.minutes_end
     assert border % 60 == 0
     assert now - 610 <= border <= now - 540
-    assert counted(recorder, "depth", border, now) == expected_counts(recording.given, "depth", border, now)
-    older = counted(recorder, "depth", recording.first, border)
+    assert counted(recording.past, "depth", border, now) == expected_counts(recording.given, "depth", border, now)
+    older = counted(recording.past, "depth", recording.first, border)
     assert set(older.values()) == {12.0}
     assert recorder.counters()["waiting"] == 0
     recorder.take(now // 10 - 1)
@@ -275,7 +274,7 @@ def test_the_oldest_steps_are_given_up_and_counted_when_too_many_wait(tmp_path, 
             recording.advance(10)
         counters = recording.recorder.counters()
         assert (counters["waiting"], counters["steps_lost"]) == (3, 3)
-        steps = counted(recording.recorder, "depth", FIRST, FIRST + 60)
+        steps = counted(recording.past, "depth", FIRST, FIRST + 60)
         assert list(steps) == [STEP + 30, STEP + 40, STEP + 50]
 
 
@@ -313,12 +312,12 @@ def test_a_step_that_can_never_be_written_does_not_hold_up_the_others(tmp_path, 
 
 
 def test_a_disk_that_hangs_in_a_write_is_an_error_for_readers(tmp_path, monkeypatch):
-    monkeypatch.setattr("hms_ops.recorder.LANDING_SECONDS_MAX", 0.01)
+    monkeypatch.setattr("hms_ops.past.LANDING_SECONDS_MAX", 0.01)
     with Recording(tmp_path) as recording:
         recording.add("depth", 1.0)
         recording.advance(12)
-        with recording.recorder._landing, pytest.raises(StorageError, match="the disk has been writing"):
-            recording.recorder.read("depth", None, FIRST, FIRST + 10, 10)
+        with recording.recorder.landing, pytest.raises(StorageError, match="the disk has been writing"):
+            recording.past.read("depth", None, FIRST, FIRST + 10, 10)
         assert_exact(recording)
 
 
@@ -342,17 +341,17 @@ def test_tags_choose_one_series_and_none_pools_all(tmp_path):
             recording.add("depth", value, tags=tags)
         recording.advance(25)
         sums = {
-            str(tags): recording.recorder.read("depth", tags, FIRST, FIRST + 10, 10)["sum"].tolist()
+            str(tags): recording.past.read("depth", tags, FIRST, FIRST + 10, 10)["sum"].tolist()
             for tags in (None, {}, {"host": "a"}, {"host": "c"})
         }
         assert sums == {"None": [7.0], "{}": [1.0], "{'host': 'a'}": [2.0], "{'host': 'c'}": []}
-        assert len(recording.recorder.read("nobody", None, FIRST, FIRST + 10, 10)) == 0
+        assert len(recording.past.read("nobody", None, FIRST, FIRST + 10, 10)) == 0
 
 
 @pytest.mark.parametrize("step", [0, -10, 11, 15, 605])
 def test_a_step_that_no_rows_have_is_refused(tmp_path, step):
     with Recording(tmp_path) as recording, pytest.raises(ValueError, match=f"step is {step} s"):
-        recording.recorder.read("depth", None, FIRST, FIRST + 10, step)
+        recording.past.read("depth", None, FIRST, FIRST + 10, step)
 
 
 @pytest.mark.parametrize("step", [1, 2, 10, 20, 600])
@@ -360,5 +359,5 @@ def test_a_step_that_rows_have_is_answered(tmp_path, step):
     with Recording(tmp_path) as recording:
         recording.add("depth", 1.0)
         recording.advance(25)
-        found = counted(recording.recorder, "depth", FIRST, FIRST + 20, step)
+        found = counted(recording.past, "depth", FIRST, FIRST + 20, step)
         assert found == {FIRST - FIRST % step: 1.0}

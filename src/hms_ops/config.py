@@ -99,6 +99,7 @@ class Limits:
     datagram_bytes: int = setting(65_507, whole(512, 65_507))
     late_samples: int = setting(65_536, whole(1, 16_777_216))
     subscription_queue: int = setting(65_536, whole(1, 16_777_216))
+    sketch_bytes: int = setting(512 * 1024**2, size(1024**2, 1024**4))
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,13 @@ class Actions:
 
 @dataclass(frozen=True)
 class History:
-    """How much closed history of 10-s steps stays on disk."""
+    """How much closed history stays on disk: of each tier by time, of all of them by bytes."""
 
     retention_seconds: float = setting(172_800.0, duration("1h", "3650d"), key="retention")
+    retention_1m_seconds: float = setting(2_592_000.0, duration("1h", "3650d"), key="retention_1m")
+    retention_1h_seconds: float = setting(34_560_000.0, duration("1h", "3650d"), key="retention_1h")
     bytes_max: int = setting(16 * 1024**3, size(64 * 1024**2, 1024**5), key="bytes")
+    disk_free_min: int = setting(1024**3, size(0, 1024**5), key="disk_free")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Read by query.py. Rows come from past.py a chunk at a time, are pooled by group and step (storage/merge.py) and
 end as what the rule program reads: float64[groups, steps, 8], COUNT SUM M2 MIN MAX LAST DELTA SEEN (kernels/window.py).
 Two of them are history's own, since it keeps no single seconds: a counter's LAST is the mean second of the step, and a
-gauge's DELTA counts from the last row before the step, at most BASE_SECONDS before.
+gauge's DELTA counts from the last row before the step, at most BASE_SECONDS before, or the row before.
 
 Limits: ROWS_MAX rows read and VALUES_MAX statistics kept for one selector, else ValueError. Threads: any.
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hms_ops import kinds
 from hms_ops._ring import Store
 from hms_ops.alert.source import GroupKey
-from hms_ops.past import Past
+from hms_ops.past import Past, row_seconds_of
 from hms_ops.roster import Known
 from hms_ops.storage import merge
 
@@ -75,7 +75,7 @@ def read_steps(chosen: Chosen, grid: Grid, past: Past, with_delta: bool) -> Foun
     alive = np.array([one.slot >= 0 for one in chosen.series], bool)
     parts: list[tuple[Integers, Integers, Floats]] = []
     rows = values = 0
-    lead_seconds = BASE_SECONDS if with_delta else 0
+    lead_seconds = _base_seconds(grid) if with_delta else 0
     for at, part in past.chunks(chosen.series, grid.start, grid.end, grid.step, lead_seconds):
         parts.append(_pooled(part, chosen, grid, at, with_delta))
         rows, values = rows + len(part[0]), values + len(parts[-1][0])
@@ -111,6 +111,11 @@ def _pooled(part: Any, chosen: Chosen, grid: Grid, at: int, with_delta: bool) ->
     return cells, groups, np.concatenate([folded, changed[None]])
 
 
+def _base_seconds(grid: Grid) -> int:
+    """How long before a step the row may begin whose last value a gauge's change counts from."""
+    return max(BASE_SECONDS, row_seconds_of(grid.step))
+
+
 def _changes(part: Any, chosen: Chosen, grid: Grid, at: int) -> tuple[Integers, Floats]:
     """(cell × groups + group, change) of each series in each step: its last value less the one before the step, or else
     less the first there is in it."""
@@ -122,7 +127,7 @@ def _changes(part: Any, chosen: Chosen, grid: Grid, at: int) -> tuple[Integers, 
     first = np.flatnonzero(is_first)
     final = np.append(first[1:], len(steps)) - 1
     before = np.maximum(first - 1, 0)
-    oldest = grid.start + cells[first] * grid.step - BASE_SECONDS
+    oldest = grid.start + cells[first] * grid.step - _base_seconds(grid)
     has_base = (first > 0) & (places[before] == places[first]) & (steps[before] >= oldest)
     change = last[final] - last[np.where(has_base, before, first)]
     inside = steps[first] >= at
