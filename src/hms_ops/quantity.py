@@ -76,9 +76,10 @@ def parse_duration(text: str) -> float:
 
 
 def duration_text(seconds: float) -> str:
-    """Seconds in the largest unit that leaves a whole number; days are written as hours: 172800 is `48h`."""
-    for unit in ("w", "h", "m", "s"):
-        if seconds >= DURATION_UNITS[unit] and seconds % DURATION_UNITS[unit] == 0:
+    """Seconds in the largest unit that leaves a whole number; less than a week is written in hours: 172800 is `48h`."""
+    for unit in ("w", "d", "h", "m", "s"):
+        is_long_enough = seconds >= DURATION_UNITS["w" if unit == "d" else unit]
+        if is_long_enough and seconds % DURATION_UNITS[unit] == 0:
             return f"{seconds / DURATION_UNITS[unit]:.0f}{unit}"
     return f"{seconds * 1000:g}ms" if seconds else "0s"
 
