@@ -10,9 +10,11 @@ ARGS ?=
 NATIVE := $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 KERNELS := $(wildcard src/hms_ops/kernels/*.py)
 FUZZ_DATAGRAMS ?= 1000000
+export PATH := $(PATH):$(CURDIR)/.make/servers/usr/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint check bench annotate wheel fuzz build clean
+COMMANDS := help demo test quick lint check bench annotate wheel fuzz build clean
+.PHONY: $(COMMANDS) servers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,11 +22,11 @@ help: ## this list
 demo: .make/warm ## the refund rush, told live in a minute (ARGS="--headless --seconds 60 --json")
 	@$(VENV)/bin/hms-ops-engine demo $(ARGS)
 
-test: lint .make/warm .make/tools ## everything CI runs: style, types, all tests, a short fuzz with sanitizers
+test: lint .make/warm .make/tools servers ## everything CI runs: style, types, all tests, a short fuzz with sanitizers
 	$(PY) -m pytest $(ARGS)
 	@$(MAKE) --no-print-directory fuzz FUZZ_DATAGRAMS=100000
 
-quick: lint .make/warm .make/tools ## before a commit: style, types, and the tests that take less than ten seconds each
+quick: lint .make/warm .make/tools servers ## before a commit: style, types, and the tests that take less than ten seconds each
 	$(PY) -m pytest -m "not slow" $(ARGS)
 
 lint: .make/tools ## ruff and mypy
@@ -76,6 +78,9 @@ $(PY):
 	@echo "→ installing the test tools"
 	@$(PIP) install -qq --no-build-isolation -e ".[server,test]"
 	@touch $@
+
+servers:
+	@.ci/servers
 
 .make/built: .make/installed $(NATIVE)
 	@echo "→ building the native core"
