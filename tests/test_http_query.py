@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.serving import Serving, serving
 
+from hms_ops.csvtext import csv_text
 from hms_ops.errors import StorageError
 
 SECONDS = 40
@@ -164,3 +165,22 @@ def test_a_disk_that_cannot_be_read_is_503(site: Serving, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(site.engine, "query", fail)
     assert refused(site, 503, "storage", expr="avg(q_ms)")["detail"] == "the disk has been writing for 5 s; try later"
+
+
+def test_an_answer_comes_as_csv_where_it_is_asked_for(site: Serving) -> None:
+    given = {"expr": "max(q_ms) GROUP BY zone", "start": now(site) - 30, "step": "10"}
+    answer = site.get("/v1/query", params={**given, "format": "csv"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/csv; charset=utf-8")
+    assert answer.text == csv_text(asked(site, **given))
+    assert answer.text.splitlines()[0] == "time,metric,zone,value"
+    assert asked(site, **given, format="json") == asked(site, **given)
+
+
+@pytest.mark.parametrize("text", ["", "xml", "CSV", "csv,json"])
+def test_a_format_that_is_none_is_refused(site: Serving, text: str) -> None:
+    assert "none of json, csv" in refused(site, 400, "parameter", expr="q_ms", format=text)["detail"]
+
+
+def test_what_is_refused_is_a_problem_in_csv_too(site: Serving) -> None:
+    refused(site, 400, "expression", expr="avg(", format="csv")
+    refused(site, 404, "unknown-metric", expr="avg(q_mss)", format="csv")

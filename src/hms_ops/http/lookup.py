@@ -1,13 +1,15 @@
 """What can be asked: the ledger, a query, the series there are, the last rejects, and whether all is well."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hms_ops import kinds
+from hms_ops.csvtext import csv_text
 from hms_ops.http.answer import Json, Problem
-from hms_ops.http.parameters import Reader, read_parameters, read_step, read_unix_seconds, whole_number
+from hms_ops.http.parameters import Reader, one_of, read_parameters, read_step, read_unix_seconds, whole_number
 from hms_ops.http.site import site_of
 from hms_ops.series import SeriesInfo
 
@@ -18,8 +20,16 @@ QUERY_PARAMETERS: Final[dict[str, Reader]] = {
     "start": read_unix_seconds,
     "end": read_unix_seconds,
     "step": read_step,
+    "format": one_of("json", "csv"),
 }
 SERIES_PARAMETERS: Final[dict[str, Reader]] = {"prefix": str, "limit": whole_number(1, SERIES_LISTED_MAX)}
+
+
+def csv_answer(answer: dict[str, Any]) -> Response:
+    return Response(csv_text(answer), media_type="text/csv")
+
+
+ANSWERS: Final[dict[str, Callable[[dict[str, Any]], Response]]] = {"json": Json, "csv": csv_answer}
 
 
 async def health(request: Request) -> Response:
@@ -43,13 +53,13 @@ async def ledger(request: Request) -> Response:
 
 
 async def query(request: Request) -> Response:
-    """The contract's answer, of now or of a span of time."""
+    """The contract's answer, of now or of a span of time; as JSON or as CSV."""
     given = read_parameters(request, QUERY_PARAMETERS)
     if not given.get("expr", "").strip():
         raise Problem(400, "parameter", "the parameter 'expr' is missing; as in ?expr=avg(finance.api_ms)")
-    site = site_of(request)
+    site, answer = site_of(request), ANSWERS[given.pop("format", "json")]
     try:
-        return await site.reads.run(lambda: Json(site.engine.query(**given)))
+        return await site.reads.run(lambda: answer(site.engine.query(**given)))
     except ValueError as error:
         raise Problem(400, "query", str(error)) from None
 

@@ -70,6 +70,17 @@ def whole_number(low: int, high: int) -> Reader:
     return read
 
 
+def one_of(*words: str) -> Reader:
+    """A reader of one of a few words."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"{text[:50]!r} is none of {', '.join(words)}")
+        return text
+
+    return read
+
+
 async def read_body(request: Request, bytes_max: int, bodies: Bodies) -> bytes:
     """The body as it came; Problem 413 above `bytes_max`. The caller gives `len` of it back to `bodies`."""
     announced = request.headers.get("content-length", "0")
