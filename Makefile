@@ -13,8 +13,7 @@ FUZZ_DATAGRAMS ?= 1000000
 export PATH := $(PATH):$(CURDIR)/.make/servers/usr/bin
 
 .DEFAULT_GOAL := help
-COMMANDS := help demo test quick lint check bench annotate wheel fuzz build clean
-.PHONY: $(COMMANDS) servers
+.PHONY: help demo test quick lint check bench annotate wheel fuzz build clean servers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
