@@ -16,6 +16,7 @@ from hms_ops import steps
 from hms_ops.alert.grammar import parse_query
 from hms_ops.errors import ExpressionError, UnknownMetricError
 from hms_ops.query import DEFAULT_POINTS, POINTS_MAX, SERIES_MAX, answer, query_range
+from hms_ops.retained import minutes_end
 
 START = FIRST - FIRST % 60
 FUNCTIONS = ("avg", "sum", "count", "min", "max", "stddev", "last", "rate")
@@ -51,7 +52,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recording]:
 def ask(
     recording: Recording, text: str, start: int, end: int, step: int
 ) -> list[tuple[dict[str, str], queries.Points]]:
-    return query_range(parse_query(text), recording.recorder, recording.store, start, end, step)
+    return query_range(parse_query(text), recording.past, recording.store, start, end, step)
 
 
 def one(recording: Recording, text: str, start: int, end: int, step: int) -> queries.Points:
@@ -103,7 +104,7 @@ def test_any_samples_and_any_range_equal_the_twin(tmp_path_factory, seed, second
 def test_without_a_disk_the_same_comes_out_of_memory(text):
     with Recording() as recording:
         recording.play(random_samples(np.random.default_rng(6), 500), FIRST + 500)
-        assert recording.recorder.minutes_end == 0
+        assert recording.past.finest_step(FIRST) == 10
         assert_as_twin(recording, text, FIRST, FIRST + 500, 20)
 
 
@@ -120,12 +121,14 @@ def test_without_a_disk_what_is_older_than_ten_minutes_is_there_by_minute(text):
     assert_as_twin(memory_of_an_hour(), text, FIRST, FIRST + 2_011, 300)
 
 
-def test_without_a_disk_a_step_that_cuts_minutes_is_refused_there_and_the_default_does_not():
+@pytest.mark.parametrize(("step", "kept"), [(10, 60), (60, 60), (70, 120), (120, 120), (None, 60)])
+def test_a_step_finer_than_what_is_kept_is_answered_in_a_multiple_of_that(step, kept):
     recording = memory_of_an_hour()
-    with pytest.raises(ValueError, match="kept by minute"):
-        ask(recording, "avg(api_ms)", FIRST, FIRST + 2_011, 10)
-    assert ask(recording, "avg(api_ms)", recording.recorder.minutes_end, FIRST + 2_011, 10)
-    assert answer("avg(api_ms)", recording.recorder, recording.store, FIRST)["step"] == 60
+    found = answer("avg(api_ms)", recording.past, recording.store, FIRST, None, step)
+    assert found["step"] == kept
+    assert found == answer("avg(api_ms)", recording.past, recording.store, FIRST, None, kept)
+    recent = minutes_end(recording.store)
+    assert answer("avg(api_ms)", recording.past, recording.store, recent, None, step)["step"] == (step or 10)
 
 
 @pytest.mark.parametrize("text", ["rate(hits)", "hits", "max(api_ms) GROUP BY agency", "count(depth)"])
@@ -239,7 +242,7 @@ def test_a_set_has_no_history_yet(tmp_path):
 )  # fmt: skip
 def test_what_cannot_be_evaluated_is_an_expression_error(recording, text, problem):
     with pytest.raises(ExpressionError, match=problem):
-        answer(text, recording.recorder, recording.store, FIRST)
+        answer(text, recording.past, recording.store, FIRST)
 
 
 # ---- groups, restarts
@@ -267,23 +270,23 @@ def test_a_metric_known_from_before_is_known_and_has_no_value_now(tmp_path):
         recording.advance(20)
     with Recording(tmp_path, first=FIRST + 60) as recording:
         recording.advance(10)
-        assert answer("depth", recording.recorder, recording.store)["series"] == []
+        assert answer("depth", recording.past, recording.store)["series"] == []
         assert one(recording, "depth", FIRST, FIRST + 80, 60) == [(START, 1.0)]
 
 
 @pytest.mark.parametrize("bounds", [(None, None), (FIRST, FIRST + 60)])
 def test_an_unknown_metric_is_an_error_with_the_nearest_names(recording, bounds):
     with pytest.raises(UnknownMetricError) as raised:
-        answer("avg(api_m)", recording.recorder, recording.store, *bounds)
+        answer("avg(api_m)", recording.past, recording.store, *bounds)
     assert raised.value.nearest[0] == "api_ms"
-    assert answer("ABSENT(api_m)", recording.recorder, recording.store, *bounds)["series"][0]["points"][0][1] == 1.0
+    assert answer("ABSENT(api_m)", recording.past, recording.store, *bounds)["series"][0]["points"][0][1] == 1.0
 
 
 # ---- the answer
 
 
 def test_the_answer_has_the_contracts_shape(recording):
-    found = answer("max(depth) GROUP BY agency", recording.recorder, recording.store, FIRST, FIRST + 60, 60)
+    found = answer("max(depth) GROUP BY agency", recording.past, recording.store, FIRST, FIRST + 60, 60)
     assert found.keys() == {"expr", "step", "series"}
     assert (found["expr"], found["step"]) == ("max(depth) GROUP BY agency", 60)
     for series in found["series"]:
@@ -294,33 +297,33 @@ def test_the_answer_has_the_contracts_shape(recording):
 
 def test_an_expression_of_several_metrics_goes_by_its_text(recording):
     text = "sum(hits) / count(api_ms)"
-    assert {one["metric"] for one in answer(text, recording.recorder, recording.store, FIRST)["series"]} == {text}
+    assert {one["metric"] for one in answer(text, recording.past, recording.store, FIRST)["series"]} == {text}
 
 
 def test_without_bounds_the_answer_is_the_value_now(recording):
-    found = answer("count(api_ms, 1h)", recording.recorder, recording.store)
+    found = answer("count(api_ms, 1h)", recording.past, recording.store)
     [series] = found["series"]
     count = sum(s[5] for s in recording.given if s[1] == "api_ms")
     assert (found["step"], series["points"]) == (1, [[recording.now - 1, pytest.approx(count)]])
 
 
 def test_null_is_none_in_the_answer(recording):
-    found = answer("max(depth, 1s) GROUP BY *", recording.recorder, recording.store)
+    found = answer("max(depth, 1s) GROUP BY *", recording.past, recording.store)
     assert None in [value for one in found["series"] for _, value in one["points"]]
 
 
 def test_end_defaults_to_what_is_sealed_and_later_is_not_there(recording):
-    unbounded = answer("ABSENT(hits)", recording.recorder, recording.store, FIRST, None, 10)
-    later = answer("ABSENT(hits)", recording.recorder, recording.store, FIRST, FIRST + 100_000, 10)
+    unbounded = answer("ABSENT(hits)", recording.past, recording.store, FIRST, None, 10)
+    later = answer("ABSENT(hits)", recording.past, recording.store, FIRST, FIRST + 100_000, 10)
     assert unbounded == later
     assert unbounded["series"][0]["points"][-1][0] == (recording.now - 1) // 10 * 10
-    assert answer("hits", recording.recorder, recording.store, FIRST + 99_999, FIRST + 100_000)["series"] == []
+    assert answer("hits", recording.past, recording.store, FIRST + 99_999, FIRST + 100_000)["series"] == []
 
 
 @pytest.mark.parametrize("span", [1, 600, 9_990, 9_999, 10_000, 10_001, 86_400, 172_800, 400 * 86_400])
 def test_the_default_step_is_the_smallest_that_makes_at_most_a_thousand_points(recording, span):
     end = recording.now
-    found = answer("hits", recording.recorder, recording.store, end - span, end)["step"]
+    found = answer("hits", recording.past, recording.store, end - span, end)["step"]
     counts = ((step, len(range((end - span) // step * step, end, step))) for step in range(10, 100_000, 10))
     assert found == next(step for step, count in counts if count <= DEFAULT_POINTS)
 
@@ -335,7 +338,7 @@ def test_the_default_step_is_the_smallest_that_makes_at_most_a_thousand_points(r
 )  # fmt: skip
 def test_a_range_or_step_that_cannot_be_is_refused(recording, start, end, step, problem):
     with pytest.raises(ValueError, match=problem):
-        answer("hits", recording.recorder, recording.store, start, end, step)
+        answer("hits", recording.past, recording.store, start, end, step)
 
 
 def test_points_are_limited(recording):
@@ -365,12 +368,12 @@ def test_series_and_values_and_rows_are_limited(recording, monkeypatch):
 def test_chunks_of_any_size_give_the_same(recording, monkeypatch):
     texts = ["delta(depth) GROUP BY *", "stddev(api_ms)", "last(depth)"]
     whole = [ask(recording, text, FIRST, FIRST + 630, 30) for text in texts]
-    monkeypatch.setattr("hms_ops.recorder.CHUNK_ROWS", 10)
+    monkeypatch.setattr("hms_ops.past.CHUNK_ROWS", 10)
     for text, expected in zip(texts, whole, strict=True):
         assert str(ask(recording, text, FIRST, FIRST + 630, 30)) == str(expected)
 
 
 def test_a_units_number_is_counted_in_the_metrics_unit(recording):
-    in_ms = answer("max(api_ms) > 0.005s", recording.recorder, recording.store, FIRST)
-    plain = answer("max(api_ms) > 5", recording.recorder, recording.store, FIRST)
+    in_ms = answer("max(api_ms) > 0.005s", recording.past, recording.store, FIRST)
+    plain = answer("max(api_ms) > 5", recording.past, recording.store, FIRST)
     assert in_ms["series"][0]["points"] == plain["series"][0]["points"]

@@ -1,7 +1,8 @@
 """Expressions over history: what `/v1/query`, `engine.query` and the command line ask.
 
     expr ──parse──► plan ──► series of each selector, grouped ──past──► rows ──fold──► stats[group, step] ──┐
-                                                 [[t, value], …] of each group ◄── the rules' own program ◄─────┘
+                                                                  └──► sketches ──merge──► figures ─────────┤
+                                             [[t, value], …] of each group ◄── the rules' own program ◄─────┘
 
 A point at t is the expression over [t, t + step): every aggregate covers just that step, whatever window is written,
 and nothing is carried in from before (the windows of rules are for rules). A step's statistics are those that rules
@@ -10,12 +11,14 @@ read, so kinds, NULLs and conditions mean the same here and there; docs/queries.
 Data: t is Unix seconds, a multiple of step; NaN is NULL. stats is float64[groups, steps, 8], see steps.py.
 Errors: ExpressionError for what cannot be evaluated, UnknownMetricError when neither memory nor disk knows a metric,
 ValueError for a range or step that cannot be, or is over a limit (POINTS_MAX, SERIES_MAX, and those of steps.py).
-Threads: any. Not here: the value now (alert/evaluate.py), where rows come from (past.py).
+Threads: any.
+Not here: the value now (alert/evaluate.py), where rows come from (past.py), percentiles and shares (figures.py).
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +26,10 @@ from numpy.typing import NDArray
 from hms_ops import kinds
 from hms_ops._ring import Store
 from hms_ops.alert.evaluate import nearest_metrics, query_now
+from hms_ops.alert.figure import Figure
 from hms_ops.alert.grammar import parse_query
 from hms_ops.alert.layout import reading_problem
-from hms_ops.alert.plan import Plan, SourceKey, UnitLookup, compile_query, no_units
+from hms_ops.alert.plan import Plan, Reading, SourceKey, UnitLookup, compile_query, no_units
 from hms_ops.alert.source import GroupKey, group_key
 from hms_ops.alert.tags import accepts
 from hms_ops.alert.tokens import error_at
@@ -39,10 +43,21 @@ from hms_ops.steps import VALUES_MAX, Chosen, Floats, Grid, read_steps, step_sta
 
 POINTS_MAX: Final = 11_000  # of one series
 SERIES_MAX: Final = 1_000
+STATS_MAX: Final = 8 * VALUES_MAX  # statistics in all, of 64 bytes: each selector of an expression, and each figure
 DEFAULT_POINTS: Final = 1_000
 SECOND_MAX: Final = 1 << 36  # far above any Unix second, far below one in milliseconds
 
 Points = list[tuple[int, float]]
+Part: TypeAlias = tuple[SourceKey, Figure | None]  # what a reading reads, in steps: windows are ignored
+
+
+@dataclass(frozen=True, slots=True)
+class Answerable:
+    """What a program runs on: the instances, each selector's own groups, and the statistics of these by part."""
+
+    keys: list[GroupKey]
+    own: dict[SourceKey, list[GroupKey]]
+    stats: dict[Part, Floats]
 
 
 def answer(
@@ -58,6 +73,7 @@ def answer(
     """`expr` over [start, end) by `step`, as /v1/query answers it; without start and end its value now.
 
     Unix seconds; end defaults to now, step to the smallest multiple of 10 s that makes at most DEFAULT_POINTS points.
+    A step is made a multiple of what is kept of the range: `step` in the answer says which it is.
     The value now is one point of step 1, at the last sealed second.
     """
     query = parse_query(expr)
@@ -70,7 +86,9 @@ def answer(
     if start is None:
         raise ValueError("end needs a start")
     first, last = _range(start, end, store)
-    seconds = _default_step(first, last, past) if step is None else _kept_step(_whole_step(step), first, past)
+    plan = compile_query(query, unit)
+    seconds = _default_step(first, last, _kept(plan, first, past)) if step is None else _whole_step(step)
+    seconds = _kept_step(seconds, plan, first, past)
     found = query_range(query, past, store, first, last, seconds, unit)
     return _shaped(expr, seconds, _metric_of(query, unit), found)
 
@@ -84,12 +102,13 @@ def query_range(
     not there. The bounds are Unix seconds; start is rounded down to a step.
     """
     plan = compile_query(query, unit)
+    step = _kept_step(step, plan, start, past)
     chosen = _choose_all(plan, past)
     grid = _grid(start, end, step, past)
     if not grid.count:
         return []
-    keys, own, stats = _read(plan, chosen, grid, past)
-    values = _run(plan, keys, chosen, own, stats, grid)
+    found = _read(plan, chosen, grid, past)
+    keys, values = found.keys, _run(plan, found, chosen, grid)
     is_there = ~np.isnan(values)
     steps = np.flatnonzero(is_there.any(axis=0))
     times = (grid.start + steps * grid.step).tolist()
@@ -118,16 +137,21 @@ def _whole_step(step: float) -> int:
     return int(step)
 
 
-def _kept_step(step: int, start: int, past: Past) -> int:
+def _kept(plan: Plan, start: int, past: Past) -> int:
+    """The shortest step, from 10 s, in which all that is asked for is kept of a range."""
+    has_figures = any(reading.figure is not None for reading in plan.readings)
+    return past.finest_sketch_step(start) if has_figures else past.finest_step(start)
+
+
+def _kept_step(step: int, plan: Plan, start: int, past: Past) -> int:
     """The step, made a multiple of what is kept of the range: what is older is kept by minute, then by hour."""
-    if step < STEP_SECONDS:
+    if step < STEP_SECONDS and not any(reading.figure for reading in plan.readings):
         return step  # checked_start says how far back there are seconds
-    kept = past.finest_step(start)
-    return step if step % STEP_SECONDS else -(-step // kept) * kept
+    kept = _kept(plan, start, past)
+    return step if step > STEP_SECONDS and step % STEP_SECONDS else -(-step // kept) * kept
 
 
-def _default_step(start: int, end: int, past: Past) -> int:
-    unit = past.finest_step(start)
+def _default_step(start: int, end: int, unit: int) -> int:
     step = unit * max(1, -(-(end - start) // (unit * DEFAULT_POINTS)))
     while _step_count(start, end, step) > DEFAULT_POINTS:  # one more, for the start is rounded down
         step += unit
@@ -151,12 +175,17 @@ def _grid(start: int, end: int, step: int, past: Past) -> Grid:
     return Grid(start, step, count, np.maximum(covered, 0))
 
 
-def _check_size(series: int, grid: Grid) -> None:
+def _check_size(series: int, parts: int, grid: Grid) -> None:
     if series > SERIES_MAX:
         raise ValueError(f"the answer has {series} series, {SERIES_MAX} are allowed: choose by tags, or group by fewer")
     if series * grid.count > VALUES_MAX:
         raise ValueError(
             f"{series} series of {grid.count} points, {VALUES_MAX} points are allowed in all: ask for a longer step"
+        )
+    if parts * series * grid.count > STATS_MAX:
+        raise ValueError(
+            f"{parts} readings of {series} series of {grid.count} points, {STATS_MAX} statistics are allowed in all: "
+            "ask for a longer step, or less in one expression"
         )
 
 
@@ -172,7 +201,7 @@ def _choose_all(plan: Plan, past: Past) -> dict[SourceKey, Chosen]:
         if one.kind < 0 and reading.is_required:
             _check_known(reading.source.metric, past)
         problem = reading_problem(reading, max(one.kind, kinds.UNKNOWN))
-        if one.kind == kinds.SET:
+        if one.kind == kinds.SET and not problem:
             problem = f"{reading.source.metric} is a set; its members are not kept in history: ask for its value now"
         if problem:
             raise error_at(plan.text, reading.at, problem)
@@ -194,51 +223,58 @@ def _check_known(metric: str, past: Past) -> None:
         raise UnknownMetricError(metric, nearest_metrics(metric, names))
 
 
-def _read(
-    plan: Plan, chosen: dict[SourceKey, Chosen], grid: Grid, past: Past
-) -> tuple[list[GroupKey], list[list[GroupKey]], list[Floats]]:
-    """(the instances, each selector's own groups, their statistics). Groups that are long gone are in none of them."""
+def _read(plan: Plan, chosen: dict[SourceKey, Chosen], grid: Grid, past: Past) -> Answerable:
+    """Rows and sketches of all selectors. Groups that are long gone are in none of them."""
     with_delta = {reading.source for reading in plan.readings if {op.LOAD_DELTA, op.LOAD_RATE} & set(reading.loads)}
     changing = (kinds.GAUGE, kinds.UNKNOWN)
-    found = [
-        read_steps(one, grid, past, with_delta=key in with_delta and one.kind in changing)
+    found = {
+        key: read_steps(one, grid, past, with_delta=key in with_delta and one.kind in changing)
         for key, one in chosen.items()
-    ]
-    kept = [one.present() if plan.group_by else np.zeros(1, np.int64) for one in found]
-    own = [[one.keys[n] for n in groups.tolist()] for one, groups in zip(chosen.values(), kept, strict=True)]
-    keys: list[GroupKey] = sorted({key for groups in own for key in groups}) if plan.group_by else [()]
-    _check_size(len(keys), grid)
-    stats = [
-        step_stats(one, rows, groups, grid, past.store)
-        for one, rows, groups in zip(chosen.values(), found, kept, strict=True)
-    ]
-    return keys, own, stats
+    }
+    kept = {key: one.present() if plan.group_by else np.zeros(1, np.int64) for key, one in found.items()}
+    own = {key: [chosen[key].keys[n] for n in groups.tolist()] for key, groups in kept.items()}
+    keys: list[GroupKey] = sorted({key for groups in own.values() for key in groups}) if plan.group_by else [()]
+    figures = {key: _figures(plan.readings, key) for key in chosen}
+    _check_size(len(keys), len(chosen) + sum(map(len, figures.values())), grid)
+    stats: dict[Part, Floats] = {}
+    for key, one in chosen.items():
+        stats[key, None] = columns = step_stats(one, found[key], kept[key], grid, past.store)
+        if figures[key]:
+            from hms_ops.figures import figure_stats
+
+            made = figure_stats(figures[key], one, kept[key], columns, grid, past)
+            stats |= {(key, figure): of_one for figure, of_one in zip(figures[key], made, strict=True)}
+    return Answerable(keys, own, stats)
+
+
+def _figures(readings: Sequence[Reading], source: SourceKey) -> list[Figure]:
+    """What is asked of a selector's sketches, each once."""
+    found = (reading.figure for reading in readings if reading.source == source)
+    return list(dict.fromkeys(figure for figure in found if figure is not None))
 
 
 # ---- the program
 
 
-def _run(
-    plan: Plan,
-    keys: list[GroupKey],
-    chosen: dict[SourceKey, Chosen],
-    own: list[list[GroupKey]],
-    stats: list[Floats],
-    grid: Grid,
-) -> Floats:
+def _run(plan: Plan, found: Answerable, chosen: dict[SourceKey, Chosen], grid: Grid) -> Floats:
     """float64[len(keys), steps]: the rules' program, run on each step of each instance as if it were an instance."""
-    base = np.cumsum([0, *map(len, own)])
-    places = {key: _places(keys, own[n], int(base[n]), grid.count) for n, key in enumerate(chosen)}
-    group_kind = np.repeat([max(one.kind, kinds.UNKNOWN) for one in chosen.values()], np.diff(base) * grid.count)
-    reading_starts = np.arange(max(1, len(plan.readings))) * len(keys) * grid.count
-    values = np.full(len(keys) * grid.count, np.nan)
+    groups = [found.own[source] for source, _ in found.stats]
+    base = np.cumsum([0, *map(len, groups)])
+    places = {
+        part: _places(found.keys, own, first, grid.count)
+        for part, own, first in zip(found.stats, groups, base[:-1].tolist(), strict=True)
+    }
+    part_kinds = [max(chosen[source].kind, kinds.UNKNOWN) for source, _ in found.stats]
+    reading_starts = np.arange(max(1, len(plan.readings))) * len(found.keys) * grid.count
+    references = [places[reading.source, reading.figure] for reading in plan.readings]
+    values = np.full(len(found.keys) * grid.count, np.nan)
     unused = np.empty(0)
     run_programs(
-        np.concatenate([np.empty((0, 8)), *(one.reshape(-1, 8) for one in stats)]),
+        np.concatenate([np.empty((0, 8)), *(one.reshape(-1, 8) for one in found.stats.values())]),
         grid.covered,
         np.tile(np.arange(grid.count), base[-1]),
-        group_kind.astype(np.int8),
-        np.concatenate([np.empty(0, np.int32), *(places[reading.source] for reading in plan.readings)]),
+        np.repeat(part_kinds, np.diff(base) * grid.count).astype(np.int8),
+        np.concatenate([np.empty(0, np.int32), *references]),
         plan.code,
         reading_starts[plan.operand].astype(np.int32),
         plan.constant,
@@ -249,7 +285,7 @@ def _run(
         unused,
         unused,
     )
-    return values.reshape(len(keys), grid.count)
+    return values.reshape(len(found.keys), grid.count)
 
 
 def _places(keys: list[GroupKey], own: list[GroupKey], base: int, count: int) -> NDArray[np.int32]:
