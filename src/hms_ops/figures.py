@@ -9,11 +9,12 @@ Not here: the figures of rules and of the value now (alert/sketched.py).
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
-from hms_ops import _sketch
+from hms_ops._sketch import merge_groups, quantiles_of_groups
 from hms_ops.alert.figure import Figure
 from hms_ops.alert.sketched import clamped, shares
 from hms_ops.past import Past, row_seconds_of
@@ -61,14 +62,19 @@ def _fill(figures: Sequence[Figure], part: Sketches, where: Integers, made: Sequ
     targets, first = np.unique(where[order], return_index=True)
     if not len(targets):
         return
-    sorted_part = part.chosen(order)
-    data, offsets = _sketch.merge_groups(sorted_part.data, sorted_part.offsets, np.append(first, len(order)))
-    blobs = [data[low:high] for low, high in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)]
+    ordered = part.chosen(order)
+    sketches = ordered.data, ordered.offsets, np.append(first, len(order))
     ranks = np.unique([figure.at for figure in figures if figure.sort == "quantile"])
-    quantiles = np.array([_sketch.quantiles(blob, ranks) for blob in blobs]) if len(ranks) else None
+    quantiles = quantiles_of_groups(*sketches, ranks) if len(ranks) else np.empty((len(targets), 0))
+    blobs = _merged(*sketches) if len(ranks) < len(figures) else []
     for figure, stats in zip(figures, made, strict=True):
         flat = stats.reshape(-1, 8)
-        if figure.sort == "quantile" and quantiles is not None:
-            flat[targets, LAST] = clamped(quantiles[:, np.searchsorted(ranks, figure.at)], flat[targets])
+        if figure.sort == "quantile":
+            flat[targets, LAST] = clamped(quantiles[:, np.searchsorted(ranks, figure.at)], figure.at, flat[targets])
         else:
             flat[targets, LAST] = shares(figure, blobs, flat[targets])
+
+
+def _merged(data: bytes, offsets: Integers, group_offset: Integers) -> list[bytes]:
+    data, offsets = merge_groups(data, offsets, group_offset)
+    return [data[low:high] for low, high in pairwise(offsets.tolist())]

@@ -36,6 +36,7 @@ from hms_ops.alert.tokens import error_at
 from hms_ops.alert.tree import Query
 from hms_ops.backlog import STEP_SECONDS
 from hms_ops.errors import UnknownMetricError
+from hms_ops.figures import figure_stats
 from hms_ops.kernels import opcodes as op
 from hms_ops.kernels.program import run_programs
 from hms_ops.past import Past
@@ -240,8 +241,6 @@ def _read(plan: Plan, chosen: dict[SourceKey, Chosen], grid: Grid, past: Past) -
     for key, one in chosen.items():
         stats[key, None] = columns = step_stats(one, found[key], kept[key], grid, past.store)
         if figures[key]:
-            from hms_ops.figures import figure_stats
-
             made = figure_stats(figures[key], one, kept[key], columns, grid, past)
             stats |= {(key, figure): of_one for figure, of_one in zip(figures[key], made, strict=True)}
     return Answerable(keys, own, stats)

@@ -6,10 +6,13 @@ the births and deaths of series; nothing is sealed but by `seal`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from tests.reference import windows
+
+from hms_ops._sketch import from_values, quantiles
 
 KINDS = ("unknown", "counter", "gauge", "timer", "histogram", "distribution", "set")
 
@@ -22,13 +25,15 @@ class Series:
 
 @dataclass
 class Fleet:
-    """samples: float64[n, 3] by slot: second, value, weight. tags_read counts the calls of `series`."""
+    """samples: float64[n, 3] by slot: second, value, weight. tags_read counts the calls of `series`, sketches_read
+    those for sketches."""
 
     first_second: int
     capacity: int = 16
     kinds: dict[str, str] = field(default_factory=dict)
     samples: windows.Samples = field(default_factory=dict)
     tags_read: int = 0
+    sketches_read: int = 0
     changes_max: int = 1_000_000  # more than this are forgotten, as a store does
 
     def __post_init__(self) -> None:
@@ -73,6 +78,31 @@ class Fleet:
             for step, length in zip(steps, seconds, strict=True)
         ]
         return float(len(set(np.concatenate([*members, np.empty(0)]).tolist())))
+
+    def sketch_groups(
+        self, slots: NDArray[np.int32], group_offset: NDArray[np.int64], start: int, end: int
+    ) -> list[bytes]:
+        """Made anew from the raw samples of each group."""
+        self.sketches_read += 1
+        first = start - start % (60 if end - start > 600 else 10)
+        blobs = []
+        for low, high in pairwise(group_offset.tolist()):
+            parts = [windows.between(self.samples[slot], first, end) for slot in slots[low:high].tolist()]
+            samples = np.concatenate([*parts, np.empty((0, 3))])
+            blobs.append(from_values(samples[:, 1].copy(), samples[:, 2].copy()) if len(samples) else b"")
+        return blobs
+
+    def sketch_quantiles(
+        self,
+        slots: NDArray[np.int32],
+        group_offset: NDArray[np.int64],
+        start: int,
+        end: int,
+        ranks: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], int]:
+        blobs = self.sketch_groups(slots, group_offset, start, end)
+        found = [quantiles(blob, ranks) if blob else np.full(len(ranks), np.nan) for blob in blobs]
+        return np.array(found).reshape(len(blobs), len(ranks)), start
 
     def metrics(self) -> list[str]:
         return sorted({series.name for series in self._series.values()})

@@ -12,12 +12,12 @@ Not here: the sketches themselves (`_sketch`, and the store that makes them), fi
 """
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hms_ops._sketch import share_le
 from hms_ops.alert.figure import Figure
 from hms_ops.alert.source import Source
 from hms_ops.kernels.window import COUNT, LAST, MAX, MIN
@@ -44,20 +44,22 @@ def fill_figures(wanted: Sequence[FigureGroups], store: Any, end: int, stats: ND
             into = stats[first : first + len(one.source.keys)]
             if figure.sort == "quantile":
                 found = quantiles[:, np.searchsorted(ranks, figure.at)]
-                into[:, LAST] = clamped(found, into)
+                into[:, LAST] = clamped(found, figure.at, into)
             else:
                 into[:, LAST] = shares(figure, blobs, into)
 
 
-def clamped(quantiles: NDArray[np.float64], stats: NDArray[np.float64]) -> NDArray[np.float64]:
-    """float64[G]: no quantile is less than the least sample of its group, float64[G, 8], or more than the largest."""
-    return np.where(stats[:, COUNT] > 0, np.clip(quantiles, stats[:, MIN], stats[:, MAX]), np.nan)
+def clamped(quantiles: NDArray[np.float64], rank: float, stats: NDArray[np.float64]) -> NDArray[np.float64]:
+    """float64[G]: no quantile is less than the least sample of its group, float64[G, 8], or more than the greatest; the
+    first and the last are these. NaN for a group without samples."""
+    low = stats[:, MAX] if rank == 1 else stats[:, MIN]
+    high = stats[:, MIN] if rank == 0 else stats[:, MAX]
+    return np.where(stats[:, COUNT] > 0, np.clip(quantiles, low, high), np.nan)
 
 
 def shares(figure: Figure, blobs: Sequence[bytes], stats: NDArray[np.float64]) -> NDArray[np.float64]:
     """float64[G]: a share of each group's samples, from its sketch; exactly 0 or 1 where MIN and MAX say so."""
-    _sketch = import_module("hms_ops._sketch")
-    found = np.array([_sketch.share_le(blob, figure.at) if blob else np.nan for blob in blobs], np.float64)
+    found = np.array([share_le(blob, figure.at) if blob else np.nan for blob in blobs], np.float64)
     found[stats[:, MAX] <= figure.at] = 1.0
     found[stats[:, MIN] > figure.at] = 0.0
     found[stats[:, COUNT] == 0] = np.nan
