@@ -11,7 +11,7 @@ from tests.reference import windows as twin
 
 from hms_ops import kinds
 from hms_ops.kernels.rollup import rollup_step
-from hms_ops.kernels.window import DELTA, LAST, M2, MAX, SCRATCH_ROWS, SEEN, SUM, cover, window_groups
+from hms_ops.kernels.window import DELTA, LAST, M2, MAX, SCRATCH_ROWS, SEEN, SUM, cover, cover_sketches, window_groups
 
 FIRST = 1_700_000_000  # no whole minute: 1_699_999_980 is one
 EVERYTHING = 0xFF
@@ -85,6 +85,16 @@ def test_cover_of_every_length_takes_stored_steps_without_gap_or_overlap(end: in
         assert covered == end - start
         assert all(at >= (end // (stop - at) - twin.STORED[t]) * (stop - at)
                    for t, (at, stop) in zip(tiers, twin.steps(start, end), strict=True))  # fmt: skip
+
+
+@pytest.mark.parametrize("end", [FIRST + 7200, FIRST + 7201, FIRST + 7219, FIRST + 7999])
+def test_a_cover_beside_sketches_begins_at_a_step_of_theirs(end: int) -> None:
+    for seconds in range(1, 3601):
+        tiers, slots, covered = cover_sketches(end - seconds, end, FIRST)
+        step = 10 if seconds <= 600 else 60
+        start = (end - seconds) // step * step
+        want = [(twin.STEPS.index(stop - at), at // (stop - at) % 64) for at, stop in twin.steps(start, end)]
+        assert (list(zip(tiers, slots, strict=True)), covered) == (want, end - start)
 
 
 def test_a_minute_takes_fourteen_rows_on_average() -> None:
