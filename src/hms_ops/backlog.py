@@ -15,7 +15,7 @@ and counted (`steps_lost`, `patches_lost`). Nothing here touches the disk.
 
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -130,6 +130,14 @@ class Backlog:
         self.remove()
         self._count_lost(rows)
 
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        """These series were deleted: what waits of them goes nowhere, but for the head if it is being written."""
+        with self.guard:
+            for rows in self.snapshot():
+                rows.columns[merge.COUNT, np.isin(rows.slots, slots)] = 0.0
+            self._late = [_without(rows, slots) for rows in self._late]
+            self._waiting = deque(_without(rows, slots) for rows in self._waiting)
+
     def snapshot(self) -> list[Waiting]:
         """All that waits, in the order it will be written. The caller holds the guard."""
         return [*self._waiting, *self._late]
@@ -157,3 +165,10 @@ class Backlog:
 
     def _count_lost(self, rows: Waiting) -> None:
         self.counts["patches_lost" if rows.is_patch else "steps_lost"] += 1
+
+
+def _without(rows: Waiting, slots: NDArray[np.int64]) -> Waiting:
+    """The same without the sketches of some slots."""
+    if rows.sketches is None:
+        return rows
+    return replace(rows, sketches=rows.sketches.chosen(np.flatnonzero(~np.isin(rows.sketches.ids, slots))))

@@ -176,7 +176,7 @@ class Recorder:
             sketches = Sketches(
                 self.roster.ids_of(sketches.ids.astype(np.int64)), sketches.steps, sketches.offsets, sketches.data
             )
-        kept = ids > 0
+        kept = (ids > 0) & (rows.columns[merge.COUNT] > 0)  # of a series that was deleted meanwhile it is 0
         with self.landing:
             written = history.append_patch(rows.tier, (rows.steps[kept], ids[kept], rows.columns[:, kept]), sketches)
             self.backlog.remove(self._behind(rows))

@@ -39,6 +39,7 @@ class Roster:
         self.store = store
         self.catalogue: Catalogue | None = None
         self._guard = guard
+        self._naming = threading.Lock()
         self._ids = np.zeros(store.capacity, np.uint32)  # by slot, 0 = not asked yet
         self._cursor = 0  # how far `_ids` has followed the store's changes
         self._kinds: dict[str, int] = {}  # of metrics, as the catalogue has them
@@ -47,19 +48,22 @@ class Roster:
     def ids_of(self, slots: NDArray[np.int64]) -> NDArray[np.uint32]:
         """Catalogue ids of slots; 0 for a series that is gone. StorageError."""
         assert self.catalogue is not None
-        self._forget_changed()
-        missing = slots[self._ids[slots] == 0]
-        known = [(slot, info) for slot in missing.tolist() if (info := self.info(slot)) is not None]
-        if known:
-            ids = self.catalogue.ids_for([info for _, info in known], self.store.now_ns())
-            self._ids[[slot for slot, _ in known]] = ids
-            self._kinds |= {info.name: info.kind for _, info in known}
-        return self._ids[slots]
+        with self._naming:
+            return self._ids_of(self.catalogue, slots)
 
-    def forget(self, ids: NDArray[np.uint32]) -> None:
-        """These series were deleted: whoever still has such a number asks anew."""
-        with self._guard:
-            self._ids[np.isin(self._ids, ids)] = 0
+    def delete(self, series: Sequence[Known]) -> int:
+        """Take these series out of the catalogue; whoever still has such a number asks anew. Returns how many had one.
+
+        StorageError: all of them are still there.
+        """
+        if self.catalogue is None:
+            return 0
+        with self._naming:
+            deleted = self.catalogue.delete([one.info for one in series], self.store.now_ns())
+            with self._guard:
+                self._ids[np.isin(self._ids, [one.series_id for one in series if one.series_id])] = 0
+                self._ids[[one.slot for one in series if one.slot >= 0]] = 0
+        return deleted
 
     def known(self, name: str) -> list[Known]:
         """Every series of a metric that memory or disk knows, in the order of their tags, with the metric's kind."""
@@ -96,6 +100,16 @@ class Roster:
         except KeyError:
             return None
         return info
+
+    def _ids_of(self, catalogue: "Catalogue", slots: NDArray[np.int64]) -> NDArray[np.uint32]:
+        self._forget_changed()
+        missing = slots[self._ids[slots] == 0]
+        known = [(slot, info) for slot in missing.tolist() if (info := self.info(slot)) is not None]
+        if known:
+            ids = catalogue.ids_for([info for _, info in known], self.store.now_ns())
+            self._ids[[slot for slot, _ in known]] = ids
+            self._kinds |= {info.name: info.kind for _, info in known}
+        return self._ids[slots]
 
     def _forget_changed(self) -> None:
         """The ids of slots that changed hands, and of metrics whose kind was settled after the catalogue had it."""
