@@ -19,6 +19,7 @@ Errors: a write that fails is counted and tried again each RETRY_SECONDS while i
 
 import logging
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -28,7 +29,7 @@ from hms_ops.backlog import WAITING_MAX, Backlog, Waiting
 from hms_ops.clock import SECOND_NS
 from hms_ops.errors import StorageError
 from hms_ops.late import Late, patches
-from hms_ops.roster import Roster
+from hms_ops.roster import Known, Roster
 from hms_ops.sketches import Sketches
 from hms_ops.storage import merge
 from hms_ops.storage.merge import Columns
@@ -98,6 +99,18 @@ class Recorder:
         if self.storage is not None and late is not None and len(late[0]):
             for rows in patches(late, self.store.rolled_end(2), self.store):
                 self.backlog.add_late(rows)
+
+    # ---- anybody's
+
+    def delete(self, series: Sequence[Known]) -> None:
+        """Drop these series at once: numbers on disk, what memory holds, what waits. A series that a program holds on to
+        stays, empty, and begins anew. StorageError: nothing was deleted."""
+        with self.roster.naming:
+            if self.storage is not None:
+                self.storage.catalogue.delete([one.info for one in series], self.store.now_ns())
+            slots = [self.store.forget(one.info.name, one.info.tags) for one in series]
+            self.backlog.forget(np.array([slot for slot in slots if slot >= 0], np.int64))
+            self.roster.forget(series)
 
     # ---- the writer's side
 

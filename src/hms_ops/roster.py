@@ -2,7 +2,7 @@
 
 The recorder's writer asks `ids_of` for the rows it writes, readers ask `known` and `known_ids`. The numbers are the
 catalogue's; they are kept by slot here and forgotten when a slot changes hands or a metric's kind is settled.
-Threads: `ids_of` is the writer's; the rest is anybody's. `guard` is the backlog's: what a reader learns of slots, ids
+Threads: `ids_of` is the writer's; the rest is anybody's. No number is asked for while somebody holds `naming`. `guard` is the backlog's: what a reader learns of slots, ids
 and waiting rows under it is of one moment.
 """
 
@@ -39,7 +39,7 @@ class Roster:
         self.store = store
         self.catalogue: Catalogue | None = None
         self._guard = guard
-        self._naming = threading.Lock()
+        self.naming = threading.Lock()
         self._ids = np.zeros(store.capacity, np.uint32)  # by slot, 0 = not asked yet
         self._cursor = 0  # how far `_ids` has followed the store's changes
         self._kinds: dict[str, int] = {}  # of metrics, as the catalogue has them
@@ -48,22 +48,15 @@ class Roster:
     def ids_of(self, slots: NDArray[np.int64]) -> NDArray[np.uint32]:
         """Catalogue ids of slots; 0 for a series that is gone. StorageError."""
         assert self.catalogue is not None
-        with self._naming:
+        with self.naming:
             return self._ids_of(self.catalogue, slots)
 
-    def delete(self, series: Sequence[Known]) -> int:
-        """Take these series out of the catalogue; whoever still has such a number asks anew. Returns how many had one.
-
-        StorageError: all of them are still there.
-        """
-        if self.catalogue is None:
-            return 0
-        with self._naming:
-            deleted = self.catalogue.delete([one.info for one in series], self.store.now_ns())
-            with self._guard:
-                self._ids[np.isin(self._ids, [one.series_id for one in series if one.series_id])] = 0
-                self._ids[[one.slot for one in series if one.slot >= 0]] = 0
-        return deleted
+    def forget(self, series: Sequence[Known]) -> None:
+        """These series were deleted: whoever still has their numbers asks anew. The caller holds `naming`."""
+        ids = [one.series_id for one in series if one.series_id]
+        with self._guard:
+            self._ids[np.isin(self._ids, ids)] = 0
+            self._ids[[one.slot for one in series if one.slot >= 0]] = 0
 
     def known(self, name: str) -> list[Known]:
         """Every series of a metric that memory or disk knows, in the order of their tags, with the metric's kind."""

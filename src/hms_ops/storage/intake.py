@@ -12,7 +12,7 @@ order (not min ≤ last ≤ max, or a negative m2), duplicate; of OpenMetrics al
 
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -77,11 +77,11 @@ class Tally:
 
 
 class Intake:
-    """The rows read so far. settled_end: a row's step must have ended by then, Unix seconds."""
+    """The rows read so far. settled_ends: by tier; a row's step must have ended by then, Unix seconds."""
 
-    def __init__(self, tally: Tally, settled_end: int) -> None:
+    def __init__(self, tally: Tally, settled_ends: Sequence[int]) -> None:
         self.tally = tally
-        self._settled_end = settled_end
+        self._settled_ends = np.array(settled_ends, np.int64)
         self._known: dict[tuple[str, tuple[tuple[str, str], ...], int], int] = {}
         self._series: list[SeriesInfo] = []
         self._begin()
@@ -145,7 +145,7 @@ class Intake:
         is_sound = np.ones(len(lines), bool)
         for reason, text, is_bad in (
             ("time", "its time does not begin a step", (steps % seconds != 0) | (steps < 0)),
-            ("too_new", "its step has not ended, or is not on disk yet", steps + seconds > self._settled_end),
+            ("too_new", "its step has not ended, or is not on disk yet", steps + seconds > self._settled_ends[tiers]),
             ("number", "a number is not finite", ~np.isfinite(columns).all(axis=0)),
             ("empty", "its count is not above 0", ~(count > 0)),
             ("order", "its values are not min ≤ last ≤ max, or its m2 is negative", ~is_ordered),
