@@ -103,8 +103,8 @@ class Recorder:
     # ---- anybody's
 
     def delete(self, series: Sequence[Known]) -> None:
-        """Drop these series at once: numbers on disk, what memory holds, what waits. A series that a program holds on to
-        stays, empty, and begins anew. StorageError: nothing was deleted."""
+        """Drop these series at once: numbers on disk, what memory holds, what waits. A series that a program holds on
+        to stays, empty, and begins anew. StorageError: nothing was deleted."""
         with self.roster.naming:
             if self.storage is not None:
                 self.storage.catalogue.delete([one.info for one in series], self.store.now_ns())

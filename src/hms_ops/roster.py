@@ -2,8 +2,8 @@
 
 The recorder's writer asks `ids_of` for the rows it writes, readers ask `known` and `known_ids`. The numbers are the
 catalogue's; they are kept by slot here and forgotten when a slot changes hands or a metric's kind is settled.
-Threads: `ids_of` is the writer's; the rest is anybody's. No number is asked for while somebody holds `naming`. `guard` is the backlog's: what a reader learns of slots, ids
-and waiting rows under it is of one moment.
+Threads: `ids_of` is the writer's; the rest is anybody's. No number is asked for while somebody holds `naming`.
+`guard` is the backlog's: what a reader learns of slots, ids and waiting rows under it is of one moment.
 """
 
 import threading
