@@ -245,3 +245,13 @@ def test_a_data_directory_is_open_once_and_whole_or_not_at_all(tmp_path):
         open_storage(tmp_path / "data")
     (tmp_path / "data" / "state" / "FORMAT").write_text("hms-ops 1\n")
     open_storage(tmp_path / "data").close()
+
+
+def test_ids_are_looked_up_in_bulk_with_the_kinds_of_their_metrics(tmp_path):
+    catalogue = opened(tmp_path)
+    series = [SeriesInfo("a_ms", {"n": str(n)}, kinds.TIMER) for n in range(3)] + [SeriesInfo("b", {}, kinds.GAUGE)]
+    ids = catalogue.ids_for(series, 1)
+    catalogue.delete(series[1:2], 1)
+    assert catalogue.series_of(ids[::-1]) == [series[3], series[2], None, series[0]]
+    assert catalogue.series_of(np.array([0, 999], np.uint32)) == [None, None]
+    catalogue.close()

@@ -5,8 +5,8 @@ field below carries its default and its `Kind`: how to read it, how to word what
 knows, a value of the wrong type or out of range is a problem `file:line: what, why, what to do`; all problems of a file
 come in one ConfigError, so that one run mends them all.
 
-Secrets: `${env:NAME}` and `${file:PATH}` are replaced in `receivers`, `actions.url` and `http_tokens` when the file is
-read; `effective()` shows them as `***`, see `secret.py`.
+Secrets: `${env:NAME}` and `${file:PATH}` are replaced in `receivers`, `remote`, `actions.url` and `http_tokens` when
+the file is read; `effective()` shows them as `***`, see `secret.py`.
 
 Paths: `rules` and `${file:…}` are relative to the file they stand in; `data_dir` and `unix` to the working directory,
 as on the command line. What a rule or a receiver means is not decided here: see `alert/`.
@@ -24,6 +24,7 @@ from hms_ops.alert.notification import Profile
 from hms_ops.alert.rulefile import RuleFile, load_rules
 from hms_ops.errors import ConfigError
 from hms_ops.quantity import Address, is_address, is_loopback, reachable_text
+from hms_ops.remote.settings import REMOTES, RemoteConfig
 from hms_ops.secret import RECEIVERS, SECRET_TEXT, TOKENS, Receiver, Secret
 from hms_ops.setting import (
     ADDRESS,
@@ -155,6 +156,7 @@ class Config:
     anomalies: tuple[Node, ...] = setting((), INLINE)
     receivers: tuple[Receiver, ...] = setting((), RECEIVERS)
     actions: Actions = setting(Actions(), section(Actions))
+    remote: tuple[RemoteConfig, ...] = setting((), REMOTES)
     host_metrics: bool = setting(True, TRUTH)
     self_metrics: bool = setting(True, TRUTH)
     log: Log = setting(Log(), section(Log))

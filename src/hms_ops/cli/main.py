@@ -32,6 +32,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "emit": ("emit", "emit", "Send one sample."),
     "query": ("query", "query", "Evaluate an expression, now or over a time."),
     "alerts": ("alerts", "alerts", "What is pending and firing."),
+    "rules": ("rules", "rules", "Rule files for others: export as PromQL."),
     "bench": ("bench", "bench", "Measure this machine."),
     "capture": ("capture", "capture", "Record datagrams with their timing."),
     "replay": ("capture", "replay", "Send recorded datagrams again."),

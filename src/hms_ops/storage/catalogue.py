@@ -76,6 +76,23 @@ class Catalogue:
             if record["name"] == name and (tags is None or record["tags"] == tags)
         ]
 
+    def series_of(self, ids: NDArray[np.uint32]) -> list[SeriesInfo | None]:
+        """What each of ids uint32[n] stands for, in their order; None for one that is not there, or was deleted."""
+        found: list[SeriesInfo | None] = []
+        kind_of: dict[str, int] = {}
+        with self.environment.read() as transaction:
+            for number in ids.tolist():
+                data = transaction.get(keys.id_key(number), db=self._series)
+                record = self._readable(data) if data is not None else {}
+                if "tags" not in record or "deleted" in record:
+                    found.append(None)
+                    continue
+                name = record["name"]
+                if name not in kind_of:
+                    kind_of[name] = self._metric(transaction, name)["kind"]
+                found.append(SeriesInfo(name, record["tags"], kind_of[name]))
+        return found
+
     def names(self) -> list[str]:
         """All metrics that have series or a description, in order."""
         with self.environment.read() as transaction, transaction.cursor(self._metrics) as cursor:

@@ -4,7 +4,8 @@
         engine.lock            held by the one engine that uses the directory, with its pid
         history/10s/<hour>/    rows, one LMDB environment each six hours (history.py)
         catalogue/             the numbers of series (catalogue.py)
-        state/                 the journal (journal.py); alert states and the outbox will be kept there too
+        state/                 the journal (journal.py), how far remotes were sent (cursors.py);
+                               alert states and the outbox will be kept there too
 
 The engine opens it once at start and closes it at stop. Whatever is wrong with it is a StartError of one line here;
 later errors are StorageErrors, after which the engine goes on in memory and tries again with its next step.
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from hms_ops.errors import StartError, StorageError
 from hms_ops.storage.catalogue import Catalogue, open_catalogue
+from hms_ops.storage.cursors import Cursors
 from hms_ops.storage.environment import DirectoryLock, Environment, open_or_set_aside
 from hms_ops.storage.history import History, HistoryConfig
 from hms_ops.storage.journal import Journal
@@ -32,6 +34,7 @@ class Storage:
     catalogue: Catalogue
     state: Environment
     journal: Journal
+    cursors: Cursors
     set_aside: tuple[str, ...]
     """Which of catalogue and state were damaged and begun anew."""
 
@@ -80,7 +83,7 @@ def open_storage(data_dir: Path, config: HistoryConfig | None = None) -> Storage
         state, is_new_state = open_or_set_aside(data_dir / "state", databases=STATE_DATABASES)
         opened.append(state)
         damaged = [name for name, is_new in (("catalogue", is_new_catalogue), ("state", is_new_state)) if is_new]
-        return Storage(lock, history, catalogue, state, Journal(state), tuple(damaged))
+        return Storage(lock, history, catalogue, state, Journal(state), Cursors(state), tuple(damaged))
     except StorageError as error:
         for part in opened:
             part.close()

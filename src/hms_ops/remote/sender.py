@@ -1,0 +1,345 @@
+"""One remote: sends local history to it, step by step, for as long as the engine runs.
+
+    history ──Feed──► rows ──Encoder──► requests ──Link──► 2xx: the cursor moves on
+                                                           429, 5xx, no answer: again, with backoff
+                                                           other 4xx: counted, cut in two as long as that helps, skipped
+
+The cursor over local history is the queue: nothing waits in memory, and a remote that was down for a day gets all of
+it, in order. A step is sent `delay` after its end, when all of it is there. What comes later for a step that was sent
+is not sent any more, and counted: `late_not_sent`.
+
+Once, or twice and the same: a request that was not answered is sent again, and so is what was accepted within
+RESEND_SECONDS before a connection failed, for a server that dies takes its last seconds with it. Samples sent again are
+bit for bit the same; VictoriaMetrics keeps one of them when it runs with -dedup.minScrapeInterval=1ms.
+
+Threads: `run` is one thread's, which the engine makes; `stop` ends it, `counters`, `problems` and `late` are anybody's.
+Errors: none leaves `run`. Limits: what one request holds (encode.py), BACKOFF_SECONDS_MAX, SPLITS_MAX.
+"""
+
+import logging
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hms_ops.alert.receivers.post import Answer
+from hms_ops.clock import SECOND_NS, Clock
+from hms_ops.errors import StorageError
+from hms_ops.remote.encode import Encoder, Request, Rows
+from hms_ops.remote.feed import Feed, Position
+from hms_ops.remote.link import Link
+from hms_ops.remote.settings import RemoteConfig
+from hms_ops.sketches import Sketches
+from hms_ops.storage.tier import TIERS
+
+if TYPE_CHECKING:
+    from hms_ops.storage.cursors import Cursors
+    from hms_ops.storage.store import Storage
+
+log = logging.getLogger("hms_ops.remote")
+
+POLL_SECONDS: Final = 1.0
+BACKOFF_SECONDS: Final = 0.5
+BACKOFF_SECONDS_MAX: Final = 60.0
+RETRY_AFTER_SECONDS_MAX: Final = 600.0
+RESEND_SECONDS: Final = 10
+SAVE_SECONDS: Final = 1
+SPLITS_MAX: Final = 64
+REFUSED_SHOWN_SECONDS: Final = 300
+FORGET_SECONDS: Final = 600  # then kinds, units and names are looked up again
+TOO_MANY: Final = 429
+
+HEADERS: Final = {
+    "Content-Encoding": "snappy",
+    "Content-Type": "application/x-protobuf",
+    "X-Prometheus-Remote-Write-Version": "0.1.0",
+}
+
+
+class Interrupted(Exception):
+    """The connection failed, or the engine stops: the chunk is begun again from its position."""
+
+
+class Remote:
+    """Sends one tier to one remote. unit: described units of metrics, for the bounds of buckets."""
+
+    def __init__(
+        self,
+        config: RemoteConfig,
+        storage: "Storage",
+        clock: Clock,
+        unit: Callable[[str], str | None] = lambda metric: None,
+        backoff_seconds: float = BACKOFF_SECONDS,
+    ) -> None:
+        self.config = config
+        self._history = storage.history
+        self._cursors: Cursors = storage.cursors
+        self._clock = clock
+        self._backoff_seconds = backoff_seconds
+        self._tier = config.tier_number
+        self._step_seconds = TIERS[self._tier].step_seconds
+        self._feed = Feed(storage.history, self._tier)
+        self._encoder = Encoder(
+            storage.catalogue.series_of, config.fixed_labels(), config.dotted_names, unit, config.batch_samples
+        )
+        self._link = Link(config.url.value, config.request_headers(), config.timeout_seconds)
+        self._position: Position | None = None
+        self._acked: deque[tuple[int, Position]] = deque()
+        self._saved_ns = self._learned_ns = 0
+        self._failures = 0
+        self._splits_left = SPLITS_MAX
+        self._problem = self._refusal = ""
+        self._refused_ns = 0
+        self._stopping = threading.Event()
+        self._counting = threading.Lock()
+        self._counts = dict.fromkeys(
+            ("samples", "requests", "bytes", "retries", "resent_steps", "refused_requests", "refused_samples"), 0
+        )
+        self._counts |= {"late_not_sent": 0, "expired_steps": 0}
+
+    # ---- life
+
+    def run(self) -> None:
+        """Send until `stop`; what is not sent then is sent after the next start."""
+        while not self._stopping.is_set():
+            try:
+                is_more = self.send_next()
+            except StorageError as error:
+                is_more = False
+                self._say(f"history cannot be read: {error}")
+            except Exception:  # ours; the next try may go better, and the engine goes on in any case
+                is_more = False
+                log.exception("remote %s failed", self.config.name)
+                self._say("an error of ours; see the log")
+            if not is_more:
+                self._link.close()
+                self._save(is_due=False)
+                self._stopping.wait(POLL_SECONDS)
+        self._save(is_due=False)
+        self._link.close()
+
+    def stop(self) -> None:
+        """Ends `run` soon, also when it waits for the remote."""
+        self._stopping.set()
+        self._link.abort()
+
+    def late(self, tier: int, steps: NDArray[np.int64]) -> None:
+        """Rows of these steps were added to history after they had been appended; those sent already are counted."""
+        position = self._position
+        if tier == self._tier and position is not None:
+            with self._counting:
+                self._counts["late_not_sent"] += int((steps < position.step).sum())
+
+    # ---- what it says of itself
+
+    def counters(self) -> dict[str, int]:
+        """What was sent, again and in vain since the start; `behind_seconds`: how old the oldest step not sent is."""
+        with self._counting:
+            return self._counts | {"unnamed_rows": self._encoder.unnamed, "behind_seconds": self.behind_seconds()}
+
+    def behind_seconds(self) -> int:
+        """From the end of what was sent to what could have been sent; 0 when there is nothing to send."""
+        if self._position is None or not self._is_behind():
+            return 0
+        return max(0, self._end() - self._position.step)
+
+    def problems(self) -> list[str]:
+        """What is wrong now, one line each."""
+        found = []
+        if self._problem:
+            found.append(f"{self.config}: {self._problem}; {self.behind_seconds():,} s wait to be sent")
+        if self._refusal and self._clock.now_ns() - self._refused_ns < REFUSED_SHOWN_SECONDS * SECOND_NS:
+            found.append(f"{self.config} refuses samples, they are skipped: {self._refusal}")
+        return found
+
+    # ---- sending
+
+    def send_next(self) -> bool:
+        """Send the next rows there are; False when there are none, or nothing can be sent now."""
+        position = self._begin()
+        self._forget_sometimes()
+        chunk = self._feed.next(position, self._end())
+        if chunk is None:
+            return False
+        try:
+            for request in self._requests(chunk.rows):
+                self._deliver(request, chunk.rows)
+        except Interrupted:
+            return not self._stopping.is_set()
+        self._advance(position, chunk.after)
+        return True
+
+    def _begin(self) -> Position:
+        """Where to go on: the cursor, at first from disk; beyond what is kept no more."""
+        if self._position is None:
+            kept = self._cursors.get(self._key) or {}
+            self._position = Position(int(kept.get("step", 0)), int(kept.get("tile", 0)))
+        position = self._position
+        first = self._history.first_step(self._tier)
+        if position.step and first is not None and first > position.step:
+            self._skip_expired(position, first)
+        if position.step > self._end() + TIERS[self._tier].block_seconds:
+            log.warning("%s: the cursor is ahead of the clock, which was set back; it is set back too", self.config)
+            self._position = Position(self._end())
+        return self._position
+
+    def _skip_expired(self, position: Position, first: int) -> None:
+        """Steps between the cursor and the oldest that is kept, as far as retention took them."""
+        oldest = self._clock.now_ns() // SECOND_NS - self._history.config.keep_seconds[self._tier]
+        expired = (min(first, oldest) - position.step) // self._step_seconds
+        if expired > 0:
+            self._count(expired_steps=expired)
+            log.error("%s was away too long: %d steps expired before they were sent", self.config, expired)
+            self._position = Position(first)
+
+    @property
+    def _key(self) -> str:
+        return f"{self.config.name} {self.config.tier}"
+
+    def _end(self) -> int:
+        """Steps that end by then are settled."""
+        return self._clock.now_ns() // SECOND_NS - int(self.config.delay_seconds)
+
+    def _is_behind(self) -> bool:
+        try:
+            assert self._position is not None
+            last = self._history.last_step(self._tier)
+            return last is not None and self._position.step <= min(last, self._end() - self._step_seconds)
+        except StorageError:
+            return False
+
+    def _requests(self, rows: Rows) -> Iterator[Request]:
+        return self._encoder.requests(rows, self._step_seconds, self._sketches(rows))
+
+    def _sketches(self, rows: Rows) -> Sketches | None:
+        """Those of the rows' series and steps that have any."""
+        if not len(rows.ids):
+            return None
+        ids = np.unique(rows.ids)
+        self._encoder.learn(ids)
+        wanted = self._encoder.sketched(ids)
+        if not len(wanted):
+            return None
+        first, end = int(rows.steps.min()), int(rows.steps.max()) + self._step_seconds
+        found = self._history.read_sketches(self._tier, wanted, first, end)
+        return Sketches(wanted[found.ids], found.steps, found.offsets, found.data)
+
+    def _deliver(self, request: Request, rows: Rows) -> None:
+        """Until it is accepted or refused for good; Interrupted when the connection fails or the engine stops."""
+        while True:
+            answer = self._link.post(request.body, HEADERS)
+            if answer.is_success:
+                self._accept(request)
+                return
+            if answer.status and 300 <= answer.status < 500 and answer.status != TOO_MANY:
+                self._refused(answer, request, rows)
+                return
+            self._wait(answer)
+            if answer.status == 0:
+                self._resend()
+                raise Interrupted
+
+    def _accept(self, request: Request) -> None:
+        if self._failures:
+            log.info("%s takes samples again", self.config)
+        self._failures, self._problem = 0, ""
+        self._splits_left = min(SPLITS_MAX, self._splits_left + 1)
+        self._count(samples=request.samples, requests=1, bytes=len(request.body))
+
+    def _refused(self, answer: Answer, request: Request, rows: Rows) -> None:
+        """A refusal is the request's, and often one row's: halves are tried while they are worth it."""
+        self._refusal, self._refused_ns = str(answer), self._clock.now_ns()
+        self._count(refused_requests=1)
+        part = rows.at(slice(request.first, request.end))
+        halves = halved(part) if self._splits_left > 0 else ()
+        if not halves:
+            log.warning("%s refused %d samples: %s", self.config, request.samples, answer)
+            self._count(refused_samples=request.samples)
+            return
+        self._splits_left -= 1
+        for half in halves:
+            for smaller in self._requests(half):
+                self._deliver(smaller, half)
+
+    def _wait(self, answer: Answer) -> None:
+        """Before it is tried again: what the remote asked for, else twice as long each time, with some jitter."""
+        if self._stopping.is_set():
+            raise Interrupted
+        self._say(str(answer))
+        self._count(retries=1)
+        backoff = min(BACKOFF_SECONDS_MAX, self._backoff_seconds * 2.0 ** min(self._failures, 16))
+        self._failures += 1
+        seconds = backoff * random.uniform(0.5, 1.0)
+        if answer.retry_after_seconds is not None:
+            seconds = max(seconds, min(answer.retry_after_seconds, RETRY_AFTER_SECONDS_MAX))
+        if self._stopping.wait(seconds):
+            raise Interrupted
+
+    def _say(self, problem: str) -> None:
+        if problem != self._problem:
+            log.warning("%s: %s", self.config, problem)
+        self._problem = problem
+
+    # ---- the cursor
+
+    def _advance(self, before: Position, after: Position) -> None:
+        now_ns = self._clock.now_ns()
+        if after.tile or after.step - before.step >= self._step_seconds:
+            self._acked.append((now_ns, before))
+        while self._acked and self._acked[0][0] < now_ns - RESEND_SECONDS * SECOND_NS:
+            self._acked.popleft()
+        self._position = after
+        self._save(is_due=True)
+
+    def _resend(self) -> None:
+        """Back to what was accepted in the last seconds before the last answer: the remote may have died with it."""
+        if not self._acked:
+            return
+        oldest = self._acked[0][1]
+        self._acked.clear()
+        assert self._position is not None
+        self._count(resent_steps=max(1, (self._position.step - oldest.step) // self._step_seconds))
+        self._position = oldest
+
+    def _save(self, *, is_due: bool) -> None:
+        """Put the cursor on disk; with `is_due` at most once in SAVE_SECONDS."""
+        now_ns = self._clock.now_ns()
+        if self._position is None or (is_due and now_ns - self._saved_ns < SAVE_SECONDS * SECOND_NS):
+            return
+        if not is_due and self._saved == self._position:
+            return
+        try:
+            self._cursors.put(self._key, asdict(self._position))
+            self._saved, self._saved_ns = self._position, now_ns
+        except StorageError as error:
+            self._say(f"the cursor cannot be kept: {error}")
+
+    _saved: Position | None = None
+
+    def _forget_sometimes(self) -> None:
+        now_ns = self._clock.now_ns()
+        if now_ns - self._learned_ns > FORGET_SECONDS * SECOND_NS:
+            self._encoder.forget()
+            self._learned_ns = now_ns
+
+    def _count(self, **more: int) -> None:
+        with self._counting:
+            for name, number in more.items():
+                self._counts[name] += number
+
+
+def halved(rows: Rows) -> tuple[Rows, ...]:
+    """Two parts: the older and the younger steps, or of one step the lower and the upper ids; () of a single row."""
+    steps = np.unique(rows.steps)
+    if len(steps) > 1:
+        is_first = rows.steps < steps[len(steps) // 2]
+    elif len(rows.ids) > 1:
+        is_first = np.arange(len(rows.ids)) < len(rows.ids) // 2
+    else:
+        return ()
+    return rows.at(is_first), rows.at(~is_first)
