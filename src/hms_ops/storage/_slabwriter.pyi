@@ -21,7 +21,7 @@ class Writer:
     def rows(
         self, columns: NDArray[np.float64], out: NDArray[np.uint8], entries: NDArray[np.uint32]
     ) -> tuple[int, int]:
-        """Write the frames of a step to `out`, uint8[room(n)], and their entries to uint32[frames, 4]; (frames, bytes)."""
+        """Write the frames of a step to `out`, uint8[room(n)], their entries to uint32[frames, 4]; (frames, bytes)."""
 
 def room(n: int) -> int:
     """The bytes that the rows of n ids take at most."""

@@ -115,7 +115,7 @@ class SlabWriter:
         for frame in range(frames):
             size = self._native.params_of(frame, room)
             if size:
-                packed.append((frame, bytes(cramjam.zstd.compress(room[:size], level=ZSTD_LEVEL))))
+                packed.append((frame, bytes(cramjam.zstd.compress(room[:size].data, level=ZSTD_LEVEL))))
         return packed
 
     def _rows(self, columns: Columns) -> tuple[Entries, memoryview]:
@@ -364,10 +364,10 @@ def _unpack(slab: _Opened, entry: Entries, room: NDArray[np.uint8], params: NDAr
     if len(packed) != size or crc32c(packed) != crc:
         raise BlockDamaged(f"the key of step {slab.head.step_start} is damaged in frame {number}")
     try:
-        raw = cramjam.zstd.decompress_into(packed, room)
+        raw = cramjam.zstd.decompress_into(packed, room.data)
     except (cramjam.DecompressionError, ValueError, OSError) as error:
         raise BlockDamaged(f"the key of step {slab.head.step_start} does not unpack: {error}") from None
-    if not _slabreader.unpack(room[:raw], params):
+    if not _slabreader.unpack(room[:raw].data, params):
         raise BlockDamaged(f"the key of step {slab.head.step_start} has no parameters in frame {number}")
 
 

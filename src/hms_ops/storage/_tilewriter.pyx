@@ -1,0 +1,441 @@
+"""The rows of a few series as bits, each series by itself. The format is tile.py's; functions: `_tilewriter.pyi`."""
+
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+from hms_ops.storage._series cimport *
+
+cdef enum:
+    SERIES_BYTES_MAX = 256  # head of a series at most
+    ROW_BYTES_MAX = 72      # of a row at most: presence, and 82 bits for each field
+    RAW_BITS = 82
+
+ctypedef struct scratch_t:
+    int n                   # rows
+    int m                   # of them with m2
+    int* at                 # their steps
+    double* value[6]
+    int64_t* i[6]           # integers; of M2 its m codes
+    uint8_t* is_raw[6]
+    uint64_t* u[6]          # what is written
+    int64_t* x              # what other fields say of the one in work
+    int64_t* t              # the field in work less x
+    plan_t plan[6]
+    uint8_t scale[3]
+    uint8_t shift[3]
+
+
+# ---- forms -----------------------------------------------------------------------------------------------------------
+
+cdef int needed(int64_t whole, int scale) noexcept nogil:
+    """The smallest scale that an integer of a larger one has."""
+    while scale and whole % 10 == 0:
+        whole /= 10
+        scale -= 1
+    return scale
+
+
+cdef int best_scale(const int* need, int odd, int n) noexcept nogil:
+    """The scale that costs least: 10 / 3 bits a digit in each of n values, RAW_BITS where it does not suffice."""
+    cdef int scale, best = SCALE_MAX, above = odd
+    cdef int64_t cost, least = 1 << 60
+    if odd * 4 > n:
+        return BITS
+    for scale in range(SCALE_MAX, -1, -1):
+        cost = <int64_t> n * 10 * scale + <int64_t> above * 3 * RAW_BITS
+        if cost < least:
+            least = cost
+            best = scale
+        above += need[scale]
+    return best
+
+
+cdef int choose_scale(scratch_t* s, int first, int fields) noexcept nogil:
+    """The scale for `fields` fields of all rows, from the field `first` on."""
+    cdef int need[13]
+    cdef int f, j, scale = 0, odd = 0, found
+    cdef int64_t whole
+    for f in range(first, first + fields):
+        for j in range(s.n):
+            found = scale_of(s.value[f][j], scale)
+            if found != BITS:
+                scale = found
+                continue
+            odd += 1
+            if odd * 4 > s.n * fields:
+                return BITS
+    memset(need, 0, sizeof(need))
+    for f in range(first, first + fields):
+        for j in range(s.n):
+            if to_whole(s.value[f][j], scale, &whole):
+                need[needed(whole, scale)] += 1
+    return best_scale(need, odd, s.n * fields)
+
+
+cdef int zeros(scratch_t* s, int first, int fields) noexcept nogil:
+    """The low bits that are zero in all integers of some fields, made at shift 0."""
+    cdef uint64_t seen = 0
+    cdef int f, j
+    for f in range(first, first + fields):
+        for j in range(s.n):
+            if not s.is_raw[f][j]:
+                seen |= <uint64_t> s.i[f][j]
+    return codec_zeros(seen) if seen else 0
+
+
+cdef int to_integers(scratch_t* s, int f, int scale, int shift) noexcept nogil:
+    """s.i[f] and s.is_raw[f]; how many are raw."""
+    cdef int j, raw = 0
+    cdef bint fits
+    for j in range(s.n):
+        if f == SUM:
+            fits = sum_to_integer(s.value[f][j], scale, shift, &s.i[f][j])
+        else:
+            fits = to_integer(s.value[f][j], scale, shift, &s.i[f][j])
+        s.is_raw[f][j] = not fits
+        if not fits:
+            s.i[f][j] = 0
+            raw += 1
+    return raw
+
+
+cdef void set_form(scratch_t* s, int g, int first, int fields) noexcept nogil:
+    cdef int f, j, shift
+    s.scale[g] = choose_scale(s, first, fields)
+    for f in range(first, first + fields):
+        to_integers(s, f, s.scale[g], 0)
+    shift = s.shift[g] = zeros(s, first, fields)
+    if not shift:
+        return
+    for f in range(first, first + fields):
+        for j in range(s.n):
+            s.i[f][j] >>= shift
+
+
+cdef void set_forms(scratch_t* s) noexcept nogil:
+    set_form(s, 0, COUNT, 1)
+    set_form(s, 1, LAST, 3)
+    s.scale[2] = s.scale[1]
+    s.shift[2] = s.shift[1]
+    if s.scale[1] == BITS or to_integers(s, SUM, s.scale[1], s.shift[1]) * 4 > s.n:
+        set_form(s, 2, SUM, 1)
+
+
+cdef void set_m2(scratch_t* s) noexcept nogil:
+    """The codes of m2 of the rows that have one, and in x what the other fields say of them."""
+    cdef int j, m = 0
+    for j in range(s.n):
+        if s.value[LEAST][j] != s.value[MOST][j]:
+            s.i[M2][m] = m2_code(s.value[M2][j])
+            s.x[m] = m2_guess(s.value[COUNT][j], s.value[LEAST][j], s.value[MOST][j])
+            s.is_raw[M2][m] = False
+            m += 1
+    s.m = m
+
+
+cdef void set_crossing(scratch_t* s, int f) noexcept nogil:
+    cdef int j
+    for j in range(s.n):
+        if f == SUM:
+            s.x[j] = <int64_t> (
+                <uint64_t> s.i[COUNT][j] * (<uint64_t> s.i[LEAST][j] + <uint64_t> s.i[MOST][j])
+            ) >> 1
+        else:
+            s.x[j] = s.i[LAST][j]
+
+
+# ---- plans -----------------------------------------------------------------------------------------------------------
+
+cdef void set_terms(scratch_t* s, int f, int n, bint is_crossed) noexcept nogil:
+    cdef int j
+    cdef int64_t* i = s.i[f]
+    for j in range(n):
+        s.t[j] = wrap_sub(i[j], s.x[j]) if is_crossed else i[j]
+
+
+cdef int64_t middle(const scratch_t* s, int f, int n) noexcept nogil:
+    """About the mean of the terms that are not raw."""
+    cdef double total = 0
+    cdef int j, first = -1, rows = 0
+    for j in range(n):
+        if not s.is_raw[f][j]:
+            if first < 0:
+                first = j
+            total += <double> wrap_sub(s.t[j], s.t[first])
+            rows += 1
+    if not rows:
+        return 0
+    total /= rows
+    return wrap_add(s.t[first], <int64_t> total if fabs(total) < 9e18 else 0)
+
+
+cdef int64_t lengths(const scratch_t* s, int f, int n, int kind, int64_t base, bint* is_zero) noexcept nogil:
+    """The bits of all residuals of a predictor together."""
+    cdef int64_t before = base, before2 = base, all_bits = 0
+    cdef uint64_t u, any_bit = 0
+    cdef int j
+    for j in range(n):
+        if s.is_raw[f][j]:
+            continue
+        u = zigzag(wrap_sub(s.t[j], told(kind, before, before2)))
+        any_bit |= u
+        all_bits += codec_length(u)
+        if kind != PLAIN:
+            before2 = before
+            before = s.t[j]
+    is_zero[0] = not any_bit
+    return all_bits
+
+
+cdef int64_t rice_bits(const uint64_t* u, const uint8_t* is_raw, int n, int k) noexcept nogil:
+    cdef int64_t bits = 0
+    cdef int j
+    for j in range(n):
+        if is_raw[j]:
+            bits += RAW_BITS
+        elif u[j] >> k < QUOTIENT:
+            bits += <int64_t> (u[j] >> k) + 1 + k
+        else:
+            bits += QUOTIENT + 6 + codec_length(u[j])
+    return bits
+
+
+cdef void set_residuals(scratch_t* s, int f, int n, int kind, int64_t base, bint is_crossed) noexcept nogil:
+    """s.u[f], as the plan has it; what cannot be said becomes raw, and its integer what is foretold, as for readers."""
+    cdef int64_t before = base, before2 = base, term
+    cdef int j
+    for j in range(n):
+        term = told(kind, before, before2)
+        s.u[f][j] = zigzag(wrap_sub(s.t[j], term))
+        if s.is_raw[f][j] or s.u[f][j] >> 63:
+            s.is_raw[f][j] = True
+            s.u[f][j] = 0
+            s.t[j] = term
+            s.i[f][j] = wrap_add(term, s.x[j]) if is_crossed else term
+        if kind != PLAIN:
+            before2 = before
+            before = s.t[j]
+
+
+cdef void choose_predictor(scratch_t* s, int f, int n, bint may_cross, plan_t* plan) noexcept nogil:
+    cdef int64_t least = -1, bits, base
+    cdef int crossed, kind
+    cdef bint is_zero
+    plan.coder = 0
+    for crossed in range(1 + may_cross):
+        set_terms(s, f, n, crossed)
+        for kind in range(DELTA2 + 1):
+            base = middle(s, f, n) if kind == PLAIN else s.t[0]
+            bits = lengths(s, f, n, kind, base, &is_zero)
+            if least < 0 or bits < least or (bits == least and is_zero and plan.coder != CONSTANT):
+                least = bits
+                plan.predictor = <uint8_t> (kind | CROSS * crossed)
+                plan.base = base
+                plan.coder = CONSTANT if is_zero else 0
+            if is_zero:
+                return
+
+
+cdef void choose_coder(scratch_t* s, int f, int n, plan_t* plan) noexcept nogil:
+    """Rice's parameter, or the width of numbers that fill their range, for which the base becomes the least."""
+    cdef int64_t bits, least, all_bits = 0, low, high
+    cdef int k, best, j, raw = 0, width
+    for j in range(n):
+        all_bits += codec_length(s.u[f][j])
+        raw += s.is_raw[f][j]
+    best = <int> (all_bits / n)
+    best = best if best < RICE_K_MAX else RICE_K_MAX
+    least = rice_bits(s.u[f], s.is_raw[f], n, best)
+    for k in range(best - 1 if best else 0, best + 2 if best < RICE_K_MAX else RICE_K_MAX + 1):
+        bits = rice_bits(s.u[f], s.is_raw[f], n, k)
+        if bits < least:
+            least = bits
+            best = k
+    plan.coder = best
+    if raw or plan.predictor & ~CROSS != PLAIN:
+        return
+    low = high = s.t[0]
+    for j in range(n):
+        low = s.t[j] if s.t[j] < low else low
+        high = s.t[j] if s.t[j] > high else high
+    width = codec_length(<uint64_t> wrap_sub(high, low))
+    if <int64_t> width * n >= least:
+        return
+    plan.coder = FIXED + width
+    plan.base = low
+    for j in range(n):
+        s.u[f][j] = <uint64_t> wrap_sub(s.t[j], low)
+
+
+cdef void plan_field(scratch_t* s, int f, int n, bint may_cross) noexcept nogil:
+    cdef plan_t* plan = &s.plan[f]
+    cdef int j, raw = 0
+    plan.coder = CONSTANT
+    plan.predictor = PLAIN
+    plan.base = 0
+    if not n:
+        return
+    choose_predictor(s, f, n, may_cross, plan)
+    set_terms(s, f, n, plan.predictor & CROSS)
+    set_residuals(s, f, n, plan.predictor & ~CROSS, plan.base, plan.predictor & CROSS)
+    for j in range(n):
+        raw += s.is_raw[f][j]
+    if plan.coder != CONSTANT or raw:
+        choose_coder(s, f, n, plan)
+
+
+cdef void plan_series(scratch_t* s) noexcept nogil:
+    cdef int f
+    set_forms(s)
+    for f in range(VALUES):
+        if f >= LEAST:
+            set_crossing(s, f)
+        plan_field(s, f, s.n, f >= LEAST and (f != SUM or s.scale[2] == s.scale[1] and s.shift[2] == s.shift[1]))
+    set_m2(s)
+    plan_field(s, M2, s.m, True)
+
+
+# ---- bytes -----------------------------------------------------------------------------------------------------------
+
+cdef uint8_t* put_forms(const scratch_t* s, uint8_t* at) noexcept nogil:
+    cdef int g
+    for g in range(3):
+        if g == 2 and s.scale[2] == s.scale[1] and s.shift[2] == s.shift[1]:
+            at[0] = AS_VALUES
+            return at + 1
+        at[0] = s.scale[g] | (HAS_SHIFT if s.shift[g] else 0)
+        at += 1
+        if s.shift[g]:
+            at[0] = s.shift[g]
+            at += 1
+    return at
+
+
+cdef void run_sizes(const scratch_t* s, int* k_run, int* k_gap) noexcept nogil:
+    """Rice's parameters for runs of rows and gaps between them."""
+    cdef int j, runs = 1, gap
+    for j in range(1, s.n):
+        runs += s.at[j] != s.at[j - 1] + 1
+    gap = s.at[s.n - 1] + 1 - s.n
+    k_run[0] = codec_length(<uint64_t> (s.n / runs)) - 1
+    k_gap[0] = codec_length(<uint64_t> (gap / runs))
+    k_gap[0] -= k_gap[0] > 0
+
+
+cdef void put_runs(bitwriter_t* w, const scratch_t* s, int k_run, int k_gap) noexcept nogil:
+    cdef int j = 0, run, expected = 0
+    while j < s.n:
+        run = 1
+        while j + run < s.n and s.at[j + run] == s.at[j] + run:
+            run += 1
+        put_rice(w, s.at[j] - expected, k_gap)
+        put_rice(w, run - 1, k_run)
+        expected = s.at[j] + run + 1
+        j += run
+
+
+cdef void put_field(bitwriter_t* w, const scratch_t* s, int f, int n) noexcept nogil:
+    cdef int j, coder = s.plan[f].coder
+    if coder == CONSTANT:
+        return
+    for j in range(n):
+        if coder > FIXED:
+            put_wide(w, s.u[f][j], coder - FIXED)
+        elif s.is_raw[f][j]:
+            put_raw(w, codec_bits_of(s.value[f][j]))
+        else:
+            put_rice(w, s.u[f][j], coder)
+
+
+cdef uint8_t* put_series(const scratch_t* s, int steps, uint8_t* at) noexcept nogil:
+    cdef int f, k_run = 0, k_gap = 0
+    cdef bitwriter_t w
+    at = put_varint(at, s.n)
+    if s.n < steps:
+        run_sizes(s, &k_run, &k_gap)
+        at[0] = k_run
+        at[1] = k_gap
+        at += 2
+    at = put_forms(s, at)
+    for f in range(FIELDS):
+        at[0] = s.plan[f].coder
+        at[1] = s.plan[f].predictor
+        at = put_varint(at + 2, zigzag(s.plan[f].base))
+    w = bitwriter_t(at, 0, 0)
+    if s.n < steps:
+        put_runs(&w, s, k_run, k_gap)
+    for f in range(FIELDS):
+        put_field(&w, s, f, s.m if f == M2 else s.n)
+    put_end(&w)
+    return w.at
+
+
+cdef scratch_t* make_scratch(int steps) noexcept nogil:
+    """One piece of memory for all arrays; NULL when there is none."""
+    cdef size_t words = steps
+    cdef scratch_t* s = <scratch_t*> malloc(sizeof(scratch_t) + (8 * (3 * FIELDS + 2) + 4 + FIELDS) * words)
+    cdef uint8_t* at = <uint8_t*> s + sizeof(scratch_t)
+    cdef int f
+    if s == NULL:
+        return NULL
+    for f in range(FIELDS):
+        s.value[f] = <double*> at
+        s.i[f] = <int64_t*> (at + 8 * words)
+        s.u[f] = <uint64_t*> (at + 16 * words)
+        at += 24 * words
+    s.x = <int64_t*> at
+    s.t = <int64_t*> (at + 8 * words)
+    s.at = <int*> (at + 16 * words)
+    at += 20 * words
+    for f in range(FIELDS):
+        s.is_raw[f] = at
+        at += words
+    return s
+
+
+cdef void gather(scratch_t* s, const double[:, :, ::1] columns, Py_ssize_t series) noexcept nogil:
+    cdef int j, f
+    s.n = 0
+    for j in range(<int> columns.shape[1]):
+        if columns[0, j, series] > 0:
+            s.at[s.n] = j
+            for f in range(FIELDS):
+                s.value[f][s.n] = columns[COLUMN[f], j, series]
+            s.n += 1
+
+
+cdef Py_ssize_t put_frame(scratch_t* s, const double[:, :, ::1] columns, Py_ssize_t first, uint8_t* out, Py_ssize_t* rows) noexcept nogil:
+    cdef uint8_t* at = out + ENDS_BYTES
+    cdef Py_ssize_t i, end
+    for i in range(FRAME_SERIES):
+        gather(s, columns, first + i)
+        if s.n:
+            plan_series(s)
+            at = put_series(s, <int> columns.shape[1], at)
+            rows[0] += s.n
+        end = at - out
+        out[4 * i] = end & 0xFF
+        out[4 * i + 1] = end >> 8 & 0xFF
+        out[4 * i + 2] = end >> 16 & 0xFF
+        out[4 * i + 3] = end >> 24 & 0xFF
+    return at - out
+
+
+def room(Py_ssize_t steps):
+    return ENDS_BYTES + FRAME_SERIES * (SERIES_BYTES_MAX + ROW_BYTES_MAX * steps) + PUT_SLACK
+
+
+def frame(const double[:, :, ::1] columns not None, Py_ssize_t first, uint8_t[::1] out not None):
+    cdef Py_ssize_t used, rows = 0
+    cdef scratch_t* s
+    if columns.shape[0] != FIELDS or not 0 < columns.shape[1] <= STEPS_MAX or not 0 <= first <= columns.shape[2] - FRAME_SERIES:
+        raise ValueError(f"no frame at {first} of float64[{columns.shape[0]}, {columns.shape[1]}, {columns.shape[2]}]")
+    if out.shape[0] < room(columns.shape[1]):
+        raise ValueError(f"out has {out.shape[0]} bytes of {room(columns.shape[1])}")
+    s = make_scratch(<int> columns.shape[1])
+    if s == NULL:
+        raise MemoryError
+    with nogil:
+        used = put_frame(s, columns, first, &out[0], &rows)
+        free(s)
+    return used, rows
