@@ -6,7 +6,8 @@
 
 Our alerts end when their condition is FALSE (or RECOVER is TRUE), not when data is missing; Prometheus' end as soon as
 the expression has no element. So the expression holds what is firing already, as ALERTS says, until the end is there.
-NODATA ok ends it without data, NODATA alert fires without.
+NODATA ok ends it without data, NODATA alert fires without. The value of an alert that is only held is 1.
+keep_firing_for needs Prometheus 2.42, vmalert 1.90.
 
 Each rule says how well it was lowered: a comment before it and the annotation `hms_ops_lowering`. Rules that are
 impossible stand as comments. Receivers, inhibition and actions stay the engine's: Alertmanager has its own.
@@ -23,7 +24,6 @@ from hms_ops.remote.lower import Lowered, Outside, first_selector, lower
 from hms_ops.remote.matchers import Impossible, quoted
 
 GROUP: Final = "hms-ops"
-NOT_HELD: Final = "between firing and its end the alert's value is 1"
 
 
 class Exported(NamedTuple):
@@ -48,7 +48,7 @@ def exported(rule: Rule, outside: Outside) -> Exported:
         return Exported(rule, "", f"impossible: {error}")
     if rule.nodata == "alert":
         promql, notes = with_nodata(rule, promql, condition, outside, notes)
-    return Exported(rule, promql, Lowered(promql, "", (*notes, NOT_HELD)).grade if notes else "exact")
+    return Exported(rule, promql, Lowered(promql, "", tuple(notes)).grade)
 
 
 def held(rule: Rule, condition: Lowered, recover: Lowered | None, outside: Outside) -> str:
