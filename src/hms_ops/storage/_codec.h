@@ -32,9 +32,11 @@ static inline int64_t codec_round(double x) {
 #endif
 }
 
-/* Integers up to here are exact in a double; and how far a sum may be rounded, of itself. */
+/* Integers up to here are exact in a double; how far a sum may be rounded, of itself; and how large the integer of a
+ * value with decimals may be, that it is no chance. */
 #define CODEC_WHOLE_MAX 9007199254740992.0
 #define CODEC_ROUNDING_MAX 1e-12
+#define CODEC_DIGITS_MAX 1e13
 
 /* The fields of a row in the order they are coded (count, last, min, max, sum, m2): their columns and their forms. */
 static const int codec_column[6] = {0, 5, 3, 4, 1, 2};

@@ -23,6 +23,7 @@ cdef extern from "storage/_codec.h" nogil:
     const double codec_power[16]
     const double WHOLE_MAX "CODEC_WHOLE_MAX"
     const double ROUNDING_MAX "CODEC_ROUNDING_MAX"
+    const double DIGITS_MAX "CODEC_DIGITS_MAX"
     const uint64_t codec_m2_above[8]
     const uint64_t codec_m2_middle[8]
 
@@ -100,10 +101,13 @@ cdef inline double to_double(int64_t i, int scale, int shift) noexcept nogil:
 
 
 cdef inline int scale_of(double v, int least) noexcept nogil:
-    """The smallest decimal scale from `least` on that v has an integer at; BITS when there is none."""
+    """The smallest decimal scale from `least` on that v has an integer at; BITS when there is none that says something:
+    one double of nine has 15 digits by chance, one of a thousand 13."""
     cdef int64_t i
     cdef int scale
     for scale in range(least, SCALE_MAX + 1):
+        if scale and not fabs(v * codec_power[scale]) < DIGITS_MAX:
+            return BITS
         if to_whole(v, scale, &i):
             return scale
     return BITS
@@ -133,6 +137,7 @@ cdef inline double m2_of(int64_t code) noexcept nogil:
     return codec_of_bits((<uint64_t> ((code >> 3) + 1) << 52) | codec_m2_middle[code & 7])
 
 
-cdef inline int m2_guess(double count, double least, double most) noexcept nogil:
-    """The code of count * (max - min)^2, which that of m2 follows."""
-    return m2_code((most - least) * (most - least) * count)
+cdef inline int m2_guess(double count, double total, double least, double most) noexcept nogil:
+    """The code of count * (max - mean) * (mean - min), what m2 is at most (Bhatia and Davis 2000)."""
+    cdef double mean = total / count
+    return m2_code((most - mean) * (mean - least) * count)

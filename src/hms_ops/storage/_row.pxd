@@ -66,9 +66,12 @@ cdef inline int64_t foretold(const param_t* p, int f, const int64_t* i) noexcept
 
 
 cdef inline void begin_frame(param_t* params) noexcept nogil:
-    """What is foretold of an id that the key does not know."""
+    """What is foretold of an id that the key does not know: one sample of up to two decimals."""
     cdef int j
     memset(params, 0, FRAME_IDS * sizeof(param_t))
     for j in range(FRAME_IDS):
-        params[j].scale[0] = params[j].scale[1] = params[j].scale[2] = BITS
-        params[j].cross = 1 << LEAST | 1 << MOST
+        params[j].scale[1] = params[j].scale[2] = 2
+        params[j].cross = 1 << LEAST | 1 << MOST | 1 << SUM
+        params[j].k[COUNT] = params[j].k[LEAST] = params[j].k[MOST] = params[j].k[SUM] = 2
+        params[j].k[LAST] = 12
+        params[j].k[M2] = 4

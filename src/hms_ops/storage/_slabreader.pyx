@@ -50,7 +50,7 @@ cdef inline void take_row(bitreader_t* r, const param_t* p, bint is_coded, doubl
     if value[LEAST] != value[MOST]:
         is_raw = False
         u = take_rice(r, p.k[M2], &is_raw) if is_coded else 0
-        i[M2] = wrap_add(wrap_add(unzigzag(u), p.base[M2]), m2_guess(value[COUNT], value[LEAST], value[MOST]))
+        i[M2] = wrap_add(wrap_add(unzigzag(u), p.base[M2]), m2_guess(value[COUNT], value[SUM], value[LEAST], value[MOST]))
         value[M2] = m2_of(i[M2])
 
 
@@ -118,27 +118,27 @@ begin_frame(UNKNOWN)
 
 cdef bint take_group(const frame_t* frame, int group, int upto, group_t* out) noexcept nogil:
     """The first `upto` ids of a group; False when the bytes cannot be a group's."""
-    cdef Py_ssize_t begin = codec_load16(frame.data + 2 * group - 2) if group else 2 * GROUPS
-    cdef Py_ssize_t end = codec_load16(frame.data + 2 * group)
     cdef const param_t* params = frame.params + group * GROUP_IDS
+    cdef Py_ssize_t begin = 0, end = 0
     cdef bitreader_t r
     cdef int j, said
-    memset(out.is_there, 0, GROUP_IDS)
     out.rows = 0
-    if begin < 2 * GROUPS or end < begin or end > frame.bytes:
-        return False
-    if begin == end:
-        return True
+    if frame.bytes:
+        begin = codec_load16(frame.data + 2 * group - 2) if group else 2 * GROUPS
+        end = codec_load16(frame.data + 2 * group)
+        if begin < 2 * GROUPS or end < begin or end > frame.bytes:
+            return False
     r = bitreader_t(frame.data + begin, end - begin, 0)
     for j in range(upto):
-        said = take_said(&r, params[j].expect)
-        if said != ABSENT:
+        said = take_said(&r, params[j].expect)  # without bytes: as expected
+        out.is_there[j] = False
+        if said == SAME or (said == CODED and begin < end):
             take_row(&r, &params[j], said == CODED, out.value[j])
             out.is_there[j] = out.value[j][COUNT] > 0
             out.rows += out.is_there[j]
-        if r.pos > 8 * r.bytes:
-            return False
-    return upto < GROUP_IDS or (r.pos + 7) >> 3 == r.bytes
+    if begin == end:
+        return True
+    return (r.pos + 7) >> 3 == r.bytes if upto == GROUP_IDS else r.pos <= 8 * r.bytes
 
 
 cdef bint open_frame(
@@ -149,9 +149,9 @@ cdef bint open_frame(
     frame.bytes = entries[entry, 2] & 0xFFFF
     frame.rows = entries[entry, 2] >> 16
     frame.first_id = entries[entry, 0] * FRAME_IDS
-    if frame.bytes < 2 * GROUPS or offset > data.shape[0] or data.shape[0] - offset < frame.bytes:
+    if 0 < frame.bytes < 2 * GROUPS or offset > data.shape[0] or data.shape[0] - offset < frame.bytes:
         return False
-    frame.data = &data[offset]
+    frame.data = &data[0] + offset
     return crc32c(0, frame.data, frame.bytes) == entries[entry, 3]
 
 

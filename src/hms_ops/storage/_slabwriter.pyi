@@ -9,11 +9,15 @@ PACKED_PARAM_BYTES: int
 class Writer:
     """Parameters and what was learnt for ids 0 … n - 1, where n grows with the columns given. One thread at a time."""
 
+    @property
+    def frames(self) -> int:
+        """Of all ids seen so far."""
+
     def renew(self, columns: NDArray[np.float64]) -> None:
         """Make the parameters of a key of this step, float64[6, n]; without the GIL."""
 
-    def strangers(self, columns: NDArray[np.float64]) -> int:
-        """How many of the rows are of ids that the last key does not know."""
+    def is_strange(self, columns: NDArray[np.float64]) -> bool:
+        """Whether so many rows of ids that the last key does not know, now or since, are better met by a key."""
 
     def params_of(self, frame: int, out: NDArray[np.uint8]) -> int:
         """Write the parameters of a frame's ids as they are packed, and return the bytes; 0 when it has none."""

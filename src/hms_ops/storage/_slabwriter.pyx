@@ -25,7 +25,9 @@ cdef enum:
 ctypedef struct learn_t:
     int64_t before[6]       # the integers of its latest row
     int64_t seen[3]         # all integers since the key, or-ed, before the shift: their common zeros
+    float away[6]           # mean of residuals
     uint16_t size[6]        # mean length of residuals, in 64ths of a bit
+    uint16_t level[6]       # of their distances from `away`
     uint16_t own[6]         # of differences from the row before, foretold by itself
     uint16_t crossed[6]     # or from other fields
     uint16_t idle           # keys without a row
@@ -36,6 +38,13 @@ ctypedef struct learn_t:
     uint8_t same            # mean of rows that are all as the key says, of 255
     uint8_t rows            # since the key, up to 255
 
+# Rows of ids that the key does not know, for the next key.
+ctypedef struct strangers_t:
+    uint32_t* ids
+    double* values          # six each, in the order of fields
+    Py_ssize_t n
+    Py_ssize_t room
+
 # One row, as integers.
 ctypedef struct row_t:
     double value[6]
@@ -43,6 +52,17 @@ ctypedef struct row_t:
     uint64_t u[6]
     uint8_t is_raw[6]
     bint has_m2
+
+
+cdef inline void set_m2(const param_t* p, row_t* row) noexcept nogil:
+    """row.i[M2], from the sum that readers will have."""
+    cdef double total = row.value[SUM]
+    row.has_m2 = row.value[LEAST] != row.value[MOST]
+    row.i[M2] = 0
+    if row.has_m2:
+        if not row.is_raw[SUM]:
+            total = to_double(row.i[SUM], p.scale[2], p.shift[2])
+        row.i[M2] = m2_code(row.value[M2]) - m2_guess(row.value[COUNT], total, row.value[LEAST], row.value[MOST])
 
 
 cdef void row_residuals(const param_t* p, row_t* row) noexcept nogil:
@@ -62,11 +82,8 @@ cdef void row_residuals(const param_t* p, row_t* row) noexcept nogil:
         if row.is_raw[f]:
             row.i[f] = told
             row.u[f] = 1ULL << 63
-    row.has_m2 = row.value[LEAST] != row.value[MOST]
-    row.i[M2] = row.u[M2] = 0
-    if row.has_m2:
-        row.i[M2] = m2_code(row.value[M2]) - m2_guess(row.value[COUNT], row.value[LEAST], row.value[MOST])
-        row.u[M2] = zigzag(row.i[M2] - p.base[M2])
+    set_m2(p, row)
+    row.u[M2] = zigzag(row.i[M2] - p.base[M2]) if row.has_m2 else 0
 
 
 cdef inline bint is_same(const row_t* row) noexcept nogil:
@@ -130,20 +147,27 @@ cdef void learn_form(const param_t* p, learn_t* l, row_t* row, int f) noexcept n
         l.need[g] = scale
 
 
+cdef inline void learn_level(learn_t* l, int f, uint64_t u) noexcept nogil:
+    cdef double residual = <double> unzigzag(u), distance = residual - l.away[f]
+    learn_size(&l.size[f], u)
+    learn_size(&l.level[f], zigzag(<int64_t> distance) if fabs(distance) < 4e18 else u)
+    l.away[f] += <float> (distance * 0.125)
+
+
 cdef void learn_row(const param_t* p, learn_t* l, row_t* row) noexcept nogil:
     cdef int f
     cdef int64_t change, crossed
     for f in range(VALUES):
         learn_form(p, l, row, f)
         if not row.is_raw[f]:
-            learn_size(&l.size[f], row.u[f])
-        if f >= LEAST:
-            change = wrap_sub(row.i[f], l.before[f])
-            crossed = wrap_sub(crossing(f, row.i), crossing(f, l.before))
-            learn_size(&l.own[f], zigzag(change))
-            learn_size(&l.crossed[f], zigzag(wrap_sub(change, crossed)))
+            learn_level(l, f, row.u[f])
+        change = wrap_sub(row.i[f], l.before[f])
+        crossed = wrap_sub(crossing(f, row.i), crossing(f, l.before))
+        learn_size(&l.own[f], zigzag(change))
+        learn_size(&l.crossed[f], zigzag(wrap_sub(change, crossed)))
     if row.has_m2:
-        learn_size(&l.size[M2], row.u[M2])
+        learn_level(l, M2, row.u[M2])
+        learn_size(&l.own[M2], zigzag(wrap_sub(row.i[M2], l.before[M2])))
         l.before[M2] = row.i[M2]
     for f in range(VALUES):
         l.before[f] = row.i[f]
@@ -185,9 +209,9 @@ cdef void begin_param(param_t* p, learn_t* l, const double* value) noexcept nogi
     to_integer(value[MOST], p.scale[1], 0, &most)
     spread = codec_length(<uint64_t> wrap_sub(most, least))
     for f in range(LAST, M2):
-        l.size[f] = l.own[f] = l.crossed[f] = SIZE_ONE * (spread if spread else 3)
+        l.size[f] = l.own[f] = l.crossed[f] = l.level[f] = SIZE_ONE * (spread if spread else 3)
     l.size[SUM] += SIZE_ONE
-    l.size[M2] = 4 * SIZE_ONE
+    l.size[M2] = l.own[M2] = l.level[M2] = 4 * SIZE_ONE
     l.present = 255
     l.same = 128
     p.expect = CODED
@@ -197,20 +221,38 @@ cdef inline int zeros_of(int64_t seen) noexcept nogil:
     return codec_zeros(<uint64_t> seen) if seen else 0
 
 
+cdef void rescale(param_t* p, learn_t* l, int g, int scale, int shift) noexcept nogil:
+    """Another form for a group of fields: what was learnt of them no longer counts, but the sizes."""
+    cdef int f, more = 0, size
+    if p.scale[g] == scale and p.shift[g] == shift:
+        return
+    if scale != BITS and p.scale[g] != BITS:
+        more = SIZE_ONE * 10 * (scale - p.scale[g]) / 3
+    more -= SIZE_ONE * (shift - p.shift[g])
+    for f in range(VALUES):
+        if GROUP[f] == g:
+            size = l.size[f] + more
+            l.size[f] = <uint16_t> (size if size > 0 else 0)
+            l.level[f] = 64 * SIZE_ONE
+            l.away[f] = 0
+    p.scale[g] = scale
+    p.shift[g] = shift
+
+
 cdef void renew_form(param_t* p, learn_t* l, int g, int size) noexcept nogil:
-    cdef int before = p.scale[g], shift_before = p.shift[g], zeros
-    if before != BITS:
+    cdef int scale = p.scale[g], shift = 0, zeros
+    if scale != BITS:
         if l.odd[g] * 4 > l.rows:
-            p.scale[g] = BITS
-        elif l.need[g] > before:
-            p.scale[g] = l.need[g]
-        elif before and not l.is_fine[g] and l.rows >= 4:
-            p.scale[g] = before - 1
-    p.shift[g] = 0
-    if p.scale[g] == before and l.rows >= 4 and size >= 8 * SIZE_ONE:
-        zeros = zeros_of(l.seen[g]) + shift_before
-        # A shift that is seldom wrong: of many rows, or of many bits.
-        p.shift[g] = zeros if 3 <= zeros < 60 else 0
+            scale = BITS
+        elif l.need[g] > scale:
+            scale = l.need[g]
+        elif scale and not l.is_fine[g] and l.rows >= 4:
+            scale -= 1
+    # A shift must be seldom wrong: seen in many rows, and worth it.
+    if scale == p.scale[g] and l.rows >= 4 and size >= 8 * SIZE_ONE:
+        zeros = zeros_of(l.seen[g]) + p.shift[g]
+        shift = zeros if 3 <= zeros < 60 else 0
+    rescale(p, l, g, scale, shift)
     l.seen[g] = 0
     l.need[g] = l.odd[g] = l.is_fine[g] = 0
 
@@ -219,6 +261,18 @@ cdef void renew_expect(param_t* p, const learn_t* l) noexcept nogil:
     p.expect = CODED if l.present >= 128 else ABSENT
     if l.present >= 128 and l.same >= 154:
         p.expect = SAME
+
+
+cdef void renew_cross(param_t* p, learn_t* l, int f, bint may_cross) noexcept nogil:
+    """Whether a field is foretold from others: the other way must be a quarter bit better, for it begins anew."""
+    cdef bint is_crossed = p.cross >> f & 1
+    cdef bint better = l.crossed[f] + SIZE_ONE / 4 < l.own[f] if not is_crossed else l.own[f] + SIZE_ONE / 4 < l.crossed[f]
+    if is_crossed == (may_cross and is_crossed != better):
+        return
+    p.cross ^= 1 << f
+    l.size[f] = l.own[f] if is_crossed else l.crossed[f]
+    l.level[f] = 64 * SIZE_ONE
+    l.away[f] = 0
 
 
 cdef void renew_param(param_t* p, learn_t* l, const double* value) noexcept nogil:
@@ -231,35 +285,83 @@ cdef void renew_param(param_t* p, learn_t* l, const double* value) noexcept nogi
     renew_form(p, l, 1, l.size[LAST])
     renew_form(p, l, 2, l.size[SUM])
     if p.scale[1] != p.scale[2] and p.scale[1] != BITS:
-        p.scale[2] = scale_of_sum(value[SUM], p.scale[1])
-        p.shift[2] = 0
+        rescale(p, l, 2, scale_of_sum(value[SUM], p.scale[1]), 0)
     for f in range(LEAST, M2):
-        p.cross &= ~(1 << f)
-        p.cross |= (l.crossed[f] < l.own[f]) << f
-    if p.scale[1] != p.scale[2] or p.shift[1] != p.shift[2]:
-        p.cross &= ~(1 << SUM)
+        renew_cross(p, l, f, f != SUM or (p.scale[1] == p.scale[2] and p.shift[1] == p.shift[2]))
     renew_expect(p, l)
-    l.rows = 0
+
+
+cdef void set_base(param_t* p, learn_t* l, int f, int64_t term) noexcept nogil:
+    """What is foretold: the row itself, or the mean where values lie around it; k from what was learnt."""
+    cdef int64_t away = <int64_t> l.away[f] if fabs(l.away[f]) < 4e18 else 0
+    cdef int changes = l.crossed[f] if p.cross >> f & 1 else l.own[f]
+    if l.level[f] >= changes or not l.rows:
+        p.k[f] = k_of(l.size[f])
+        p.base[f] = term
+        l.away[f] = 0
+        return
+    p.k[f] = k_of(l.level[f])
+    p.base[f] = wrap_add(p.base[f], away)
+    l.away[f] -= <float> away
 
 
 cdef void set_bases(param_t* p, learn_t* l, const double* value) noexcept nogil:
-    """The row itself becomes what is foretold; k from what was learnt."""
     cdef row_t row
-    cdef int f
+    cdef int f, g
+    cdef bint fits
     for f in range(FIELDS):
         row.value[f] = value[f]
-        p.k[f] = k_of(l.size[f])
-        p.base[f] = 0
-    row_residuals(p, &row)
-    for f in range(FIELDS):
-        p.base[f] = row.i[f] if not p.cross >> f & 1 else wrap_sub(row.i[f], crossing(f, row.i))
+    for f in range(VALUES):
+        g = GROUP[f]
+        if f == SUM:
+            fits = sum_to_integer(value[f], p.scale[g], p.shift[g], &row.i[f])
+        else:
+            fits = to_integer(value[f], p.scale[g], p.shift[g], &row.i[f])
+        row.is_raw[f] = not fits
+        if not fits:
+            row.i[f] = foretold(p, f, row.i)
+        set_base(p, l, f, wrap_sub(row.i[f], crossing(f, row.i)) if p.cross >> f & 1 else row.i[f])
         l.before[f] = row.i[f]
+    set_m2(p, &row)
+    if row.has_m2 or not l.rows:
+        set_base(p, l, M2, row.i[M2])
+    l.rows = 0
 
 
 cdef inline void gather(const double[:, ::1] columns, Py_ssize_t j, double* value) noexcept nogil:
     cdef int f
     for f in range(FIELDS):
         value[f] = columns[COLUMN[f], j]
+
+
+cdef void meet_strangers(param_t* params, learn_t* learnt, strangers_t* strangers) noexcept nogil:
+    """Parameters for those that came since the key; the rows of a step follow and may renew them."""
+    cdef Py_ssize_t i
+    cdef uint32_t j
+    for i in range(strangers.n):
+        j = strangers.ids[i]
+        if params[j].expect == NEVER:
+            begin_param(&params[j], &learnt[j], strangers.values + FIELDS * i)
+            set_bases(&params[j], &learnt[j], strangers.values + FIELDS * i)
+            params[j].expect = ABSENT
+            learnt[j].present = 0
+    strangers.n = 0
+
+
+cdef void keep_stranger(strangers_t* strangers, Py_ssize_t j, const double* value) noexcept nogil:
+    cdef int f
+    if strangers.n < strangers.room:
+        strangers.ids[strangers.n] = <uint32_t> j
+        for f in range(FIELDS):
+            strangers.values[FIELDS * strangers.n + f] = value[f]
+        strangers.n += 1
+
+
+cdef void forget(param_t* p) noexcept nogil:
+    """The parameters of an id that no key knows."""
+    cdef param_t frame[512]
+    begin_frame(frame)
+    p[0] = frame[0]
 
 
 cdef void renew_all(param_t* params, learn_t* learnt, const double[:, ::1] columns) noexcept nogil:
@@ -277,7 +379,7 @@ cdef void renew_all(param_t* params, learn_t* learnt, const double[:, ::1] colum
                 continue
             l.idle += 1
             if l.idle > KEYS_FORGOTTEN:
-                p.expect = NEVER
+                forget(p)
             else:
                 renew_expect(p, l)
             continue
@@ -328,30 +430,43 @@ cdef void say_row(bitwriter_t* w, const param_t* p, learn_t* l, row_t* row) noex
         learn_mean(&l.same, same)
 
 
+cdef bint are_zero(const uint8_t* at, const uint8_t* end) noexcept nogil:
+    while at < end:
+        if at[0]:
+            return False
+        at += 1
+    return True
+
+
 cdef int put_group(
-    bitwriter_t* w, const param_t* params, learn_t* learnt, const double[:, ::1] columns, Py_ssize_t first
+    bitwriter_t* w, const param_t* params, learn_t* learnt, const double[:, ::1] columns, Py_ssize_t first,
+    strangers_t* strangers,
 ) noexcept nogil:
-    """The rows of up to 64 ids; nothing is written when there are none."""
-    cdef Py_ssize_t j, end = first + GROUP_IDS, n = columns.shape[1]
+    """The rows of up to 64 ids; nothing is written when each does what is expected."""
+    cdef Py_ssize_t j, n = columns.shape[1]
+    cdef uint8_t* begin = w.at
     cdef int rows = 0
     cdef row_t row
-    for j in range(first, end if end < n else n):
-        rows += columns[0, j] > 0
-    for j in range(first, end):
+    for j in range(first, first + GROUP_IDS):
         if j < n and columns[0, j] > 0:
             gather(columns, j, row.value)
             say_row(w, &params[j - first], &learnt[j - first], &row)
+            rows += 1
+            if params[j - first].expect == NEVER:
+                keep_stranger(strangers, j, row.value)
             continue
-        if rows:
-            put_said(w, params[j - first].expect, ABSENT)
+        put_said(w, params[j - first].expect, ABSENT)
         if params[j - first].expect != NEVER:
             learn_mean(&learnt[j - first].present, False)
     put_end(w)
+    if are_zero(begin, w.at):
+        w.at = begin
     return rows
 
 
 cdef int put_frame(
-    uint8_t** at, const param_t* params, learn_t* learnt, const double[:, ::1] columns, Py_ssize_t first
+    uint8_t** at, const param_t* params, learn_t* learnt, const double[:, ::1] columns, Py_ssize_t first,
+    strangers_t* strangers,
 ) noexcept nogil:
     """The rows of 512 ids from `first` on; `at` is moved behind them."""
     cdef uint8_t* begin = at[0]
@@ -360,12 +475,12 @@ cdef int put_frame(
     cdef Py_ssize_t bytes_used
     for group in range(GROUPS):
         rows += put_group(
-            &w, params + group * GROUP_IDS, learnt + group * GROUP_IDS, columns, first + group * GROUP_IDS
+            &w, params + group * GROUP_IDS, learnt + group * GROUP_IDS, columns, first + group * GROUP_IDS, strangers
         )
         bytes_used = w.at - begin
         begin[2 * group] = bytes_used & 0xFF
         begin[2 * group + 1] = <uint8_t> (bytes_used >> 8)
-    if rows:
+    if rows and w.at > begin + 2 * GROUPS:
         at[0] = w.at
     return rows
 
@@ -373,11 +488,18 @@ cdef int put_frame(
 cdef class Writer:
     cdef param_t* params
     cdef learn_t* learnt
+    cdef strangers_t met
     cdef Py_ssize_t room
 
     def __dealloc__(self):
         free(self.params)
         free(self.learnt)
+        free(self.met.ids)
+        free(self.met.values)
+
+    @property
+    def frames(self):
+        return self.room // FRAME_IDS
 
     cdef int make_room(self, Py_ssize_t n) except -1:
         cdef Py_ssize_t room = (n + FRAME_IDS - 1) // FRAME_IDS * FRAME_IDS, frame
@@ -392,23 +514,37 @@ cdef class Writer:
             raise MemoryError
         self.learnt = learnt
         memset(learnt + self.room, 0, (room - self.room) * sizeof(learn_t))
+        self.make_room_for_strangers(strangers_room(room))
         for frame in range(self.room, room, FRAME_IDS):
             begin_frame(params + frame)
         self.room = room
         return 0
 
+    cdef int make_room_for_strangers(self, Py_ssize_t room) except -1:
+        cdef uint32_t* ids = <uint32_t*> realloc(self.met.ids, room * sizeof(uint32_t))
+        if ids == NULL:
+            raise MemoryError
+        self.met.ids = ids
+        cdef double* values = <double*> realloc(self.met.values, room * FIELDS * sizeof(double))
+        if values == NULL:
+            raise MemoryError
+        self.met.values = values
+        self.met.room = room
+        return 0
+
     def renew(self, const double[:, ::1] columns not None):
         self.make_room(columns.shape[1])
         with nogil:
+            meet_strangers(self.params, self.learnt, &self.met)
             renew_all(self.params, self.learnt, columns)
 
-    def strangers(self, const double[:, ::1] columns not None):
+    def is_strange(self, const double[:, ::1] columns not None):
         cdef Py_ssize_t j, n = columns.shape[1], found = 0
         self.make_room(n)
         with nogil:
             for j in range(n):
                 found += columns[0, j] > 0 and self.params[j].expect == NEVER
-        return found
+        return found + self.met.n > self.met.room
 
     def params_of(self, Py_ssize_t frame, uint8_t[::1] out not None):
         if not 0 <= frame < self.room // FRAME_IDS or out.shape[0] < PARAM_BYTES:
@@ -422,13 +558,13 @@ cdef class Writer:
         cdef uint8_t* begin
         cdef int rows
         self.make_room(n)
-        if out.shape[0] < room_for(n) or entries.shape[0] < self.room // FRAME_IDS or entries.shape[1] != 4:
+        if out.shape[0] < room_for(n) or entries.shape[0] < (n + FRAME_IDS - 1) // FRAME_IDS or entries.shape[1] != 4:
             raise ValueError("out or entries are too small")
         with nogil:
             for frame in range((n + FRAME_IDS - 1) // FRAME_IDS):
                 begin = at
                 first = frame * FRAME_IDS
-                rows = put_frame(&at, self.params + first, self.learnt + first, columns, first)
+                rows = put_frame(&at, self.params + first, self.learnt + first, columns, first, &self.met)
                 if rows:
                     entries[frames, 0] = <uint32_t> frame
                     entries[frames, 1] = <uint32_t> (begin - &out[0])
@@ -436,6 +572,11 @@ cdef class Writer:
                     entries[frames, 3] = crc32c(0, begin, at - begin)
                     frames += 1
         return frames, at - &out[0]
+
+
+cdef inline Py_ssize_t strangers_room(Py_ssize_t n) noexcept nogil:
+    """How many rows of strangers make a key worth it."""
+    return n // 32 + 256
 
 
 cdef inline Py_ssize_t room_for(Py_ssize_t n) noexcept nogil:

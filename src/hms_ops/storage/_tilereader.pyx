@@ -158,7 +158,7 @@ cdef void take_m2(series_t* s) noexcept nogil:
             before2 = before
             before = term
         if is_crossed:
-            term = wrap_add(term, m2_guess(s.value[COUNT][j], s.value[LEAST][j], s.value[MOST][j]))
+            term = wrap_add(term, m2_guess(s.value[COUNT][j], s.value[SUM][j], s.value[LEAST][j], s.value[MOST][j]))
         s.value[M2][j] = m2_of(term)
 
 

@@ -124,10 +124,12 @@ cdef void set_forms(scratch_t* s) noexcept nogil:
 cdef void set_m2(scratch_t* s) noexcept nogil:
     """The codes of m2 of the rows that have one, and in x what the other fields say of them."""
     cdef int j, m = 0
+    cdef double total
     for j in range(s.n):
         if s.value[LEAST][j] != s.value[MOST][j]:
+            total = s.value[SUM][j] if s.is_raw[SUM][j] else to_double(s.i[SUM][j], s.scale[2], s.shift[2])
             s.i[M2][m] = m2_code(s.value[M2][j])
-            s.x[m] = m2_guess(s.value[COUNT][j], s.value[LEAST][j], s.value[MOST][j])
+            s.x[m] = m2_guess(s.value[COUNT][j], total, s.value[LEAST][j], s.value[MOST][j])
             s.is_raw[M2][m] = False
             m += 1
     s.m = m

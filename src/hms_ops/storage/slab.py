@@ -28,9 +28,6 @@ KEY_EVERY: Final = 30
 """Slabs from one key to the next."""
 KEYS_TO_LEARN: Final = (0, 2, 8)
 """Slabs of a writer's life that are keys besides, while it has little to foretell from."""
-STRANGERS_SHARE: Final = 1 / 16
-STRANGERS_MIN: Final = 256
-"""More rows than both of series that the key does not know, and the slab becomes a key."""
 ZSTD_LEVEL: Final = 1
 
 _IS_KEY: Final = 1
@@ -84,10 +81,11 @@ class SlabWriter:
     def encode(self, step_start: int, step_seconds: int, columns: Columns) -> bytes:
         """columns float64[6, n], n > 0, by id; COUNT 0 where there is no row. ValueError for another shape."""
         _check_columns(columns)
+        if not columns.size:
+            raise ValueError("columns of no ids at all: float64[6, 0]")
         columns = np.ascontiguousarray(columns)
-        frames = -(-columns.shape[1] // FRAME_IDS)
         is_key = self._is_key_due(columns)
-        params = self._renewed(frames, columns) if is_key else []
+        params = self._renewed(columns) if is_key else []
         entries, payload = self._rows(columns)
         present = columns[COUNT] > 0
         rows = int((entries[:, 2] >> 16).sum())
@@ -103,16 +101,16 @@ class SlabWriter:
         if self._key is None or self._since_key >= KEY_EVERY or self._slabs in KEYS_TO_LEARN:
             self._key = None
             return True
-        if self._native.strangers(columns) > max(STRANGERS_MIN, columns.shape[1] * STRANGERS_SHARE):
+        if self._native.is_strange(columns):
             self._key = None
         return self._key is None
 
-    def _renewed(self, frames: int, columns: Columns) -> list[tuple[int, bytes]]:
+    def _renewed(self, columns: Columns) -> list[tuple[int, bytes]]:
         """(frame, packed parameters) of the frames that have some."""
         self._native.renew(columns)
         room = np.empty(_slabwriter.PACKED_PARAM_BYTES, np.uint8)
         packed = []
-        for frame in range(frames):
+        for frame in range(self._native.frames):
             size = self._native.params_of(frame, room)
             if size:
                 packed.append((frame, bytes(cramjam.zstd.compress(room[:size].data, level=ZSTD_LEVEL))))
@@ -139,7 +137,7 @@ def encode_rows(step_start: int, step_seconds: int, ids: Ids, columns: Columns) 
     dense = np.zeros((len(FIELDS), max(1, len(numbers)) * FRAME_IDS))
     dense[:, frame_of * FRAME_IDS + ids % FRAME_IDS] = columns
     writer = SlabWriter()
-    params = [(int(numbers[frame]), packed) for frame, packed in writer._renewed(len(numbers), dense)]
+    params = [(int(numbers[frame]), packed) for frame, packed in writer._renewed(dense)]
     entries, payload = writer._rows(dense)
     entries[:, 0] = numbers[entries[:, 0]] if len(ids) else 0
     between = (int(ids[0]), int(ids[-1])) if len(ids) else (0, 0)
