@@ -117,7 +117,6 @@ class Remote:
                 log.exception("remote %s failed", self.config.name)
                 self._say("an error of ours; see the log")
             if not is_more:
-                self._link.close()
                 self._save(is_due=False)
                 self._stopping.wait(POLL_SECONDS)
         self._save(is_due=False)
@@ -165,6 +164,7 @@ class Remote:
         self._forget_sometimes()
         chunk = self._feed.next(position, self._end())
         if chunk is None:
+            self._link.close()
             return False
         try:
             for request in self._requests(chunk.rows):
