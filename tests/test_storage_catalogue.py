@@ -178,14 +178,16 @@ def test_a_number_that_points_at_another_metrics_record_finds_nothing(catalogue)
 def test_after_a_lost_catalogue_no_old_row_gets_a_new_name(tmp_path):
     storage = open_storage(tmp_path)
     numbers = storage.catalogue.ids_for([API, OTHER], 1)
-    columns = np.ones((6, 2))
-    storage.history.append(1_700_000_000, numbers, columns)
+    columns = np.ones((6, 3))
+    columns[0, 0] = 0
+    assert numbers.tolist() == [1, 2]
+    storage.history.append(0, 1_700_000_000, columns)
     storage.close()
     (tmp_path / "catalogue" / "data.mdb").write_bytes(b"")
     storage = open_storage(tmp_path)
     assert storage.set_aside == ("catalogue",)
     assert storage.catalogue.ids_for([OTHER], 2).tolist() == [3]
-    assert len(storage.history.read([3], 0, 1 << 40)) == 0
+    assert len(storage.history.read_columns(0, [3], 0, 1 << 40)[0]) == 0
     storage.close()
     assert len(list(tmp_path.glob("catalogue.damaged-*"))) == 1
 

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from hms_ops.demo.story import METRIC
+from hms_ops.storage import merge
 from hms_ops.storage.store import open_storage
+from hms_ops.storage.tier import TEN_SECONDS, TIERS
 
-STEP_SECONDS: Final = 10
+STEP_SECONDS: Final = TIERS[TEN_SECONDS].step_seconds
 
 
 class Kept(NamedTuple):
@@ -30,11 +32,12 @@ def kept_in(data_dir: Path) -> Kept:
     storage = open_storage(data_dir)
     try:
         ids = [series_id for series_id, _ in storage.catalogue.find(METRIC)]
-        start, end = storage.history.first_step() or 0, (storage.history.last_step() or 0) + STEP_SECONDS
-        rows = storage.history.read(ids, start, end, STEP_SECONDS)
+        first, last = storage.history.first_step(TEN_SECONDS) or 0, storage.history.last_step(TEN_SECONDS) or 0
+        steps, _, columns = storage.history.read_columns(TEN_SECONDS, ids, first, last + STEP_SECONDS)
         events = storage.journal.counters()["stored"]
     finally:
         storage.close()
-    means = rows["sum"] / rows["count"]
-    lowest, highest = (means.min(), means.max()) if len(rows) else (0.0, 0.0)
-    return Kept(len(rows), round(float(rows["count"].sum())), float(lowest), float(highest), events)
+    steps, _, columns = merge.fold(steps, steps * 0, columns)  # its series as one
+    means = columns[merge.SUM] / columns[merge.COUNT]
+    lowest, highest = (means.min(), means.max()) if len(steps) else (0.0, 0.0)
+    return Kept(len(steps), round(float(columns[merge.COUNT].sum())), float(lowest), float(highest), events)

@@ -1,6 +1,7 @@
 """Opening LMDB safely: one `Environment` is one directory with data.mdb, LMDB's lock.mdb and our marker file FORMAT.
 
-History, catalogue and journal each write through one of their own, so that none waits for another's disk.
+The blocks and partitions of history, catalogue and state each have one of their own, so that none waits for another's
+disk, and history that is too old goes by unlinking.
 
 - **Durable.** Default sync: when `commit` returns, the transaction is on disk. Never NOSYNC; never writemap, with which
   a full disk kills the process. LMDB gives the GIL up while it waits for the disk.
@@ -14,7 +15,8 @@ History, catalogue and journal each write through one of their own, so that none
   environment exists; a missing or empty data.mdb beside it is a loss, not a fresh start. What cannot be used is set
   aside under a name ending in `.damaged-<time of its last change>`, never deleted.
 
-Errors: StartError (DirectoryLock), StorageError; EnvironmentDamaged, where setting aside is the remedy. Views from a
+Errors: StartError (DirectoryLock), StorageError; EnvironmentDamaged, where setting aside is the remedy;
+EnvironmentClosed, after which it may be there again under the same path. Views from a
 `read` transaction are valid inside its `with` only.
 """
 
@@ -36,6 +38,7 @@ from hms_ops.storage.pages import EnvironmentDamaged, check_pages
 log = logging.getLogger("hms_ops.storage")
 
 FORMAT: Final = 1
+MARKER_TEXT: Final = f"hms-ops {FORMAT}\n"
 MAP_BYTES: Final = 1 << 30
 MAP_BYTES_MAX: Final = 1 << 42
 """4 TiB: beyond it something else is wrong."""
@@ -46,9 +49,14 @@ LOCK_FILE: Final = "engine.lock"
 DAMAGED: Final = ".damaged-"
 
 Transaction: TypeAlias = "lmdb.Transaction[memoryview]"  # a string: subscriptable in its stub only
+Cursor: TypeAlias = "lmdb.Cursor[memoryview]"
 T = TypeVar("T")
 
 _DAMAGE: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)
+
+
+class EnvironmentClosed(StorageError):
+    """The environment was closed by this process: it was removed, or is opened anew to be written."""
 
 
 class DirectoryLock:
@@ -97,8 +105,13 @@ os.register_at_fork(after_in_child=_let_go_in_child)
 class Environment:
     """One open LMDB environment. `read` from any thread; `commit` from any, one at a time."""
 
-    def __init__(self, path: Path, databases: int = 0, map_bytes: int = MAP_BYTES) -> None:
-        """Opens, or creates what is not there. `databases`: how many named ones it may hold, 0 for the unnamed one."""
+    def __init__(
+        self, path: Path, databases: int = 0, map_bytes: int = MAP_BYTES, *, is_read_only: bool = False
+    ) -> None:
+        """Opens, or creates what is not there. `databases`: how many named ones it may hold, 0 for the unnamed one.
+
+        `is_read_only`: never writes a byte of data.mdb; one whose creation was cut short is opened to be written.
+        """
         self.path = path
         self._databases = databases
         self._pid = os.getpid()
@@ -107,6 +120,7 @@ class Environment:
         self._is_shut = False
         self._writing = threading.Lock()
         fresh = check_files(path)
+        self.is_read_only = is_read_only and not fresh
         self._map_bytes = max(map_bytes, 2 * self.file_bytes())
         self._lmdb = self._open()
         if fresh:
@@ -122,6 +136,8 @@ class Environment:
         `write` runs again after the map was full, so it must change nothing but the transaction.
         """
         check_process(self._pid, self.path)  # before the lock, which the parent may have held when it forked
+        if self.is_read_only:
+            raise StorageError(f"{self.path} is open to be read only")
         with self._writing:
             while True:
                 try:
@@ -138,6 +154,17 @@ class Environment:
         except lmdb.Error as error:
             raise self._translated(error) from error
 
+    def copy(self, transaction: Transaction, target: Path) -> None:
+        """Write what a `read` transaction sees, without free pages, as an environment of its own into an empty
+        directory; it is not synced. Commits go on meanwhile. StorageError: what is there is of no use."""
+        try:
+            self._lmdb.copy(os.fspath(target), True, transaction)
+            (target / MARKER_FILE).write_text(MARKER_TEXT)
+        except lmdb.Error as error:
+            raise self._translated(error) from error
+        except OSError as error:
+            raise StorageError(f"{target} cannot be written: {error.strerror}") from error
+
     def file_bytes(self) -> int:
         """What data.mdb takes on disk; 0 before it is there."""
         try:
@@ -145,18 +172,28 @@ class Environment:
         except FileNotFoundError:
             return 0
 
-    def close(self) -> None:
-        """Waits for the readers; idempotent; nothing in a forked child, whose parent still uses it."""
+    def close(self, wait_seconds: float | None = None) -> bool:
+        """Waits for the readers; idempotent; nothing in a forked child, whose parent still uses it.
+
+        False when they were not done after `wait_seconds`: it is open as before.
+        """
         if os.getpid() != self._pid:
-            return
-        with self._writing, self._alone():
+            return True
+        with self._writing, self._gate:
+            if not self._gate.wait_for(lambda: self._readers == 0, wait_seconds):
+                return False
             self._is_shut = True
             self._lmdb.close()
+            return True
 
     def _open(self) -> lmdb.Environment:
         try:
             return lmdb.Environment(
-                os.fspath(self.path), map_size=self._map_bytes, max_dbs=self._databases, readahead=False
+                os.fspath(self.path),
+                map_size=self._map_bytes,
+                max_dbs=self._databases,
+                readahead=False,
+                readonly=self.is_read_only,
             )
         except (lmdb.Error, OSError) as error:
             raise self._translated(error) from error
@@ -167,7 +204,7 @@ class Environment:
         try:
             sync_directory(self.path)
             with draft.open("w") as file:
-                file.write(f"hms-ops {FORMAT}\n")
+                file.write(MARKER_TEXT)
                 file.flush()
                 os.fsync(file.fileno())
             draft.rename(self.path / MARKER_FILE)
@@ -189,7 +226,7 @@ class Environment:
         check_process(self._pid, self.path)
         with self._gate:
             if self._is_shut:
-                raise StorageError(f"{self.path} is closed")
+                raise EnvironmentClosed(f"{self.path} is closed")
             self._readers += 1
             return self._lmdb
 

@@ -1,24 +1,29 @@
-"""History of one tier on disk: a block of rows for each step, appended once, read back by any range and step.
+"""History on disk: three tiers of rows and sketches, appended by step, sealed by block, given up by partition.
 
-The engine's writer thread appends each closed step and calls `retain`; queries read from any thread, in short
-transactions, and never wait for the writer. Rows are as in block.py: uint32 ids of the catalogue, columns
-float64[6, n].
+    append(tier, step) ──► slabs of the open block ──seal──► tiles, 64 series × a block ──retain──► unlinked
+         └── roll(HOUR, step): from the minutes on disk
 
-    data_dir/history/10s/2026-11-23T06/     six hours; key: step start + sequence, value: a block
+    data_dir/history/{10s,1m,1h}/slabs/<block>, tiles/<partition>       tier.py has the lengths, keys.py the keys
 
-A step may have several blocks: rows that come late, or the rest of a step after a restart, are appended behind the
-first under the next sequence number and merged when read (merge.py). Nothing on disk is ever changed.
+Rows are merge.py's, ids the catalogue's numbers. A step may have several parts (late rows, the rest of a step after a
+restart), which are merged when read; nothing on disk is ever changed.
 
-Damage: a damaged block is skipped and counted once, however often it is read; a damaged partition is set aside and a
-new one begun. Limits: `keep_seconds` by `retain`, `bytes_max` by every append, which gives up the oldest partitions
-first and, when only the one being written is left, refuses (counter `refused`). Errors: StorageError when the disk
-fails or is full (nothing of that append is kept; the next one may work again), ValueError for a caller's mistake.
+    shelf.py       one tier: which blocks there are, and where
+    writing.py     steps and patches          reading.py     by series, by step, by tile
+    seal.py        slabs to tiles             retention.py   time, bytes, free disk
+    rolling.py     a coarser tier's step
 
-Not here: tiers above 10 s, tiles and the open part of a step in memory; the engine splices the last with merge.fold.
+Threads: `append`, `append_patch`, `roll` and `retain` belong to one writer, `sealable` and `seal` to one sealer; all
+else is anybody's. `paused` keeps both out.
+Refusals are no errors: a step beyond `bytes_max` or below `disk_free_min` is dropped and counted; `problem` says so.
+Damage: a damaged slab or tile is skipped and counted once; a damaged environment is set aside and a new one begun.
+Errors: StorageError when the disk fails or is full (nothing of that write is kept; the next one may work again),
+ValueError for a caller's mistake.
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,274 +33,338 @@ from numpy.typing import ArrayLike
 
 from hms_ops.clock import SECOND_NS
 from hms_ops.errors import StorageError
-from hms_ops.storage import block, keys, merge
-from hms_ops.storage.block import BlockDamaged, BlockTooNew, Columns, Ids
-from hms_ops.storage.environment import Environment, Transaction
-from hms_ops.storage.pages import EnvironmentDamaged
-from hms_ops.storage.partition import Partitions
-
-PARTITION_SECONDS: Final = 21_600
-"""Six hours: the cap in bytes gives up an eighth of 48 h at a time; 100,000 series make files below 6 GB."""
-
-READ_BLOCKS: Final = 256
-READ_ROWS: Final = 1_000_000
-"""A read transaction ends after so many blocks or rows: pages it holds cannot be reused meanwhile."""
+from hms_ops.sketches import Sketches, joined
+from hms_ops.storage import keys, reading, retention, rolling, seal, writing
+from hms_ops.storage.environment import Environment
+from hms_ops.storage.merge import COUNT, Integers, Part
+from hms_ops.storage.patches import Rows
+from hms_ops.storage.row import Columns, Ids
+from hms_ops.storage.shelf import Block, Shelf
+from hms_ops.storage.tier import TIERS
 
 COMMIT_BYTES: Final = 65_536
-"""More than a transaction writes beyond its block: pages of the tree, and the first ones of a new partition."""
+"""More than a transaction writes beyond its values: pages of the tree, and the first ones of a new environment."""
 
-DAMAGED_REMEMBERED: Final = 4096
+ROW_BYTES: Final = 8
+"""What a row takes, when nobody knows yet: the limit in bytes is checked before a step is encoded."""
 
-Part = tuple[merge.Integers, merge.Integers, Columns]
+UNLINK_BYTES: Final = 64 << 20
+"""What the writer unlinks itself, some ms; more is left to the sealer."""
+
+_COUNTS: Final = (
+    "slabs", "rows", "bytes", "patches", "blocks_sealed", "tiles", "refused", "refused_disk_floor", "expired",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryConfig:
-    """What is kept, of one tier: whichever limit is reached first."""
+    """What is kept: of each tier by time, of all by bytes; and the disk's free bytes below which less is written."""
 
-    keep_seconds: int = 172_800
+    keep_seconds: tuple[int, ...] = (172_800, 2_592_000, 34_560_000)
     bytes_max: int = 16 << 30
+    disk_free_min: int = 1 << 30
 
 
 class History:
-    """One tier. `append`, `append_patch`, `retain` and `close` belong to one writer thread; the rest is anybody's."""
+    """`tier` is an index of TIERS everywhere; times are Unix seconds."""
 
-    def __init__(self, data_dir: Path, config: HistoryConfig | None = None, step_seconds: int = 10) -> None:
+    def __init__(self, data_dir: Path, config: HistoryConfig | None = None) -> None:
+        """Opens what is there. StorageError: the disk fails, or the directory is of another layout."""
         self.config = config or HistoryConfig()
-        self.step_seconds = step_seconds
-        self._partitions = Partitions(data_dir / "history" / f"{step_seconds}s", PARTITION_SECONDS)
+        self.data_dir = data_dir
+        root = data_dir / "history"
+        _check_layout(root)
+        self._shelves: list[Shelf] = []
+        self._gate = threading.Condition()
+        self._changes = 0
+        self._is_paused = False
         self._counting = threading.Lock()
-        self._counts = dict.fromkeys(("slabs", "rows", "bytes", "patches", "refused", "expired", "too_new"), 0)
-        self._damaged: set[tuple[int, bytes]] = set()
+        self._counts = dict.fromkeys(_COUNTS, 0)
+        self._problems = ["" for _ in TIERS]
+        self._now: int | None = None
+        try:
+            for tier in range(len(TIERS)):
+                self._shelves.append(Shelf(root, tier))
+        except BaseException:
+            self.close()
+            raise
 
-    def append(self, step_start: int, ids: ArrayLike, columns: Columns) -> int:
-        """Put the rows of a closed step on disk, in one synced transaction; returns how many.
+    # ---- writing
 
-        ids uint32[n] in any order, columns float64[6, n]. Rows without samples (count 0) or without an id (0) are left
-        out; rows of one id are merged. StorageError: none of them is on disk.
+    def append(self, tier: int, step_start: int, columns: Columns, sketches: Sketches | None = None) -> int:
+        """Put a closed step on disk, in one synced transaction; returns its rows, 0 when it was refused.
+
+        columns float64[6, n] by id: COUNT 0 where there is no row; id 0 is nobody's. sketches: by id, of this step.
+        StorageError: nothing of it is on disk.
         """
-        rows = self._write(step_start, *self._tidy(ids, columns))
-        self._counts["slabs"] += rows > 0
+        self._check_step(tier, step_start)
+        if columns[COUNT, 0] > 0:
+            columns = columns.copy()
+            columns[COUNT, 0] = 0.0
+        rows = int(np.count_nonzero(columns[COUNT, 1:] > 0))
+        if not rows and not sketches:
+            return 0
+        shelf = self._shelves[tier]
+        with self._changing(), shelf.landing:
+            if self._is_refused(tier, step_start, rows, rows * ROW_BYTES + _bytes_of(sketches)):
+                return 0
+            written = writing.write_step(shelf, step_start, columns, sketches)
+        self._count(slabs=1, rows=rows, bytes=written)
         return rows
 
-    def append_patch(self, step_start: int, ids: ArrayLike, columns: Columns) -> int:
-        """The same for samples that came after their step was written; reads merge them into it."""
-        rows = self._write(step_start, *self._tidy(ids, columns))
-        self._counts["patches"] += rows > 0
-        return rows
+    def append_patch(
+        self, tier: int, rows: tuple[Integers, ArrayLike, Columns], sketches: Sketches | None = None
+    ) -> int:
+        """Put rows of any past steps on disk, one transaction for each environment they belong to.
 
-    def read(self, ids: ArrayLike, start: int, end: int, step: int | None = None) -> merge.Rows:
-        """The rows (merge.ROW) of all `ids` pooled into one, of the steps in [start, end).
-
-        Unix seconds. `step`: seconds, a multiple of the tier's; start is rounded down to it. Steps without samples are
-        absent; an id that is not there has none.
+        rows: steps int64[k] ascending, ids [k], columns float64[6, k]. Returns how many of the first of them are done
+        with (on disk, refused, or without count or id): fewer than given when the disk failed in between, and the
+        rest, with the sketches of its steps, may be given again. StorageError: nothing is on disk.
         """
-        step, start = self._checked(step, start)
-        wanted = np.unique(np.asarray(ids, np.uint32))
-        steps, _, columns = self._folded(wanted, start, end, step, pooled=True)
-        return merge.as_rows(steps, columns)
+        steps, ids, columns = rows[0], np.asarray(rows[1]), rows[2]
+        self._check_patch(tier, steps)
+        kept = np.flatnonzero((columns[COUNT] > 0) & (ids > 0))
+        patch = Rows(steps[kept], ids[kept].astype(np.uint32), columns[:, kept])
+        if not len(kept) and not sketches:
+            return len(steps)
+        shelf = self._shelves[tier]
+        with self._changing(), shelf.landing:
+            at = int(patch.steps[0] if len(kept) else sketches.steps.min())  # type: ignore[union-attr]
+            if self._is_refused(tier, at, len(kept), len(kept) * ROW_BYTES + _bytes_of(sketches)):
+                return len(steps)
+            done, written = writing.write_patch(shelf, patch, sketches, lambda second: self._is_over(shelf, second))
+        self._count(patches=1, rows=done, bytes=written)
+        return len(steps) if done == len(kept) else int(kept[done])
 
-    def read_columns(self, ids: ArrayLike, start: int, end: int) -> Part:
-        """The steps of the tier itself, each series by itself and with its m2, as merge.fold has rows: (step starts
-        int64[k], positions among the sorted distinct `ids` int64[k], columns float64[6, k]), ascending."""
-        _, start = self._checked(None, start)
-        wanted = np.unique(np.asarray(ids, np.uint32))
-        return self._folded(wanted, start, end, self.step_seconds, pooled=False)
+    def roll(self, tier: int, step_start: int, sketches: Sketches | None = None) -> int:
+        """Make a step of a tier of the next finer one on disk, and append it; returns its rows.
 
-    def first_step(self) -> int | None:
-        """The start of the oldest step on disk, in Unix seconds."""
-        return self._edge(self._partitions.starts(), newest=False)
-
-    def last_step(self) -> int | None:
-        """The start of the newest step on disk: what is later is in memory only."""
-        return self._edge(reversed(self._partitions.starts()), newest=True)
-
-    def highest_id(self) -> int:
-        """The highest id in any block's head; reads every head, so only for a catalogue that was lost."""
-        highest = 0
-
-        def look(data: memoryview) -> None:
-            nonlocal highest
-            frames = block.read_head(data).frames
-            highest = max(highest, int(frames["last_id"].max(initial=0)))
-
-        for partition in self._partitions.starts():
-            self._each_block(partition, 0, partition + PARTITION_SECONDS, look)
-        return highest
+        sketches: put there too, for a finer tier that keeps none. It is the caller's to roll a step once.
+        """
+        self._check_step(tier, step_start)
+        if tier < 1:
+            raise ValueError(f"tier {tier} has no finer one")
+        finer, end = self._shelves[tier - 1], step_start + TIERS[tier].step_seconds
+        columns = rolling.rolled_rows(finer, step_start, end)
+        rolled = rolling.rolled_sketches(finer, step_start, end, columns)
+        if rolled is None:
+            rolled = sketches
+        elif sketches is not None:
+            rolled = joined([rolled, sketches])
+        return self.append(tier, step_start, columns, rolled) if columns.shape[1] else 0
 
     def retain(self, now_ns: int) -> int:
-        """Unlink the partitions that ended `keep_seconds` ago, and the oldest beyond `bytes_max`; returns how many."""
-        oldest = now_ns // SECOND_NS - self.config.keep_seconds
-        expired = [start for start in self._partitions.starts() if start + PARTITION_SECONDS <= oldest]
-        for start in expired:
-            self._expire(start)
-        return len(expired) + self._make_room(now_ns // SECOND_NS)
+        """Give up what is too old at this time, and the oldest beyond `bytes_max`; returns how many environments."""
+        self._now = now = now_ns // SECOND_NS
+        count = 0
+        with self._changing():
+            for shelf, seconds in zip(self._shelves, self.config.keep_seconds, strict=True):
+                with shelf.landing:
+                    count += retention.expire(shelf, now - seconds)
+                shelf.tiles.downgrade(now - 2 * shelf.tier.block_seconds)
+            count += retention.make_room(self._shelves, len(TIERS) - 1, -1, self.config.bytes_max, 0)[0]
+            if count:
+                self._reclaim(UNLINK_BYTES)
+        self._count(expired=count)
+        return count
+
+    # ---- sealing
+
+    def sealable(self, now: int) -> list[tuple[int, int]]:
+        """(tier, block start) of the blocks to be sealed at second `now`, oldest first. Also gives the disk back what
+        `retain` left: the sealer calls it now and then."""
+        self._now = now
+        self._reclaim(None)
+        due = [(tier, block) for tier, shelf in enumerate(self._shelves) for block in seal.due(shelf, now)]
+        return sorted(due, key=lambda found: found[1])
+
+    def seal(self, tier: int, block_start: int, is_stopping: Callable[[], bool] = lambda: False) -> int:
+        """Make tiles of a block's slabs; returns how many, 0 when it was stopped, is gone, or is sealed already.
+
+        `is_stopping` is asked every 512 series; it may wait, to leave time to others. StorageError: the disk failed,
+        and the block is as before.
+        """
+        tiles = seal.seal(self._shelves[tier], block_start, is_stopping, self._changing)
+        if tiles:
+            self._count(blocks_sealed=1, tiles=tiles)
+            self._reclaim(None)
+        return tiles
+
+    # ---- reading
+
+    def read_columns(self, tier: int, ids: ArrayLike, start: int, end: int) -> Part:
+        """The rows of some series of steps in [start, end): (steps int64[k], places among the sorted distinct `ids`
+        int64[k], columns float64[6, k]), folded, ascending by (step, place). The columns may be a view."""
+        return reading.read_columns(self._shelves[tier], _distinct(ids), start, end)
+
+    def read_sketches(self, tier: int, ids: ArrayLike, start: int, end: int) -> Sketches:
+        """Their sketches, one for each (series, step, part), in any order; `ids` are places as above."""
+        return reading.read_sketches(self._shelves[tier], _distinct(ids), start, end)
+
+    def first_step(self, tier: int) -> int | None:
+        """The start of the oldest step on disk."""
+        return self._shelves[tier].first_step()
+
+    def last_step(self, tier: int) -> int | None:
+        """The start of the newest step on disk."""
+        return self._shelves[tier].last_step()
+
+    def steps(self, tier: int, start: int, end: int) -> list[int]:
+        """The starts, ascending, of the steps in [start, end) that have slabs, which is to say in open blocks."""
+        return reading.open_steps(self._shelves[tier], start, end)
+
+    def read_step(self, tier: int, step_start: int) -> tuple[Ids, Columns]:
+        """All rows of a step: ids uint32[k] ascending, columns float64[6, k]. Slow for a sealed block: read tiles."""
+        dense = reading.read_dense(self._shelves[tier], step_start, step_start + TIERS[tier].step_seconds)
+        ids = np.flatnonzero(dense[COUNT] > 0)
+        return ids.astype(np.uint32), dense[:, ids]
+
+    def blocks(self, tier: int, start: int = 0, end: int | None = None) -> list[Block]:
+        """The blocks that may have steps in [start, end), oldest first."""
+        return self._shelves[tier].blocks(start, end)
+
+    def tile_numbers(self, tier: int, block_start: int) -> list[int]:
+        """The tiles of a sealed block, ascending; those of an open one or none: nothing."""
+        return reading.read_tile_numbers(self._shelves[tier], block_start)
+
+    def read_tile(self, tier: int, block_start: int, number: int) -> tuple[Integers, Ids, Columns]:
+        """All rows of ids 64 × number up to 64 × number + 63 in a sealed block: steps int64[k], ids uint32[k], columns
+        float64[6, k], patches merged, ascending by (step, id)."""
+        return reading.read_tile(self._shelves[tier], block_start, number)
+
+    def highest_id(self) -> int:
+        """No row has a higher id (it may be up to 63 lower); looks at every slab, so only for a lost catalogue."""
+        return max(reading.highest_id(shelf) for shelf in self._shelves)
+
+    # ---- the whole
+
+    def environments(self) -> list[tuple[Path, Environment]]:
+        """(path below data_dir, environment) of everything there is."""
+        found = []
+        for shelf in self._shelves:
+            for partitions in (shelf.slabs, shelf.tiles):
+                for start in partitions.starts():
+                    environment = partitions.get(start)
+                    if environment is not None:
+                        found.append((environment.path.relative_to(self.data_dir), environment))
+        return found
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is written, sealed or given up inside; waits for what is going on. Short: the writer waits."""
+        with self._gate:
+            self._gate.wait_for(lambda: not self._is_paused)
+            self._is_paused = True
+            self._gate.wait_for(lambda: self._changes == 0)
+        try:
+            yield
+        finally:
+            with self._gate:
+                self._is_paused = False
+                self._gate.notify_all()
+
+    @property
+    def problem(self) -> str:
+        """Why steps are being refused, or ""; of the coarsest tier that is."""
+        return next((problem for problem in reversed(self._problems) if problem), "")
 
     def counters(self) -> dict[str, int]:
-        """slabs, rows, bytes and patches written, rows refused, partitions expired and set_aside, since the start;
-        damaged and too_new blocks met; bytes_on_disk now."""
+        """Since the start: slabs, patches, rows and bytes written, blocks_sealed and their tiles, rows refused for
+        bytes_max and refused_disk_floor, environments expired and set_aside, damaged and too_new slabs and tiles met;
+        bytes_on_disk now, in all and of each tier."""
+        sizes = {f"bytes_on_disk_{shelf.tier.name}": shelf.file_bytes() for shelf in self._shelves}
         return self._counts | {
-            "damaged": len(self._damaged),
-            "set_aside": self._partitions.set_aside,
-            "bytes_on_disk": self._partitions.file_bytes(),
+            "damaged": sum(shelf.damaged for shelf in self._shelves),
+            "too_new": sum(shelf.too_new for shelf in self._shelves),
+            "set_aside": sum(shelf.slabs.set_aside + shelf.tiles.set_aside for shelf in self._shelves),
+            "bytes_on_disk": sum(sizes.values()),
+            **sizes,
         }
 
     def close(self) -> None:
         """Waits for readers; idempotent."""
-        self._partitions.close()
+        for shelf in self._shelves:
+            shelf.close()
 
-    def _checked(self, step: int | None, start: int) -> tuple[int, int]:
-        step = step or self.step_seconds
-        if step < 0 or step % self.step_seconds:
-            raise ValueError(f"step {step} s is not a multiple of {self.step_seconds} s")
-        return step, max(0, start - start % step)
+    # ---- within
 
-    def _folded(self, wanted: Ids, start: int, end: int, step: int, *, pooled: bool) -> Part:
-        gathering = _Gathering(wanted, step, pooled)
-        for partition in self._partitions.starts(start, end):
-            self._each_block(partition, start, end, gathering.take)
-        return gathering.result()
-
-    def _each_block(self, partition: int, start: int, end: int, take: Callable[[memoryview], None]) -> None:
-        """Hand each block of the steps in [start, end) to `take`; what is damaged is skipped and counted."""
-        at: bytes | None = keys.time_key(start)
-        stop = keys.time_key(max(start, end))
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with self._gate:
+            self._gate.wait_for(lambda: not self._is_paused)
+            self._changes += 1
         try:
-            while at is not None and (environment := self._partitions.get(partition)) is not None:
-                at = self._some_blocks(environment, partition, at, stop, take)
-        except EnvironmentDamaged:
-            self._count_damage(partition, b"")
-        except StorageError:
-            if self._partitions.get(partition) is not None:
-                raise  # else it expired under the reader: its steps are gone like any other old ones
+            yield
+        finally:
+            with self._gate:
+                self._changes -= 1
+                self._gate.notify_all()
 
-    def _some_blocks(
-        self, environment: Environment, partition: int, at: bytes, stop: bytes, take: Callable[[memoryview], None]
-    ) -> bytes | None:
-        """Up to READ_BLOCKS from key `at`, in one transaction; returns the key to go on at."""
-        with environment.read() as transaction, transaction.cursor() as cursor:
-            is_there = cursor.set_range(at)
-            for _ in range(READ_BLOCKS):
-                if not is_there or bytes(cursor.key()) >= stop:
-                    return None
-                try:
-                    take(cursor.value())
-                except BlockDamaged:
-                    self._count_damage(partition, bytes(cursor.key()))
-                except BlockTooNew:
-                    with self._counting:
-                        self._counts["too_new"] += 1
-                is_there = cursor.next()
-            return bytes(cursor.key()) if is_there else None
+    def _check_step(self, tier: int, step_start: int) -> None:
+        seconds = TIERS[tier].step_seconds
+        if step_start < 0 or step_start % seconds:
+            raise ValueError(f"step {step_start} does not begin at a multiple of {seconds} s")
 
-    def _count_damage(self, partition: int, key: bytes) -> None:
-        with self._counting:
-            if len(self._damaged) < DAMAGED_REMEMBERED:
-                self._damaged.add((partition, key))
+    def _check_patch(self, tier: int, steps: Integers) -> None:
+        if (steps[1:] < steps[:-1]).any():
+            raise ValueError("the steps of a patch do not ascend")
+        if len(steps):
+            self._check_step(tier, int(steps[0]))
+            self._check_step(tier, int(np.gcd.reduce(steps)))
 
-    def _edge(self, partitions: Iterable[int], *, newest: bool) -> int | None:
-        for partition in partitions:
-            environment = self._partitions.get(partition)
-            if environment is None:
-                continue
-            with environment.read() as transaction, transaction.cursor() as cursor:
-                if cursor.last() if newest else cursor.first():
-                    return keys.time_of(cursor.key())[0]
-        return None
+    def _is_over(self, shelf: Shelf, second: int) -> bool:
+        """Whether a block that ends at `second` is past: at the time last heard of, or else at the newest step."""
+        return second <= (self._now if self._now is not None else shelf.last_step() or 0)
 
-    def _tidy(self, ids: ArrayLike, columns: Columns) -> tuple[Ids, Columns]:
-        """What block.encode takes: ids ascending, each once, rows without samples or id left out."""
-        given = np.asarray(ids, np.uint32)
-        is_kept = (given > 0) & (columns[merge.COUNT] > 0)
-        if not is_kept.all():
-            given, columns = given[is_kept], columns[:, is_kept]
-        if (given[1:] > given[:-1]).all():
-            return given, columns
-        _, merged, columns = merge.fold(np.zeros(len(given), np.int64), given.astype(np.int64), columns)
-        return merged.astype(np.uint32), columns
-
-    def _write(self, step_start: int, ids: Ids, columns: Columns) -> int:
-        if step_start < 0 or step_start % self.step_seconds:
-            raise ValueError(f"step {step_start} does not begin at a multiple of {self.step_seconds} s")
-        if not len(ids):
-            return 0
-        data = block.encode(step_start, self.step_seconds, ids, columns)
-        self._make_room(step_start, len(data) + COMMIT_BYTES)
-        if self._partitions.file_bytes() + len(data) + COMMIT_BYTES > self.config.bytes_max:
-            self._counts["refused"] += len(ids)
-            raise StorageError(
-                f"history has its {self.config.bytes_max} bytes within one partition; "
-                f"{len(ids)} rows of step {step_start} are not kept: raise the limit, or send fewer series"
+    def _is_refused(self, tier: int, step: int, rows: int, more: int) -> bool:
+        """Makes the room a write needs; True, counted and told, when it cannot be."""
+        shelf, name = self._shelves[tier], TIERS[tier].name
+        if retention.is_below_floor(shelf, tier, self.config.disk_free_min):
+            self._count(refused_disk_floor=rows)
+            self._problems[tier] = (
+                f"less than {self.config.disk_free_min} bytes of the disk are free: {name} is not kept"
             )
-        self._commit(step_start, data)
-        self._counts["rows"] += len(ids)
-        self._counts["bytes"] += len(data)
-        return len(ids)
+            return True
+        count, over = retention.make_room(
+            self._shelves, tier, shelf.tier.block_start(step), self.config.bytes_max, more + COMMIT_BYTES
+        )
+        if count:
+            self._count(expired=count)
+            self._reclaim(UNLINK_BYTES)
+        if over:
+            self._count(refused=rows)
+            self._problems[tier] = (
+                f"history has its {self.config.bytes_max} bytes and nothing older of {name} to give up: "
+                f"{rows} rows of step {step} are not kept; raise the limit, or send fewer series"
+            )
+            return True
+        self._problems[tier] = ""
+        return False
 
-    def _commit(self, step_start: int, data: bytes) -> None:
-        partition = keys.partition_start(step_start, PARTITION_SECONDS)
+    def _reclaim(self, bytes_max: int | None) -> None:
+        for shelf in self._shelves:
+            shelf.tiles.reclaim(bytes_max)
+            shelf.slabs.reclaim(bytes_max)
 
-        def put(transaction: Transaction) -> None:
-            transaction.put(keys.time_key(step_start, _next_sequence(transaction, step_start)), data)
-
-        try:
-            self._partitions.create(partition).commit(put)
-        except EnvironmentDamaged:
-            self._partitions.put_aside(partition)
-            self._partitions.create(partition).commit(put)
-
-    def _make_room(self, step: int, more_bytes: int = 0) -> int:
-        """Give up the oldest partitions beyond `bytes_max`, all but the one that holds `step`; returns how many."""
-        count = 0
-        while self._partitions.file_bytes() + more_bytes > self.config.bytes_max:
-            oldest = self._partitions.starts()[:1]
-            if not oldest or oldest[0] + PARTITION_SECONDS > step:
-                break
-            self._expire(oldest[0])
-            count += 1
-        return count
-
-    def _expire(self, partition: int) -> None:
-        self._partitions.remove(partition)
-        self._counts["expired"] += 1
+    def _count(self, **more: int) -> None:
+        with self._counting:
+            for name, number in more.items():
+                self._counts[name] += number
 
 
-class _Gathering:
-    """The rows of some series out of many blocks, folded every READ_ROWS so that memory follows what is asked for."""
-
-    def __init__(self, wanted: Ids, step: int, pooled: bool) -> None:
-        self._wanted = wanted
-        self._step = step
-        self._pooled = pooled
-        self._folded: list[Part] = []
-        self._waiting: list[Part] = []
-        self._waiting_rows = 0
-
-    def take(self, data: memoryview) -> None:
-        head, positions, columns = block.select(data, self._wanted)
-        rows = len(positions)
-        if rows == 0:
-            return
-        steps = np.full(rows, head.step_start - head.step_start % self._step)
-        self._waiting.append((steps, np.zeros(rows, np.int64) if self._pooled else positions, columns))
-        self._waiting_rows += rows
-        if self._waiting_rows >= READ_ROWS:
-            self._fold()
-
-    def result(self) -> Part:
-        self._fold()
-        return merge.fold(*merge.join(self._folded))
-
-    def _fold(self) -> None:
-        self._folded.append(merge.fold(*merge.join(self._waiting)))
-        self._waiting, self._waiting_rows = [], 0
+def _distinct(ids: ArrayLike) -> Ids:
+    return np.unique(np.asarray(ids, np.uint32))
 
 
-def _next_sequence(transaction: Transaction, step_start: int) -> int:
-    """0 for the first block of a step, else one more than its last."""
-    with transaction.cursor() as cursor:
-        is_there = cursor.set_range(keys.time_key(step_start + 1))
-        if not (cursor.prev() if is_there else cursor.last()):
-            return 0
-        step, sequence = keys.time_of(cursor.key())
-        return sequence + 1 if step == step_start else 0
+def _bytes_of(sketches: Sketches | None) -> int:
+    return 0 if sketches is None else len(sketches.data)
+
+
+def _check_layout(root: Path) -> None:
+    """StorageError for a directory of a layout that was never released: partitions of 10 s directly below the tier."""
+    first = root / TIERS[0].name
+    old = [path.name for path in first.glob("*") if keys.partition_time(path.name) is not None]
+    if old:
+        raise StorageError(
+            f"{first / old[0]} has the layout of an unreleased version; remove {root}, or choose another data directory"
+        )

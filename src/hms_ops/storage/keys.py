@@ -1,7 +1,11 @@
 """The keys of everything on disk, and the names of partition directories. Pure functions, no I/O.
 
-    history/10s/2026-11-23T06/     one LMDB environment: the 10-s slabs of six hours, UTC
-        step_start u64 BE, sequence u32 BE      -> block (see block.py); sequence 0 first, patches of the step behind it
+    history/10s/slabs/2026-11-23T06/   one LMDB environment: the slabs of a block that is not sealed (tier.py), UTC
+        step u64 BE, kind u8, sequence u32 BE   -> slab (slab.py) or sketches (sketchblock.py) of a step;
+                                                   sequence 0 first, further parts of the step behind it
+    history/10s/tiles/2026-11-23T06/   one LMDB environment: the tiles of the sealed blocks of a partition
+        block u64 BE, tile u32 BE, kind u8, sequence u32 BE -> tile (tile.py) or sketches; sequence 0 from sealing,
+                                                   patches behind it; tile 2^32 - 1: the marker (seal.py)
     catalogue/
         series    id u32 BE                     -> record: name, tags, time of creation
         ids       series key (see series_key)   -> id u32 BE
@@ -24,12 +28,28 @@ DAY_SECONDS: Final = 86_400
 KEY_BYTES_MAX: Final = 511
 DIGEST_BYTES: Final = 32
 
+ROWS: Final = 0
+SKETCHES: Final = 1
+"""The kinds of slabs and tiles."""
+
+MARKER: Final = 0xFFFF_FFFF
+"""No tile has this number; behind all of a block it says that the block is sealed."""
+
+TILE_IDS: Final = 64
+FRAME_IDS: Final = 512
+"""Ids, from a multiple of it on, in a tile and in a slab's frame."""
+
 _TIME_SEQUENCE: Final = struct.Struct(">QI")
+_SLAB: Final = struct.Struct(">QBI")
+_TILE: Final = struct.Struct(">QIBI")
+SLAB_BYTES: Final = _SLAB.size
+TILE_BYTES: Final = _TILE.size
+TILE_PREFIX_BYTES: Final = _TILE.size - 4
 _ID: Final = struct.Struct(">I")
 
 
 def time_key(time: int, sequence: int = 0) -> bytes:
-    """Of a slab (`time` in seconds) or an event (in ns); struct.error outside 0 ≤ time < 2^64, 0 ≤ sequence < 2^32."""
+    """Of an event, in ns; struct.error outside 0 ≤ time < 2^64, 0 ≤ sequence < 2^32."""
     return _TIME_SEQUENCE.pack(time, sequence)
 
 
@@ -37,6 +57,28 @@ def time_of(key: bytes | memoryview) -> tuple[int, int]:
     """(time, sequence) of a `time_key`; struct.error when it is none."""
     time, sequence = _TIME_SEQUENCE.unpack(key)
     return time, sequence
+
+
+def slab_key(step: int, kind: int = ROWS, sequence: int = 0) -> bytes:
+    """Of a part of a step, Unix seconds; struct.error outside 0 ≤ step < 2^64."""
+    return _SLAB.pack(step, kind, sequence)
+
+
+def slab_of(key: bytes | memoryview) -> tuple[int, int, int]:
+    """(step, kind, sequence) of a `slab_key`; struct.error when it is none."""
+    step, kind, sequence = _SLAB.unpack(key)
+    return step, kind, sequence
+
+
+def tile_key(block: int, tile: int, kind: int = ROWS, sequence: int = 0) -> bytes:
+    """Of the tile with ids from 64 × `tile` on in the block that starts at `block`, Unix seconds."""
+    return _TILE.pack(block, tile, kind, sequence)
+
+
+def tile_of(key: bytes | memoryview) -> tuple[int, int, int, int]:
+    """(block, tile, kind, sequence) of a `tile_key`; struct.error when it is none."""
+    block, tile, kind, sequence = _TILE.unpack(key)
+    return block, tile, kind, sequence
 
 
 def id_key(series_id: int) -> bytes:

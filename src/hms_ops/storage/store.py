@@ -2,7 +2,7 @@
 
     data_dir/
         engine.lock            held by the one engine that uses the directory, with its pid
-        history/10s/<hour>/    rows, one LMDB environment each six hours (history.py)
+        history/<tier>/        rows and sketches, an LMDB environment for each block or partition (history.py)
         catalogue/             the numbers of series (catalogue.py)
         state/                 the journal (journal.py), how far remotes were sent (cursors.py);
                                alert states and the outbox will be kept there too
@@ -49,9 +49,11 @@ class Storage:
     def problems(self) -> list[str]:
         """What was damaged when it was opened or read since, one line each."""
         found = [f"{name} was damaged; it was set aside and begun anew" for name in self.set_aside]
+        if self.history.problem:
+            found.append(self.history.problem)
         for name, counts in self.counters().items():
             if set_aside := counts.get("set_aside"):
-                found.append(f"{name}: {set_aside:,} damaged partitions were set aside")
+                found.append(f"{name}: {set_aside:,} damaged environments were set aside")
             if damaged := counts.get("damaged"):
                 found.append(f"{name}: {damaged:,} damaged records are skipped")
         return found

@@ -1,0 +1,180 @@
+"""Patch tiles: what comes for a block that is sealed, as tiles of few rows behind the block's own.
+
+Readers merge them. More than PATCHES_MAX of a tile are merged to one. Called by the writer, and by the sealer for what
+came while it sealed, both under `shelf.landing`.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from hms_ops.sketches import Sketches
+from hms_ops.storage import keys, sketchblock, tile
+from hms_ops.storage._gather import Gather, pick_blobs
+from hms_ops.storage.damage import BlockDamaged, BlockTooNew
+from hms_ops.storage.environment import Transaction
+from hms_ops.storage.merge import Integers
+from hms_ops.storage.pages import EnvironmentDamaged
+from hms_ops.storage.partition import Partitions
+from hms_ops.storage.row import Columns, Ids
+from hms_ops.storage.shelf import Marker, Shelf
+
+PATCHES_MAX: Final = 32
+"""Parts of a tile; a reader decodes each."""
+
+Put = Callable[[Transaction], None]
+
+
+class Rows(NamedTuple):
+    """Rows on their way to disk: steps int64[k] ascending, ids uint32[k] > 0, columns float64[6, k], COUNT > 0."""
+
+    steps: Integers
+    ids: Ids
+    columns: Columns
+
+    def part(self, start: int, end: int) -> "Rows":
+        return Rows(self.steps[start:end], self.ids[start:end], self.columns[:, start:end])
+
+    def chosen(self, index: Integers) -> "Rows":
+        return Rows(self.steps[index], self.ids[index], self.columns[:, index])
+
+
+def chosen(sketches: Sketches, index: Integers) -> Sketches:
+    """Those at `index`, in its order, at the speed of memory."""
+    data, offsets = pick_blobs(sketches.data, sketches.offsets, index)
+    return Sketches(sketches.ids[index], sketches.steps[index], offsets, data)
+
+
+def between(sketches: Sketches | None, start: int, end: int) -> Sketches | None:
+    if sketches is None:
+        return None
+    index = np.flatnonzero((sketches.steps >= start) & (sketches.steps < end))
+    return sketches if len(index) == len(sketches) else chosen(sketches, index) if len(index) else None
+
+
+def write_tiles(shelf: Shelf, partition: int, rows: Rows, sketches: Sketches | None) -> int:
+    """Patch tiles of any blocks of a partition, and their markers."""
+    markers: dict[int, Marker] = {}
+    written = 0
+    if not len(rows.steps) and sketches is None:
+        return 0
+
+    def put(transaction: Transaction) -> None:
+        nonlocal written
+        written = 0
+        markers.clear()
+        for block in range(partition, partition + shelf.tier.partition_seconds, shelf.tier.block_seconds):
+            end = block + shelf.tier.block_seconds
+            first, last = (int(np.searchsorted(rows.steps, at)) for at in (block, end))
+            blobs = between(sketches, block, end)
+            if first == last and blobs is None:
+                continue
+            written += put_patches(transaction, shelf, block, rows.part(first, last), blobs)
+            markers[block] = _widened(shelf, block, rows.steps[first:last], blobs)
+            transaction.put(keys.tile_key(block, keys.MARKER), markers[block].pack())
+
+    commit(shelf.tiles, partition, shelf.put_tiles_aside, put)
+    for block, marker in markers.items():
+        shelf.mark(block, marker)
+    return written
+
+
+def put_patches(transaction: Transaction, shelf: Shelf, block: int, rows: Rows, sketches: Sketches | None) -> int:
+    """Put rows and sketches of a block behind its tiles; returns the bytes."""
+    written = 0
+    numbers = rows.ids // keys.TILE_IDS
+    order = np.argsort(numbers, kind="stable")
+    edges = np.flatnonzero(np.diff(numbers[order])) + 1
+    for index in np.split(order, edges) if len(order) else []:
+        written += _put_patch(transaction, shelf, block, int(numbers[index[0]]), rows.chosen(index))
+    if sketches is not None:
+        for number, data in packed_by_tile(shelf.tier.step_seconds, sketches):
+            sequence = max(1, _next_tile(transaction, block, number, keys.SKETCHES))
+            transaction.put(keys.tile_key(block, number, keys.SKETCHES, sequence), data)
+            written += len(data)
+    return written
+
+
+def packed_by_tile(step_seconds: int, sketches: Sketches) -> Iterator[tuple[int, bytes]]:
+    """(tile, sketch record) of sketches in any order."""
+    if not len(sketches):
+        return
+    order = np.lexsort((sketches.steps, sketches.ids))
+    edges = np.flatnonzero(np.diff(sketches.ids[order] // keys.TILE_IDS)) + 1
+    for index in np.split(order, edges):
+        part = chosen(sketches, index)
+        yield int(part.ids[0]) // keys.TILE_IDS, sketchblock.pack(step_seconds, part)
+
+
+def _put_patch(transaction: Transaction, shelf: Shelf, block: int, number: int, rows: Rows) -> int:
+    first_id = number * keys.TILE_IDS
+    sequence = max(1, _next_tile(transaction, block, number, keys.ROWS))
+    before: list[Rows] = []
+    if sequence > PATCHES_MAX:
+        before = _patches(transaction, block, number, sequence)
+        sequence = 1 if before else sequence
+    for part in range(1, PATCHES_MAX + 1 if before else 0):
+        transaction.delete(keys.tile_key(block, number, keys.ROWS, part))
+    folded = _folded(shelf, block, first_id, [*before, rows])
+    data = tile.encode_rows(block, shelf.tier.step_seconds, first_id, *folded)
+    transaction.put(keys.tile_key(block, number, keys.ROWS, sequence), data)
+    return len(data)
+
+
+def _patches(transaction: Transaction, block: int, number: int, end: int) -> list[Rows]:
+    """The rows of all patches of a tile; none when one of them cannot be read, for it must not be lost."""
+    found: list[Rows] = []
+    for sequence in range(1, end):
+        data = transaction.get(keys.tile_key(block, number, keys.ROWS, sequence))
+        try:
+            if data is not None:
+                found.append(Rows(*tile.select(data, None, 0, 1 << 62)))
+        except (BlockDamaged, BlockTooNew):
+            return []
+    return found
+
+
+def _folded(shelf: Shelf, block: int, first_id: int, parts: list[Rows]) -> Rows:
+    """One row for each (id, step), ascending by step."""
+    ids = np.arange(first_id, first_id + keys.TILE_IDS, dtype=np.uint32)
+    gather = Gather(ids, shelf.tier.step_seconds)
+    gather.begin(block, shelf.tier.block_steps)
+    for part in parts:
+        gather.take(part.steps, part.ids, part.columns)
+    gather.end()
+    steps, places, columns = gather.result()
+    return Rows(steps, ids[places], columns)
+
+
+def _widened(shelf: Shelf, block: int, steps: Integers, sketches: Sketches | None) -> Marker:
+    every = steps if sketches is None else np.concatenate([steps, sketches.steps])
+    first, last = int(every.min()), int(every.max())
+    marker = shelf.sealed.get(block)
+    return Marker(0, 0, first, last) if marker is None else marker.widened(first, last)
+
+
+def _next_tile(transaction: Transaction, block: int, number: int, kind: int) -> int:
+    first, last = (keys.tile_key(block, number, kind, sequence) for sequence in (0, 0xFFFF_FFFF))
+    return next_sequence(transaction, first, last)
+
+
+def next_sequence(transaction: Transaction, first: bytes, last: bytes) -> int:
+    """0 when there is no key from `first` to `last`, which differ in their sequence, else one more than the highest."""
+    with transaction.cursor() as cursor:
+        is_there = cursor.set_range(last)
+        if not (cursor.prev() if is_there else cursor.last()):
+            return 0
+        key = bytes(cursor.key())
+        return int.from_bytes(key[-4:], "big") + 1 if first <= key < last else 0
+
+
+def commit(
+    partitions: Partitions, start: int, put_aside: Callable[[int], None], put: Callable[[Transaction], None]
+) -> None:
+    """One that LMDB finds damaged is put aside and begun anew."""
+    try:
+        partitions.create(start).commit(put)
+    except EnvironmentDamaged:
+        put_aside(start)
+        partitions.create(start).commit(put)
