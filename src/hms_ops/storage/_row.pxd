@@ -17,16 +17,18 @@ cdef enum:
     SUM = 4
     M2 = 5
     FIELDS = 6
+    ALL_FIELDS = 63
     VALUES = 5              # fields with a form
     FRAME_IDS = 512
     GROUP_IDS = 64
     GROUPS = 8
-    SMALL_AT = 48           # param_t: k, scale, shift and cross lie behind the bases, without gaps
-    SMALL = 13
+    SMALL_AT = 48           # param_t: k to steady lie behind the bases, without gaps
+    SMALL = 14
     NEVER = 0               # what an id is expected to do
     ABSENT = 1
     SAME = 2
     CODED = 3
+    FULL = 4                # what it can do besides: as CODED, steady fields too
 
 
 cdef extern from "storage/_codec.h" nogil:
@@ -40,6 +42,7 @@ ctypedef struct param_t:
     uint8_t scale[3]
     uint8_t shift[3]
     uint8_t cross           # bit f: field f is foretold from those before it, and base is added to that
+    uint8_t steady          # bit f: field f is as foretold unless the row is FULL
     uint8_t expect
 
 cdef inline int64_t wrap_add(int64_t a, int64_t b) noexcept nogil:

@@ -14,10 +14,17 @@ cdef enum:
     HAS_SHIFT = 16          # in the byte of a scale
     CONSTANT = 64           # coders; below it Rice's parameter
     FIXED = 128             # and the width, to 192
-    PLAIN = 0               # predictors
-    DELTA = 1
-    DELTA2 = 2
-    CROSS = 4               # and others
+    PLAIN = 0               # predictors from the terms before: the base,
+    DELTA = 1               # the term before,
+    DELTA2 = 2              # the line through the two before,
+    MEAN2 = 3               # a mean that moves by half,
+    MEAN4 = 4               # a quarter
+    MEAN8 = 5               # or an eighth of the distance, kept in 16ths
+    KINDS = 6
+    CROSS = 8               # and besides, from other fields: last; count * (min + max) / 2
+    CROSS_BEFORE = 16       # or those and `last` of the row before: the nearer of the two; count * (last + last) / 2
+    CROSSES = 24
+    FRACTION = 4            # bits of a moving mean behind the point
 
 ctypedef struct plan_t:
     uint8_t coder
@@ -25,8 +32,46 @@ ctypedef struct plan_t:
     int64_t base
 
 
-cdef inline int64_t told(int kind, int64_t before, int64_t before2) noexcept nogil:
-    """What the predictor says of a value after `before`, which came after `before2`; for PLAIN both are the base."""
-    if kind == DELTA2:
-        return <int64_t> (2 * <uint64_t> before - <uint64_t> before2)
-    return before
+# What terms are foretold from.
+ctypedef struct past_t:
+    int kind
+    int64_t before          # PLAIN: the base
+    int64_t before2
+    int64_t mean            # in 16ths
+
+
+cdef inline past_t begin_past(const plan_t* plan) noexcept nogil:
+    return past_t(plan.predictor & ~CROSSES, plan.base, plan.base, <int64_t> (<uint64_t> plan.base << FRACTION))
+
+
+cdef inline int64_t told(const past_t* past) noexcept nogil:
+    if past.kind < DELTA2:
+        return past.before
+    if past.kind == DELTA2:
+        return <int64_t> (2 * <uint64_t> past.before - <uint64_t> past.before2)
+    return wrap_add(past.mean, 1 << FRACTION - 1) >> FRACTION
+
+
+cdef inline void remember(past_t* past, int64_t term) noexcept nogil:
+    if past.kind == PLAIN:
+        return
+    if past.kind >= MEAN2:
+        past.mean = wrap_add(past.mean, wrap_sub(<int64_t> (<uint64_t> term << FRACTION), past.mean) >> (past.kind - DELTA2))
+        return
+    past.before2 = past.before
+    past.before = term
+
+
+cdef inline int64_t crossing(int f, int crosses, const int64_t* count, const int64_t* last, const int64_t* least, const int64_t* most, int j) noexcept nogil:
+    """What other fields say of field f in row j; the first row has none before it but itself."""
+    cdef int64_t before
+    if f == SUM:
+        if crosses == CROSS:
+            return <int64_t> (<uint64_t> count[j] * (<uint64_t> least[j] + <uint64_t> most[j])) >> 1
+        return <int64_t> (<uint64_t> count[j] * (<uint64_t> last[j] + <uint64_t> last[j - (j > 0)])) >> 1
+    if crosses == CROSS or j == 0:
+        return last[j]
+    before = last[j - 1]
+    if f == LEAST:
+        return before if before < last[j] else last[j]
+    return before if before > last[j] else last[j]

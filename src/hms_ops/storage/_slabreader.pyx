@@ -16,28 +16,38 @@ cdef extern from "storage/_crc32c.h" nogil:
 
 cdef crc32c_function crc32c = crc32c_prepare()
 
-cdef inline int take_said(bitreader_t* r, int expect) noexcept nogil:
+cdef inline int take_said(bitreader_t* r, const param_t* p) noexcept nogil:
+    """0: as expected; 10, 110, 111: the first, second, third of CODED, FULL, ABSENT, SAME without what is expected."""
     cdef uint64_t bits = peek(r)
-    if expect == NEVER:
-        expect = ABSENT
+    cdef int expect = ABSENT if p.expect == NEVER else p.expect
     if not bits & 1:
         r.pos += 1
         return expect
-    r.pos += 2
     if not bits & 2:
-        return ABSENT if expect == CODED else CODED
+        r.pos += 2
+        return FULL if expect == CODED else CODED
+    r.pos += 3
+    if not bits & 4:
+        return ABSENT if expect == CODED else FULL
     return ABSENT if expect == SAME else SAME
 
 
-cdef inline void take_row(bitreader_t* r, const param_t* p, bint is_coded, double* value) noexcept nogil:
-    """value: count, last, min, max, sum, m2."""
+cdef inline int coded_fields(const param_t* p, int said) noexcept nogil:
+    if said == SAME:
+        return 0
+    return ALL_FIELDS if said == FULL else ALL_FIELDS & ~p.steady
+
+
+cdef inline void take_row(bitreader_t* r, const param_t* p, int coded, double* value) noexcept nogil:
+    """value: count, last, min, max, sum, m2. coded: bit f for the fields that are there."""
     cdef int64_t i[6]
     cdef int f, g
-    cdef uint64_t u = 0
+    cdef uint64_t u
     cdef bint is_raw
     for f in range(VALUES):
         is_raw = False
-        if is_coded:
+        u = 0
+        if coded >> f & 1:
             u = take_rice(r, p.k[f], &is_raw)
         i[f] = foretold(p, f, i)
         if is_raw:
@@ -49,7 +59,7 @@ cdef inline void take_row(bitreader_t* r, const param_t* p, bint is_coded, doubl
     value[M2] = 0
     if value[LEAST] != value[MOST]:
         is_raw = False
-        u = take_rice(r, p.k[M2], &is_raw) if is_coded else 0
+        u = take_rice(r, p.k[M2], &is_raw) if coded >> M2 & 1 else 0
         i[M2] = wrap_add(wrap_add(unzigzag(u), p.base[M2]), m2_guess(value[COUNT], value[SUM], value[LEAST], value[MOST]))
         value[M2] = m2_of(i[M2])
 
@@ -130,10 +140,10 @@ cdef bint take_group(const frame_t* frame, int group, int upto, group_t* out) no
             return False
     r = bitreader_t(frame.data + begin, end - begin, 0)
     for j in range(upto):
-        said = take_said(&r, params[j].expect)  # without bytes: as expected
+        said = take_said(&r, &params[j])  # without bytes: as expected
         out.is_there[j] = False
-        if said == SAME or (said == CODED and begin < end):
-            take_row(&r, &params[j], said == CODED, out.value[j])
+        if said == SAME or (said != ABSENT and begin < end):
+            take_row(&r, &params[j], coded_fields(&params[j], said), out.value[j])
             out.is_there[j] = out.value[j][COUNT] > 0
             out.rows += out.is_there[j]
     if begin == end:

@@ -15,8 +15,9 @@ cdef extern from "storage/_crc32c.h" nogil:
 cdef crc32c_function crc32c = crc32c_prepare()
 
 cdef enum:
-    ROW_BYTES_MAX = 64      # 2 bits, and 82 for each field
-    PARAM_BYTES = 512 * 75
+    ROW_BYTES_MAX = 64      # 3 bits, and 82 for each field
+    PARAM_BYTES = 512 * 75  # 15, and up to 10 for each field's base
+    STEADY_SIZE = 8         # learn_t.size of a field that seldom moves
     KEYS_FORGOTTEN = 400    # an id without a row for so many keys gives its parameters up
     SCALE_LIKELY = 6        # an id kept as bits becomes decimal again when a whole row has no more decimals
     SIZE_ONE = 64           # learn_t.size of one bit
@@ -86,30 +87,40 @@ cdef void row_residuals(const param_t* p, row_t* row) noexcept nogil:
     row.u[M2] = zigzag(row.i[M2] - p.base[M2]) if row.has_m2 else 0
 
 
-cdef inline bint is_same(const row_t* row) noexcept nogil:
-    return not (row.u[0] | row.u[1] | row.u[2] | row.u[3] | row.u[4] | row.u[5])
-
-
 cdef inline void put_said(bitwriter_t* w, int expect, int said) noexcept nogil:
-    """One bit when an id does what is expected of it, else two."""
+    """The reader's take_said backwards."""
     if expect == NEVER:
         expect = ABSENT
     if said == expect:
         put(w, 0, 1)
-    elif said == CODED or (said == ABSENT and expect == CODED):
+    elif said == (FULL if expect == CODED else CODED):
         put(w, 1, 2)
+    elif said == (ABSENT if expect == CODED else FULL):
+        put(w, 3, 3)
     else:
-        put(w, 3, 2)
+        put(w, 7, 3)
 
 
-cdef void put_row(bitwriter_t* w, const param_t* p, const row_t* row) noexcept nogil:
-    cdef int f
+cdef inline int say(const param_t* p, const row_t* row) noexcept nogil:
+    """How a row is written."""
+    cdef int f, moved = 0
+    for f in range(FIELDS):
+        moved |= (row.u[f] != 0) << f
+    if not moved and p.expect != NEVER:
+        return SAME
+    return FULL if moved & p.steady else CODED
+
+
+cdef void put_row(bitwriter_t* w, const param_t* p, const row_t* row, int said) noexcept nogil:
+    cdef int f, left_out = 0 if said == FULL else p.steady
     for f in range(VALUES):
+        if left_out >> f & 1:
+            continue
         if row.is_raw[f]:
             put_raw(w, codec_bits_of(row.value[f]))
         else:
             put_rice(w, row.u[f], p.k[f])
-    if row.has_m2:
+    if row.has_m2 and not left_out >> M2 & 1:
         put_rice(w, row.u[M2], p.k[M2])
 
 
@@ -295,7 +306,9 @@ cdef void set_base(param_t* p, learn_t* l, int f, int64_t term) noexcept nogil:
     """What is foretold: the row itself, or the mean where values lie around it; k from what was learnt."""
     cdef int64_t away = <int64_t> l.away[f] if fabs(l.away[f]) < 4e18 else 0
     cdef int changes = l.crossed[f] if p.cross >> f & 1 else l.own[f]
-    if l.level[f] >= changes or not l.rows:
+    cdef bint is_steady = l.rows and l.size[f] < STEADY_SIZE
+    p.steady = <uint8_t> (p.steady & ~(1 << f) | is_steady << f)
+    if not is_steady and (l.level[f] >= changes or not l.rows):
         p.k[f] = k_of(l.size[f])
         p.base[f] = term
         l.away[f] = 0
@@ -418,16 +431,16 @@ cdef Py_ssize_t pack_params(const param_t* params, int ids, uint8_t* out) noexce
 # ---- frames ----------------------------------------------------------------------------------------------------------
 
 cdef void say_row(bitwriter_t* w, const param_t* p, learn_t* l, row_t* row) noexcept nogil:
-    cdef bint same
+    cdef int said
     row_residuals(p, row)
-    same = is_same(row) and p.expect != NEVER
-    put_said(w, p.expect, SAME if same else CODED)
-    if not same:
-        put_row(w, p, row)
+    said = say(p, row)
+    put_said(w, p.expect, said)
+    if said != SAME:
+        put_row(w, p, row, said)
     if p.expect != NEVER:
         learn_row(p, l, row)
         learn_mean(&l.present, True)
-        learn_mean(&l.same, same)
+        learn_mean(&l.same, said == SAME)
 
 
 cdef bint are_zero(const uint8_t* at, const uint8_t* end) noexcept nogil:

@@ -46,8 +46,8 @@ cdef const uint8_t* take_forms(series_t* s, const uint8_t* at, const uint8_t* en
 
 
 cdef bint is_valid(const plan_t* plan, int f) noexcept nogil:
-    cdef int kind = plan.predictor & ~CROSS
-    if kind > DELTA2 or (f < LEAST and plan.predictor & CROSS):
+    cdef int kind = plan.predictor & ~CROSSES
+    if kind >= KINDS or (f < LEAST and plan.predictor & CROSSES) or plan.predictor & CROSSES == CROSSES:
         return False
     if plan.coder > FIXED:
         return plan.coder <= FIXED + 64 and kind == PLAIN
@@ -111,52 +111,48 @@ cdef bint take_runs(series_t* s) noexcept nogil:
     return True
 
 
-cdef inline int64_t crossing(const series_t* s, int f, int j) noexcept nogil:
-    if f == SUM:
-        return <int64_t> (<uint64_t> s.i[COUNT][j] * (<uint64_t> s.i[LEAST][j] + <uint64_t> s.i[MOST][j])) >> 1
-    return s.i[LAST][j]
+cdef inline int64_t take_term(series_t* s, const plan_t* plan, past_t* past, bint* is_raw, uint64_t* u) noexcept nogil:
+    """The next term; of a raw one what is foretold, and its bits in u."""
+    cdef int64_t term = told(past)
+    if plan.coder > FIXED:
+        term = wrap_add(term, <int64_t> take_wide(&s.bits, plan.coder - FIXED))
+    elif plan.coder != CONSTANT:
+        u[0] = take_rice(&s.bits, plan.coder, is_raw)
+        if not is_raw[0]:
+            term = wrap_add(term, unzigzag(u[0]))
+    remember(past, term)
+    return term
 
 
 cdef void take_field(series_t* s, int f) noexcept nogil:
     """s.i[f] and s.value[f] of a field but m2."""
     cdef plan_t plan = s.plan[f]
-    cdef int kind = plan.predictor & ~CROSS, j, scale = s.scale[GROUP[f]], shift = s.shift[GROUP[f]]
-    cdef bint is_crossed = plan.predictor & CROSS, is_raw
-    cdef int64_t before = plan.base, before2 = plan.base, term
+    cdef past_t past = begin_past(&plan)
+    cdef int j, scale = s.scale[GROUP[f]], shift = s.shift[GROUP[f]], crosses = plan.predictor & CROSSES
+    cdef bint is_raw
+    cdef int64_t term
     cdef uint64_t u = 0
     for j in range(s.n):
         is_raw = False
-        term = told(kind, before, before2)
-        if plan.coder > FIXED:
-            term = wrap_add(term, <int64_t> take_wide(&s.bits, plan.coder - FIXED))
-        elif plan.coder != CONSTANT:
-            u = take_rice(&s.bits, plan.coder, &is_raw)
-            if not is_raw:
-                term = wrap_add(term, unzigzag(u))
-        if kind != PLAIN:
-            before2 = before
-            before = term
-        s.i[f][j] = wrap_add(term, crossing(s, f, j)) if is_crossed else term
-        s.value[f][j] = codec_of_bits(u) if is_raw else to_double(s.i[f][j], scale, shift)
+        term = take_term(s, &plan, &past, &is_raw, &u)
+        if crosses:
+            term = wrap_add(term, crossing(f, crosses, s.i[COUNT], s.i[LAST], s.i[LEAST], s.i[MOST], j))
+        s.i[f][j] = term
+        s.value[f][j] = codec_of_bits(u) if is_raw else to_double(term, scale, shift)
 
 
 cdef void take_m2(series_t* s) noexcept nogil:
     cdef plan_t plan = s.plan[M2]
-    cdef int kind = plan.predictor & ~CROSS, j
-    cdef bint is_crossed = plan.predictor & CROSS, is_raw = False
-    cdef int64_t before = plan.base, before2 = plan.base, term
+    cdef past_t past = begin_past(&plan)
+    cdef int j
+    cdef bint is_crossed = plan.predictor & CROSSES, is_raw = False
+    cdef int64_t term
+    cdef uint64_t u = 0
     for j in range(s.n):
         if s.value[LEAST][j] == s.value[MOST][j]:
             s.value[M2][j] = 0
             continue
-        term = told(kind, before, before2)
-        if plan.coder > FIXED:
-            term = wrap_add(term, <int64_t> take_wide(&s.bits, plan.coder - FIXED))
-        elif plan.coder != CONSTANT:
-            term = wrap_add(term, unzigzag(take_rice(&s.bits, plan.coder, &is_raw)))
-        if kind != PLAIN:
-            before2 = before
-            before = term
+        term = take_term(s, &plan, &past, &is_raw, &u)
         if is_crossed:
             term = wrap_add(term, m2_guess(s.value[COUNT][j], s.value[SUM][j], s.value[LEAST][j], s.value[MOST][j]))
         s.value[M2][j] = m2_of(term)

@@ -135,24 +135,23 @@ cdef void set_m2(scratch_t* s) noexcept nogil:
     s.m = m
 
 
-cdef void set_crossing(scratch_t* s, int f) noexcept nogil:
+cdef void set_crossing(scratch_t* s, int f, int crosses) noexcept nogil:
+    """x, that the terms are less by; of m2 set_m2 has set it."""
     cdef int j
-    for j in range(s.n):
-        if f == SUM:
-            s.x[j] = <int64_t> (
-                <uint64_t> s.i[COUNT][j] * (<uint64_t> s.i[LEAST][j] + <uint64_t> s.i[MOST][j])
-            ) >> 1
-        else:
-            s.x[j] = s.i[LAST][j]
+    if f != M2:
+        for j in range(s.n):
+            s.x[j] = crossing(f, crosses, s.i[COUNT], s.i[LAST], s.i[LEAST], s.i[MOST], j)
 
 
 # ---- plans -----------------------------------------------------------------------------------------------------------
 
-cdef void set_terms(scratch_t* s, int f, int n, bint is_crossed) noexcept nogil:
+cdef void set_terms(scratch_t* s, int f, int n, int crosses) noexcept nogil:
     cdef int j
     cdef int64_t* i = s.i[f]
+    if crosses:
+        set_crossing(s, f, crosses)
     for j in range(n):
-        s.t[j] = wrap_sub(i[j], s.x[j]) if is_crossed else i[j]
+        s.t[j] = wrap_sub(i[j], s.x[j]) if crosses else i[j]
 
 
 cdef int64_t middle(const scratch_t* s, int f, int n) noexcept nogil:
@@ -171,20 +170,19 @@ cdef int64_t middle(const scratch_t* s, int f, int n) noexcept nogil:
     return wrap_add(s.t[first], <int64_t> total if fabs(total) < 9e18 else 0)
 
 
-cdef int64_t lengths(const scratch_t* s, int f, int n, int kind, int64_t base, bint* is_zero) noexcept nogil:
-    """The bits of all residuals of a predictor together."""
-    cdef int64_t before = base, before2 = base, all_bits = 0
+cdef int64_t lengths(const scratch_t* s, int f, int n, const plan_t* plan, bint* is_zero) noexcept nogil:
+    """The bits of all residuals of a plan together."""
+    cdef past_t past = begin_past(plan)
+    cdef int64_t all_bits = 0
     cdef uint64_t u, any_bit = 0
     cdef int j
     for j in range(n):
         if s.is_raw[f][j]:
             continue
-        u = zigzag(wrap_sub(s.t[j], told(kind, before, before2)))
+        u = zigzag(wrap_sub(s.t[j], told(&past)))
+        remember(&past, s.t[j])
         any_bit |= u
         all_bits += codec_length(u)
-        if kind != PLAIN:
-            before2 = before
-            before = s.t[j]
     is_zero[0] = not any_bit
     return all_bits
 
@@ -202,40 +200,53 @@ cdef int64_t rice_bits(const uint64_t* u, const uint8_t* is_raw, int n, int k) n
     return bits
 
 
-cdef void set_residuals(scratch_t* s, int f, int n, int kind, int64_t base, bint is_crossed) noexcept nogil:
+cdef void set_residuals(scratch_t* s, int f, int n, const plan_t* plan) noexcept nogil:
     """s.u[f], as the plan has it; what cannot be said becomes raw, and its integer what is foretold, as for readers."""
-    cdef int64_t before = base, before2 = base, term
+    cdef past_t past = begin_past(plan)
+    cdef bint is_crossed = plan.predictor & CROSSES
+    cdef int64_t term
     cdef int j
     for j in range(n):
-        term = told(kind, before, before2)
+        term = told(&past)
         s.u[f][j] = zigzag(wrap_sub(s.t[j], term))
         if s.is_raw[f][j] or s.u[f][j] >> 63:
             s.is_raw[f][j] = True
             s.u[f][j] = 0
             s.t[j] = term
             s.i[f][j] = wrap_add(term, s.x[j]) if is_crossed else term
-        if kind != PLAIN:
-            before2 = before
-            before = s.t[j]
+        remember(&past, s.t[j])
 
 
-cdef void choose_predictor(scratch_t* s, int f, int n, bint may_cross, plan_t* plan) noexcept nogil:
-    cdef int64_t least = -1, bits, base
-    cdef int crossed, kind
+cdef void try_plan(scratch_t* s, int f, int n, int crosses, int kind, plan_t* best, int64_t* least) noexcept nogil:
+    """Take the plan when it is better than the best so far. The terms are set."""
+    cdef plan_t plan
     cdef bint is_zero
+    cdef int64_t bits
+    plan.predictor = <uint8_t> (kind | crosses)
+    plan.base = s.t[0] if DELTA <= kind <= DELTA2 else middle(s, f, n)
+    bits = lengths(s, f, n, &plan, &is_zero)
+    if least[0] < 0 or bits < least[0]:
+        least[0] = bits
+        plan.coder = CONSTANT if is_zero else 0
+        best[0] = plan
+
+
+cdef void choose_predictor(scratch_t* s, int f, int n, int crosses_max, plan_t* plan) noexcept nogil:
+    """The best way over the fields by the mean and by the row before, then the best way over time for it."""
+    cdef int64_t least = -1
+    cdef int crosses, kind, way
     plan.coder = 0
-    for crossed in range(1 + may_cross):
-        set_terms(s, f, n, crossed)
-        for kind in range(DELTA2 + 1):
-            base = middle(s, f, n) if kind == PLAIN else s.t[0]
-            bits = lengths(s, f, n, kind, base, &is_zero)
-            if least < 0 or bits < least or (bits == least and is_zero and plan.coder != CONSTANT):
-                least = bits
-                plan.predictor = <uint8_t> (kind | CROSS * crossed)
-                plan.base = base
-                plan.coder = CONSTANT if is_zero else 0
-            if is_zero:
+    for way in range(crosses_max / CROSS + 1):
+        crosses = way * CROSS
+        set_terms(s, f, n, crosses)
+        for kind in range(DELTA + 1):
+            try_plan(s, f, n, crosses, kind, plan, &least)
+            if not least:
                 return
+    crosses = plan.predictor & CROSSES
+    set_terms(s, f, n, crosses)
+    for kind in range(DELTA2, KINDS):
+        try_plan(s, f, n, crosses, kind, plan, &least)
 
 
 cdef void choose_coder(scratch_t* s, int f, int n, plan_t* plan) noexcept nogil:
@@ -254,7 +265,7 @@ cdef void choose_coder(scratch_t* s, int f, int n, plan_t* plan) noexcept nogil:
             least = bits
             best = k
     plan.coder = best
-    if raw or plan.predictor & ~CROSS != PLAIN:
+    if raw or plan.predictor & ~CROSSES != PLAIN:
         return
     low = high = s.t[0]
     for j in range(n):
@@ -269,7 +280,7 @@ cdef void choose_coder(scratch_t* s, int f, int n, plan_t* plan) noexcept nogil:
         s.u[f][j] = <uint64_t> wrap_sub(s.t[j], low)
 
 
-cdef void plan_field(scratch_t* s, int f, int n, bint may_cross) noexcept nogil:
+cdef void plan_field(scratch_t* s, int f, int n, int crosses_max) noexcept nogil:
     cdef plan_t* plan = &s.plan[f]
     cdef int j, raw = 0
     plan.coder = CONSTANT
@@ -277,9 +288,9 @@ cdef void plan_field(scratch_t* s, int f, int n, bint may_cross) noexcept nogil:
     plan.base = 0
     if not n:
         return
-    choose_predictor(s, f, n, may_cross, plan)
-    set_terms(s, f, n, plan.predictor & CROSS)
-    set_residuals(s, f, n, plan.predictor & ~CROSS, plan.base, plan.predictor & CROSS)
+    choose_predictor(s, f, n, crosses_max, plan)
+    set_terms(s, f, n, plan.predictor & CROSSES)
+    set_residuals(s, f, n, plan)
     for j in range(n):
         raw += s.is_raw[f][j]
     if plan.coder != CONSTANT or raw:
@@ -287,14 +298,14 @@ cdef void plan_field(scratch_t* s, int f, int n, bint may_cross) noexcept nogil:
 
 
 cdef void plan_series(scratch_t* s) noexcept nogil:
-    cdef int f
     set_forms(s)
-    for f in range(VALUES):
-        if f >= LEAST:
-            set_crossing(s, f)
-        plan_field(s, f, s.n, f >= LEAST and (f != SUM or s.scale[2] == s.scale[1] and s.shift[2] == s.shift[1]))
+    plan_field(s, COUNT, s.n, 0)
+    plan_field(s, LAST, s.n, 0)
+    plan_field(s, LEAST, s.n, CROSS_BEFORE)
+    plan_field(s, MOST, s.n, CROSS_BEFORE)
+    plan_field(s, SUM, s.n, CROSS_BEFORE if s.scale[2] == s.scale[1] and s.shift[2] == s.shift[1] else 0)
     set_m2(s)
-    plan_field(s, M2, s.m, True)
+    plan_field(s, M2, s.m, CROSS)
 
 
 # ---- bytes -----------------------------------------------------------------------------------------------------------
