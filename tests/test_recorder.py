@@ -1,8 +1,10 @@
 """The splice of disk, backlog and memory: every sealed sample once, at any moment, whatever the disk does."""
 
 import logging
+import resource
 import threading
 from collections.abc import Callable
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,10 +14,19 @@ from tests.recording import FIRST, Recording, counted, expected_counts
 
 from hms_ops import backlog, kinds
 from hms_ops.errors import StorageError
-from hms_ops.storage.history import HistoryConfig
 
 STEP = FIRST - FIRST % 10
-TINY = 1  # bytes of history: the disk refuses everything
+
+
+@contextmanager
+def full_disk():
+    """No file of this process may grow: the system refuses every write, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def assert_exact(recording: Recording, step: int = 10, start: int = FIRST - 3_600) -> None:
@@ -76,7 +87,7 @@ def test_a_reader_meets_no_step_twice_and_misses_none_while_the_writer_writes(tm
                 assert_exact(recording)
         finally:
             writer.join()
-        assert recording.recorder.counters()["steps_written"] == 50
+        assert recording.recorder.counters()["steps_written"] == 58, "50 of 10 s and 8 minutes"
         assert_exact(recording)
 
 
@@ -106,11 +117,11 @@ def test_an_hour_of_late_samples_pushes_no_step_out(tmp_path):
         for ago in range(10, 3_600, 10):
             recording.add("depth", 2.0, ago=ago)
         recording.advance(15)
-        assert recording.recorder.counters()["waiting"] == 2
+        assert recording.recorder.counters()["waiting"] == 3, "a step, and a patch of each tier"
         assert_exact(recording, start=FIRST - 4_000)
         assert recording.recorder.write_waiting()
         counters = recording.recorder.counters()
-        assert (counters["steps_lost"], counters["patches_lost"], counters["patches_written"]) == (0, 0, 359)
+        assert (counters["steps_lost"], counters["patches_lost"], counters["patches_written"]) == (0, 0, 2)
         assert_exact(recording, start=FIRST - 4_000)
 
 
@@ -208,14 +219,14 @@ def test_memory_has_ten_minutes_by_step_and_an_hour_by_minute():
     recorder, now = recording.recorder, recording.now
     for step in (60, 120, 600):
         assert_exact(recording, step)
-    border = recorder.minutes_end
+    border = next(second for second in range(recording.first, now, 60) if recording.past.finest_step(second) == 10)
     assert border % 60 == 0
     assert now - 610 <= border <= now - 540
     assert counted(recording.past, "depth", border, now) == expected_counts(recording.given, "depth", border, now)
     older = counted(recording.past, "depth", recording.first, border)
     assert set(older.values()) == {12.0}
     assert recorder.counters()["waiting"] == 0
-    recorder.take(now // 10 - 1)
+    recorder.take(0, now - now % 10 - 10)
     assert recorder.write_waiting()
 
 
@@ -233,17 +244,16 @@ def test_memory_keeps_late_samples_too():
 
 
 def test_a_disk_that_refuses_loses_nothing_that_waits(tmp_path, caplog):
-    with Recording(tmp_path, is_written=False, bytes_max=TINY) as recording:
+    with Recording(tmp_path, is_written=False) as recording:
         recording.add("depth", 1.0)
         recording.advance(30)
-        with caplog.at_level(logging.ERROR, "hms_ops.history"):
+        with full_disk(), caplog.at_level(logging.ERROR, "hms_ops.history"):
             for _ in range(3):
                 assert not recording.recorder.write_waiting()
         assert len(caplog.records) == 1, "the same problem is told once"
-        assert "raise the limit" in recording.recorder.problem
+        assert "File too large" in recording.recorder.problem
         assert recording.recorder.counters()["write_errors"] == 3
         assert_exact(recording)
-        recording.storage.history.config = HistoryConfig()
         assert recording.recorder.write_waiting()
         assert recording.recorder.problem == ""
         assert recording.recorder.counters()["waiting"] == 0
@@ -251,14 +261,14 @@ def test_a_disk_that_refuses_loses_nothing_that_waits(tmp_path, caplog):
 
 
 def test_a_writer_tries_again_by_itself(tmp_path, wait_until: Callable[..., None]):
-    with Recording(tmp_path, is_written=False, bytes_max=TINY) as recording:
+    with Recording(tmp_path, is_written=False) as recording:
         recorder = recording.recorder
         writer = threading.Thread(target=recorder.run)
         writer.start()
-        recording.add("depth", 1.0)
-        recording.advance(20)
-        wait_until(lambda: recorder.problem)
-        recording.storage.history.config = HistoryConfig()
+        with full_disk():
+            recording.add("depth", 1.0)
+            recording.advance(20)
+            wait_until(lambda: recorder.problem)
         wait_until(lambda: recorder.counters()["waiting"] == 0)
         assert_exact(recording)
         recorder.stop()
@@ -273,9 +283,9 @@ def test_the_oldest_steps_are_given_up_and_counted_when_too_many_wait(tmp_path, 
             recording.add("depth", 1.0)
             recording.advance(10)
         counters = recording.recorder.counters()
-        assert (counters["waiting"], counters["steps_lost"]) == (3, 3)
+        assert (counters["waiting"], counters["steps_lost"]) == (3, 4), "six steps and a minute"
         steps = counted(recording.past, "depth", FIRST, FIRST + 60)
-        assert list(steps) == [STEP + 30, STEP + 40, STEP + 50]
+        assert list(steps) == [STEP + 40, STEP + 50]
 
 
 def test_waiting_steps_are_bounded_in_bytes_too(tmp_path, monkeypatch):
@@ -289,10 +299,10 @@ def test_waiting_steps_are_bounded_in_bytes_too(tmp_path, monkeypatch):
 
 
 def test_what_a_full_disk_does_not_take_at_the_stop_is_counted_and_told(tmp_path, caplog):
-    with caplog.at_level(logging.ERROR, "hms_ops.history"):
-        recording = Recording(tmp_path, is_written=False, bytes_max=TINY)
-        recording.add("depth", 1.0)
-        recording.advance(8)
+    recording = Recording(tmp_path, is_written=False)
+    recording.add("depth", 1.0)
+    recording.advance(8)
+    with full_disk(), caplog.at_level(logging.ERROR, "hms_ops.history"):
         recording.close()
     assert recording.recorder.counters()["steps_lost"] == 2
     assert "2 steps of history are lost" in caplog.text
@@ -307,7 +317,7 @@ def test_a_step_that_can_never_be_written_does_not_hold_up_the_others(tmp_path, 
         with caplog.at_level(logging.ERROR, "hms_ops.history"):
             assert recording.recorder.write_waiting()
         counters = recording.recorder.counters()
-        assert (counters["waiting"], counters["patches_lost"], counters["steps_written"]) == (0, 1, 3)
+        assert (counters["waiting"], counters["patches_lost"], counters["steps_written"]) == (0, 2, 3)
         assert "cannot be written" in caplog.text
 
 

@@ -19,10 +19,11 @@ Errors: a write that fails is counted and tried again each RETRY_SECONDS while i
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hms_ops._ring import Store
 from hms_ops.backlog import WAITING_MAX, Backlog, Waiting
@@ -54,6 +55,7 @@ class Recorder:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.storage: Storage | None = None
+        self.on_patch: Callable[[int, NDArray[np.int64]], None] = lambda tier, steps: None  # rows came late
         self.backlog = Backlog(store.rolled_end(1))
         self.roster = Roster(store, self.backlog.guard)
         self.landing = threading.Lock()
@@ -193,6 +195,7 @@ class Recorder:
         with self.landing:
             written = history.append_patch(rows.tier, (rows.steps[kept], ids[kept], rows.columns[:, kept]), sketches)
             self.backlog.remove(self._behind(rows))
+        self.on_patch(rows.tier, rows.steps[kept])
         self._counts["rows_written"] += written
 
     def _behind(self, rows: Waiting) -> Waiting | None:
@@ -333,8 +336,9 @@ class Recorder:
 
     @property
     def problem(self) -> str:
-        """Why history is not being written or sealed now, or ""."""
-        return self._problem or self._sealing_problem
+        """Why history is not being written or sealed now, or is written in part only; or ""."""
+        refused = self.storage.history.problem if self.storage is not None else ""
+        return self._problem or refused or self._sealing_problem
 
 
 def _end(history: "History", tier: int) -> int:

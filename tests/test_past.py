@@ -1,0 +1,112 @@
+"""Tiers read as one: whatever the step, across restarts and kills, each sealed sample counts once."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.recording import FIRST, Recording, counted, expected_counts
+
+HOUR = FIRST - FIRST % 3_600
+
+
+def assert_exact(recording: Recording, steps=(10, 60, 120, 600, 3_600)) -> None:
+    end = recording.now - recording.now % 3_600 + 3_600
+    for step in steps:
+        expected = expected_counts(recording.given, "depth", HOUR - 3_600, recording.now, step)
+        assert counted(recording.past, "depth", HOUR - 3_600, end, step) == expected, f"by {step} s"
+
+
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.integers(0, 2)),
+        st.tuples(st.just("late"), st.integers(1, 3_000)),
+        st.tuples(st.just("advance"), st.integers(1, 150)),
+        st.tuples(st.just("hour"), st.just(0)),
+        st.tuples(st.just("write"), st.just(0)),
+        st.tuples(st.just("seal"), st.just(0)),
+        st.tuples(st.just("restart"), st.integers(0, 4_000)),
+        st.tuples(st.just("kill"), st.integers(0, 4_000)),
+    ),
+    max_size=30,
+)
+
+
+@given(operations=OPERATIONS)
+@settings(deadline=None, max_examples=40)
+def test_every_sample_counts_once_in_every_tier_at_any_moment(tmp_path_factory, operations):
+    data_dir = tmp_path_factory.mktemp("data")
+    recording = Recording(data_dir, is_written=False)
+    for operation, number in operations:
+        if operation == "add":
+            recording.add("depth", 1.0, tags=("", "host:a", "host:b")[number])
+        elif operation == "late":
+            # The store has no place for the seconds of its first step that were before it.
+            if recording.now - number not in range(recording.first - recording.first % 10, recording.first):
+                recording.add("depth", 2.0, tags="host:a", ago=number)
+            recording.advance(1)
+        elif operation == "advance":
+            recording.advance(number)
+        elif operation == "hour":
+            pass_an_hour(recording)
+        elif operation == "write":
+            assert recording.recorder.write_waiting()
+        elif operation == "seal":
+            recording.recorder.seal_due()
+        elif operation == "restart":
+            recording.advance(1)
+            recording.close()
+            recording = Recording(data_dir, recording.now + number, is_written=False, given=recording.given)
+        else:
+            recording = killed(recording, number)
+        assert_exact(recording)
+    recording.close()
+
+
+def pass_an_hour(recording: Recording) -> None:
+    """Up to a little behind the next full hour, writing as the writer does."""
+    end = recording.now - recording.now % 3_600 + 3_605
+    while recording.now < end:
+        recording.advance(min(600, end - recording.now))
+        assert recording.recorder.write_waiting()
+
+
+def killed(recording: Recording, seconds: int) -> Recording:
+    """A new engine on what is on disk when the old one is killed right after a step was written."""
+    recording.advance(10 - recording.now % 10)
+    assert recording.recorder.write_waiting()
+    kept = [sample for sample in recording.given if sample[0] < recording.now]
+    recording.storage.close()
+    return Recording(recording.data_dir, recording.now + seconds, is_written=False, given=kept)
+
+
+def test_an_hour_is_read_from_one_row_a_series(tmp_path):
+    with Recording(tmp_path, first=HOUR, is_written=False) as recording:
+        for _ in range(2 * 3_600 // 30):
+            recording.add("depth", 1.0)
+            recording.advance(30)
+            recording.recorder.write_waiting()
+        recording.advance(20)
+        recording.recorder.write_waiting()
+        known = recording.past.known("depth")
+        steps, _, columns = recording.past.rows(known, HOUR, HOUR + 7_200, 3_600)
+        assert steps.tolist() == [HOUR, HOUR + 3_600]
+        assert columns[0].tolist() == [120.0, 120.0]
+        steps, _, _ = recording.past.rows(known, HOUR, HOUR + 7_200, 60)
+        assert np.array_equal(steps, np.arange(HOUR, HOUR + 7_200, 60))
+
+
+@pytest.mark.parametrize(("start", "step"), [(0, 10), (-200_000, 60), (-4_000_000, 3_600)])
+def test_the_finest_step_is_the_shortest_in_which_all_since_a_start_is_kept(tmp_path, start, step):
+    with Recording(tmp_path, first=HOUR) as recording:
+        recording.add("depth", 1.0)
+        recording.advance(70)
+        ids = recording.recorder.roster.ids_of(recording.store.slots("depth").astype(np.int64)).astype(np.int64)
+        columns = np.ones((6, 1))
+        for tier, ago in ((1, 200_000), (2, 4_000_000)):
+            seconds = (10, 60, 3_600)[tier]
+            old = np.array([HOUR - ago]) // seconds * seconds
+            recording.storage.history.append_patch(tier, (old, ids, columns))
+        assert recording.past.finest_step(HOUR + start) == step
+        if step > 10:
+            with pytest.raises(ValueError, match=f"is kept by {step} s"):
+                recording.past.read("depth", None, HOUR + start, HOUR + 60, 10)
