@@ -51,6 +51,7 @@ from hms_ops.publisher import Publisher
 from hms_ops.quantity import Address, as_address, as_addresses, parse_duration
 from hms_ops.reading import Reading
 from hms_ops.recorder import Recorder
+from hms_ops.remote.remotes import Remotes
 from hms_ops.series import SeriesInfo
 from hms_ops.threads import Threads, left_seconds
 from hms_ops.vitals import Vitals
@@ -138,6 +139,8 @@ class Engine:
         self.values = ValueHooks(self.store)
         self.journalist = Journalist(self.clock)
         self._reading = Reading(self.store, self.past, self._unit)
+        self._remotes = Remotes(self.config.remote, self.past, self.clock, self._unit)
+        self.recorder.on_patch = self._remotes.late
         signs = self.self_metrics if choose("self_metrics", self_metrics, False) else None
         vitals = Vitals() if choose("host_metrics", host_metrics, False) else None
         self._publisher = Publisher(self.store, vitals, signs)
@@ -229,6 +232,8 @@ class Engine:
         self.duty.start()
         self._threads.start("hms-journal", self.journalist.run)
         self._threads.start("hms-recorder", self.recorder.run)
+        if self._storage is not None:
+            self._remotes.open(self._storage, self._threads.start)
         self._threads.start("hms-sealer", self.recorder.run_sealing)
         self.values.start(self._threads.start)
         if self._http is not None:
@@ -269,6 +274,7 @@ class Engine:
         """From the outside in, so that whatever has arrived goes all the way."""
         end_ns = steady_ns() + int(STOP_SECONDS * SECOND_NS)
         self.is_ready = False
+        sending = self._remotes.stop()
         if self._server is not None:
             self._server.stop(HTTP_SECONDS)
             self._server = None
@@ -285,7 +291,7 @@ class Engine:
         self.values.crew.stop(HOOKS_SECONDS)
         self._threads.join(end_ns, "hms-recorder")
         self.journalist.stop()
-        self._shut_storage(self._threads.join(end_ns, "hms-recorder", "hms-journal"))
+        self._shut_storage(self._threads.join(end_ns, "hms-recorder", "hms-journal", *sending))
 
     def _shut_listeners(self) -> None:
         for listener in self._listeners:
@@ -424,12 +430,18 @@ class Engine:
         return self._reading.value(expression)
 
     def query(
-        self, expr: str, start: float | None = None, end: float | None = None, step: str | float | None = None
+        self,
+        expr: str,
+        start: float | None = None,
+        end: float | None = None,
+        step: str | float | None = None,
+        source: str | None = None,
     ) -> dict[str, Any]:
-        """The answer of /v1/query: see query.py; step is "10s" or seconds. ExpressionError, UnknownMetricError,
-        ValueError."""
+        """The answer of /v1/query: see query.py; step is "10s" or seconds. source: "local", "remote", or None: local,
+        continued at the remote before local history begins. ExpressionError, UnknownMetricError, ValueError."""
         self._check_not_forked()
-        return self._reading.query(expr, start, end, step)
+        seconds = parse_duration(step) if isinstance(step, str) else step
+        return self._remotes.query(self._reading.query, expr, start, end, seconds, source)
 
     def recent(self, name: str, tags: Tags | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """(time_ns int64[n], value float64[n]): copies of the latest raw samples, oldest first; all series for None."""
@@ -581,7 +593,7 @@ class Engine:
 
     def health(self) -> list[str]:
         """What is wrong now, one line each; empty when all is well."""
-        problems = self.stalls() + self.duty.problems() + self.values.crew.problems()
+        problems = self.stalls() + self.duty.problems() + self.values.crew.problems() + self._remotes.problems()
         if self.recorder.problem:
             problems.append(f"history is not written: {self.recorder.problem}")
         if self._storage is not None:
@@ -601,6 +613,7 @@ class Engine:
             "on_metric": self.values.crew.counters(),
             "journal": self.journalist.counters() | stored.get("journal", {}),
             "host": self._publisher.counters(),
+            **self._remotes.counters(),
         }
         if self._tick is not None:
             sections["tick"] = self._tick.counters()

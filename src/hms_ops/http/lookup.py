@@ -21,6 +21,7 @@ QUERY_PARAMETERS: Final[dict[str, Reader]] = {
     "end": read_unix_seconds,
     "step": read_step,
     "format": one_of("json", "csv"),
+    "source": one_of("local", "remote"),
 }
 SERIES_PARAMETERS: Final[dict[str, Reader]] = {"prefix": str, "limit": whole_number(1, SERIES_LISTED_MAX)}
 

@@ -109,6 +109,8 @@ def counter_families(sections: Mapping[str, Mapping[str, float]]) -> list[Family
     found: dict[str, Family] = {}
     for section, counters in sections.items():
         group, labels = (section, {}) if section.isidentifier() else ("listener", {"input": section})
+        if section.startswith("remote "):
+            group, labels = "remote", {"remote": section.removeprefix("remote ")}
         for name, value in counters.items():
             metric = FOREIGN.sub("_", f"hms_ops_{group}_{name}")
             text = f"{group}: {name}".replace("_", " ")
