@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -17,3 +18,13 @@ def wait_until() -> Callable[..., None]:
             time.sleep(0.005)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with history in all tiers (stocked.py), to be copied or read, not to be changed."""
+    from tests.stocked import stock
+
+    data_dir = tmp_path_factory.mktemp("stocked") / "data"
+    stock(data_dir)
+    return data_dir
