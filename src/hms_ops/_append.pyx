@@ -13,6 +13,7 @@ idempotent, and a late tick loses nothing for SLOTS − 3 seconds. What a cell i
 """
 
 from libc.math cimport fabs
+from libc.stdint cimport uint16_t
 from libc.string cimport memcpy, memset
 
 from hms_ops._cell cimport cell_turn, fold, open_second, roll_set, second_of
@@ -20,6 +21,7 @@ from hms_ops._hll cimport set_of, set_t, sketch_add
 from hms_ops._intern cimport intern_find, kind_settle, store_resolve
 from hms_ops._sample cimport *
 from hms_ops._store cimport *
+from hms_ops._timings cimport is_timing, timing_add, timing_add_many, timing_drain, timing_ring_full
 from hms_ops.collector._emit cimport MAGNITUDE_MAX, hms_hash_member, hms_likely, hms_spell_double, hms_unlikely, note_bad
 
 cdef enum:
@@ -32,11 +34,22 @@ cdef inline raw_t* ring_place(const store_t* st, uint32_t slot, const cell_t* c)
     return st.rings + ((<size_t>slot << st.ring_shift) | (c.head & st.ring_mask))
 
 
-cdef inline void ring_append(store_t* st, uint32_t slot, cell_t* c, int64_t time_ns, double value) noexcept nogil:
+cdef inline void ring_put(store_t* st, uint32_t slot, cell_t* c, int64_t time_ns, double value) noexcept nogil:
     cdef raw_t* r = ring_place(st, slot, c)
     r.time_ns = time_ns
     r.value = value
     c.head += 1
+
+
+cdef inline void ring_turn(store_t* st, uint32_t slot, cell_t* c) noexcept nogil:
+    """Once a round, a timing series' samples leave the ring for its sketches."""
+    if hms_unlikely((c.head & st.ring_mask) == 0) and is_timing(c.kind):
+        timing_ring_full(st, slot, c)
+
+
+cdef inline void ring_append(store_t* st, uint32_t slot, cell_t* c, int64_t time_ns, double value) noexcept nogil:
+    ring_put(st, slot, c, time_ns, value)
+    ring_turn(st, slot, c)
 
 
 cdef inline void subscribed_push(store_t* st, uint32_t slot, double value) noexcept nogil:
@@ -90,7 +103,7 @@ cdef uint8_t append_member(store_t* st, const sample_t* x, cell_t* c, uint32_t s
 
 cdef inline void show(store_t* st, uint32_t slot, cell_t* c, int64_t time_ns, double value) noexcept nogil:
     """To those who want each value: the ring and on_metric. In the order of arrival, whatever the stamps say."""
-    ring_append(st, slot, c, time_ns, value)
+    ring_put(st, slot, c, time_ns, value)
     if c.flags & CELL_SUBSCRIBED:
         subscribed_push(st, slot, value)
 
@@ -111,7 +124,10 @@ cdef uint8_t append_late(store_t* st, const sample_t* s, cell_t* c, double value
     x.second = <uint32_t>second
     x.slot = s.slot
     x.generation = c.generation
+    if is_timing(c.kind):
+        timing_drain(st, s.slot, c)
     show(st, s.slot, c, s.time_ns, value)
+    c.drained = <uint16_t>c.head                # the tick adds it where it belongs
     return BAD_NONE
 
 
@@ -146,7 +162,14 @@ cdef uint8_t append_special(store_t* st, const sample_t* s, cell_t* c, uint32_t 
         cell_turn(st, s.slot, c, <uint32_t>now)
     fold(c, value, weight)
     c.flags |= CELL_HAS_LAST
-    show(st, s.slot, c, s.time_ns if s.flags & FLAG_STAMPED else now_ns, value)
+    if weight != 1 and is_timing(kind):
+        timing_drain(st, s.slot, c)
+        timing_add(st, s.slot, now, value, weight)
+        show(st, s.slot, c, s.time_ns if s.flags & FLAG_STAMPED else now_ns, value)
+        c.drained = <uint16_t>c.head
+    else:
+        show(st, s.slot, c, s.time_ns if s.flags & FLAG_STAMPED else now_ns, value)
+        ring_turn(st, s.slot, c)
     return BAD_NONE
 
 
@@ -374,13 +397,28 @@ cdef void fold_many(cell_t* c, const double* values, size_t n) noexcept nogil:
     c.last = values[n - 1]
 
 
+cdef void append_ring_many(store_t* st, uint32_t slot, cell_t* c, int64_t now_ns, const double* values, size_t n) noexcept nogil:
+    """The ring gets as many as it holds; of more than those, sketches get all at once."""
+    cdef size_t room = st.ring_mask + 1, i
+    if n <= room:
+        for i in range(n):
+            ring_append(st, slot, c, now_ns, values[i])
+        return
+    if is_timing(c.kind):
+        timing_drain(st, slot, c)
+        timing_add_many(st, slot, second_of(now_ns), values, n)
+    for i in range(n - room, n):
+        ring_put(st, slot, c, now_ns, values[i])
+    c.drained = <uint16_t>c.head
+
+
 cdef uint8_t store_append_many(store_t* st, uint32_t slot, uint8_t kind, uint32_t input, const double* values, size_t n) noexcept nogil:
     """add_many: one datagram of n values. The caller holds the mutex."""
     cdef int64_t now_ns = store_now_ns(st)
     cdef uint32_t second = <uint32_t>(second_of(now_ns))
     cdef cell_t* c = &st.cells[slot]
     cdef tally_t* t = &st.inputs[input]
-    cdef size_t i, first
+    cdef size_t i
     if second_of(now_ns) > st.cleared_second:
         open_second(st, second_of(now_ns))
     t.received += 1
@@ -394,9 +432,7 @@ cdef uint8_t store_append_many(store_t* st, uint32_t slot, uint8_t kind, uint32_
     if c.second != second:
         cell_turn(st, slot, c, second)
     fold_many(c, values, n)
-    first = n - (st.ring_mask + 1) if n > st.ring_mask + 1 else 0
-    for i in range(first, n):
-        ring_append(st, slot, c, now_ns, values[i])
+    append_ring_many(st, slot, c, now_ns, values, n)
     t.values += n
     t.samples += n
     return BAD_NONE

@@ -22,6 +22,7 @@ Everything here runs under the store's mutex and without the GIL.
 from libc.string cimport strlen
 
 from hms_ops._hll cimport set_free
+from hms_ops._timings cimport is_timing, timing_free
 from hms_ops.collector._emit cimport TAGS_BYTES_MAX, TAGS_MAX, check_text, key_hash, tag_t, text_is
 from hms_ops.collector._json cimport json_tags
 from hms_ops.collector._msgpack cimport msgpack_tags
@@ -324,10 +325,6 @@ cdef inline uint8_t set_flag(uint8_t kind) noexcept nogil:
     return CELL_SET if kind == KIND_SET else 0
 
 
-cdef inline bint is_timing(uint8_t kind) noexcept nogil:
-    return kind == KIND_TIMER or kind == KIND_HISTOGRAM or kind == KIND_DISTRIBUTION
-
-
 cdef bint kind_settle(store_t* st, uint32_t slot, uint8_t kind) noexcept nogil:
     """An explicit kind that is not the cell's own: fine among timers, histograms and distributions; settles a
     provisional kind for the whole metric; otherwise a conflict (False)."""
@@ -337,6 +334,8 @@ cdef bint kind_settle(store_t* st, uint32_t slot, uint8_t kind) noexcept nogil:
         st.metrics[st.meta[slot].metric].kind = kind
         other = st.metrics[st.meta[slot].metric].first
         while other != NONE:
+            if not is_timing(st.cells[other].kind):
+                st.cells[other].drained = <uint16_t>st.cells[other].head    # what came before is in no sketch
             st.cells[other].kind = kind
             st.cells[other].flags = (st.cells[other].flags & ~CELL_SET) | set_flag(kind)
             other = st.meta[other].next
@@ -406,6 +405,7 @@ cdef uint32_t series_make(store_t* st, uint32_t metric, const char* name, uint16
     c.count = 0
     c.second = <uint32_t>(store_now_ns(st) // 1000000000)      # its idle time starts at its birth
     c.head = 0
+    c.drained = 0
     c.kind = st.metrics[metric].kind
     c.flags = CELL_LIVE | st.metrics[metric].flags | set_flag(c.kind)
     st.last_second[slot] = 0
@@ -437,6 +437,7 @@ cdef void series_release(store_t* st, uint32_t slot) noexcept nogil:
     series_unlink(st, slot)
     metric_release(st, metric)
     set_free(&st.sets, slot)
+    timing_free(st, slot)
     clear_columns(st, slot)
     st.cells[slot].flags = 0
     st.cells[slot].count = 0

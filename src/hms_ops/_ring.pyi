@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Buffer
 
 from hms_ops.series import SeriesInfo
+from hms_ops.sketches import Sketches
 
 REJECTED: Final[tuple[str, ...]]
 """Why a datagram is rejected whole: the keys of the ledger's `rejected`."""
@@ -35,6 +36,9 @@ class Store:
     late_max, pending_max, subscribed_max: bounds of the queues of stamped samples, of in-process calls (at most
     65,536) and of values for on_metric (a power of two).
     set_bytes_max: bound on the memory of all set series together, in bytes.
+    sketch_bytes_max: bound on the memory of the sketches of all timers, histograms and distributions, in bytes (512
+    MiB). A sample that it has no room for is in every row and counted in `sketch_samples_lost`; percentiles, shares and
+    sketches on disk are of the samples before, NULL or empty when there are none.
     now_ns: a fixed clock for tests, moved with `set_now_ns`; None: monotonic time + `offset_ns`.
     Raises ValueError quoting a setting out of range, OSError when the address space is refused.
     """
@@ -53,6 +57,7 @@ class Store:
         pending_max: int = 1024,
         subscribed_max: int = 65_536,
         set_bytes_max: int = ...,
+        sketch_bytes_max: int = ...,
         offset_ns: int = 0,
         now_ns: int | None = None,
         signs_are_deltas: bool = True,
@@ -126,7 +131,8 @@ class Store:
     def rolled_end(self, tier: int) -> int:
         """The second at which the last closed step of `tier` (1 or 2) ends."""
     def set_rolled(self, tier: int, step: int) -> None:
-        """The tick has rolled `step` (in units of the tier's step); sketches of sets are rolled here."""
+        """The tick has rolled `step` (in units of the tier's step); sketches of sets are rolled here, and those of
+        timers, histograms and distributions made."""
     def merge_late(
         self,
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]] | None:
@@ -179,6 +185,28 @@ class Store:
         """Distinct members of set series over the given steps (tier and step number of each).
 
         Exact while all sketches read are sparse (up to 512 members each), then within about 1 % (HyperLogLog).
+        """
+    def sketch_quantiles(
+        self, slots: ArrayLike, group_offset: ArrayLike, start: int, end: int, quantiles: ArrayLike
+    ) -> tuple[NDArray[np.float64], int]:
+        """(float64[g, q], start second): the quantiles of timers', histograms' and distributions' samples in a window.
+
+        slots: int32[k], other series count as empty; group_offset: int64[g + 1], group j pools the slots
+        group_offset[j] to group_offset[j + 1] − 1. The window is [start, end), Unix seconds, 1 to 3,600 s long; `end`
+        is the last sealed second + 1. The start is rounded down to a step of 10 s, of 60 s when the window is longer
+        than 600 s, and returned. quantiles: float64[q], each 0 to 1. NaN for a group without samples. A quantile is
+        within 2.2 % of a sample (see `_sketch`), so it may lie outside the window's least and greatest.
+
+        Of an `end` that is no step's end and lies before the open 10-s step, the whole step is taken.
+        ValueError for a window, groups or quantiles that are none; MemoryError.
+        """
+    def sketch_groups(self, slots: ArrayLike, group_offset: ArrayLike, start: int, end: int) -> list[bytes]:
+        """The sketch of each group's samples in a window, as `sketch_quantiles` takes them; b"" without samples."""
+    def take_sketches(self, tier: int, step: int) -> Sketches:
+        """The sketches of a closed step, ids are slots, ascending, for the disk.
+
+        tier: 1 for steps of 10 s, 2 for steps of 60 s (ValueError otherwise); step: its number, as `set_rolled` got it.
+        Empty for a step that is open, or not kept any more (61 are).
         """
     def ledger_rows(self) -> dict[str, dict[str, Any]]:
         """{input: {received, accepted, rejected{reason}, values, samples, bad{reason}, ignored{what}}}."""

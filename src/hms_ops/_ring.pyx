@@ -36,7 +36,9 @@ from libc.string cimport memcpy, memset
 
 from hms_ops import kinds
 from hms_ops.distinct import estimate
+from hms_ops._sketch import checked_quantiles
 from hms_ops.series import SeriesInfo
+from hms_ops.sketches import Sketches, no_sketches
 
 from hms_ops._append cimport *
 from hms_ops._hll cimport REGISTERS, register_add, set_free, set_t, sketch_t
@@ -44,7 +46,9 @@ from hms_ops._intern cimport (intern_find, key_at, key_text, kind_settle, metric
                               store_resolve)
 from hms_ops._sample cimport *
 from hms_ops._seal cimport *
+from hms_ops._sketch cimport BLOB_BYTES_MAX, hist_clear, hist_encode, hist_free, hist_quantiles, hist_start, hist_t
 from hms_ops._store cimport *
+from hms_ops._timings cimport *
 from hms_ops.collector._decode cimport batch_clear, batch_free, batch_start, decode_datagram
 from hms_ops.collector._emit cimport HMS_PAD, NAME_BYTES_MAX, TAGS_BYTES_MAX, key_hash
 
@@ -125,6 +129,40 @@ cdef bint tags_are_texts(tags):
     return True
 
 
+cdef checked_groups(group_offset, Py_ssize_t members):
+    """int64[g + 1] from 0 or more, ascending, to `members` or less."""
+    found = np.ascontiguousarray(group_offset, np.int64).reshape(-1)
+    if len(found) == 0 or found.min() < 0 or found.max() > members or (np.diff(found) < 0).any():
+        raise ValueError(f"group_offset does not ascend from 0 to {members}")
+    return found
+
+
+cdef long long sketch_start(const store_t* st, long long start, long long end) except -1:
+    """Where a window of sketches begins: on a step of 10 s, of 60 s when it is longer than ten minutes."""
+    cdef int step = 10 if end - start <= 600 else 60
+    if not 0 < end - start <= 3600:
+        raise ValueError(f"a window of {end - start} s is outside 1 to 3600 s")
+    return max(start - start % step, st.first_second - st.first_second % step)
+
+
+cdef bint gather(store_t* st, const int[::1] members, long long first, long long stop, long long start, long long end,
+                 hist_t* h, copy_t* copy) noexcept nogil:
+    """The samples of a group of series in [start, end) into h, emptied before; False without memory."""
+    cdef long long i
+    hist_clear(h)
+    for i in range(first, stop):
+        if not store_gather(st, <uint32_t>members[i], start, end, h, copy):
+            return False
+    return True
+
+
+cdef copy_out(into, const void* data, size_t n):
+    cdef char[::1] view
+    if n:
+        view = into.view(np.int8)
+        memcpy(&view[0], data, n)
+
+
 # ---- fork ----
 
 cdef object live_stores = weakref.WeakSet()
@@ -152,14 +190,15 @@ cdef class Store:
     ring_samples: latest raw samples kept of each series, a power of two from 2 to 65,536.
     late_max, pending_max, subscribed_max: bounds of the queues of stamped samples, of in-process calls (at most
     65,536) and of values for on_metric (a power of two).
-    set_bytes_max: bound on the memory of all set series together, in bytes.
+    set_bytes_max, sketch_bytes_max: bounds on the memory of all set series together, and of all sketches, in bytes.
     now_ns: a fixed clock for tests, moved with `set_now_ns`; None: monotonic time + `offset_ns`.
     Raises ValueError quoting a setting out of range, OSError when the address space is refused.
     """
 
     def __init__(self, unsigned int series_max=100_000, *, unsigned int ring_samples=64, unsigned int late_max=65_536,
                  unsigned int pending_max=1024, unsigned int subscribed_max=65_536,
-                 unsigned long long set_bytes_max=256 << 20, long long offset_ns=0, now_ns=None,
+                 unsigned long long set_bytes_max=256 << 20, unsigned long long sketch_bytes_max=512 << 20,
+                 long long offset_ns=0, now_ns=None,
                  bint signs_are_deltas=True):
         cdef store_t* st = &self.st
         cdef int i
@@ -184,6 +223,8 @@ cdef class Store:
         st.pending_max = pending_max
         st.subscribed_mask = subscribed_max - 1
         st.sets.bytes_max = set_bytes_max
+        st.timings.budget.bytes_max = sketch_bytes_max
+        hist_start(&st.timings.scratch, NULL)
         st.offset_ns = offset_ns
         st.manual_ns = now_ns or 0
         for i in range(7):
@@ -241,6 +282,7 @@ cdef class Store:
         st.subscribed = <subscribed_t*>self._map("subscribed values", (<size_t>st.subscribed_mask + 1) * sizeof(subscribed_t), False)
         st.sets.by_slot = <set_t**>self._map("sets", n * sizeof(set_t*), False)
         st.sets.slots = <uint32_t*>self._map("set slots", n * 4, False)
+        st.timings.by_slot = <timing_t**>self._map("sketches", n * sizeof(timing_t*), False)
         # The arrays keep their blocks, so they outlive the store if somebody holds on to them.
         self.cols = np.frombuffer(self.blocks["columns"], np.float64).reshape(TIERS, FIELDS, SLOTS, n)
         self.last_value = np.frombuffer(self.blocks["last values"], np.float64)
@@ -259,6 +301,9 @@ cdef class Store:
         batch_free(&self.batch)
         while st.sets.n:
             set_free(&st.sets, st.sets.slots[0])
+        if not st.dead:                     # a forked child may have got them in the midst of a change
+            store_free_timings(st)
+            hist_free(&st.timings.scratch)
 
     # ---- what it is ----
 
@@ -284,7 +329,7 @@ cdef class Store:
     @property
     def bytes_reserved(self):
         """The bound on the store's memory: what it takes when every series has been alive for an hour."""
-        return sum(len(block) for block in self.blocks.values()) + self.st.sets.bytes_max
+        return sum(len(block) for block in self.blocks.values()) + self.st.sets.bytes_max + self.st.timings.budget.bytes_max
 
     def counters(self):
         """What the bounds turned away, and what happened to stamped samples."""
@@ -293,7 +338,8 @@ cdef class Store:
             "series": st.live, "series_max": st.series_max, "overflow_samples": st.overflowed,
             "aliases_refused": st.aliases_refused, "series_released": st.released, "late_merged": st.late_merged,
             "late_waiting": st.late_n, "late_lost": st.late_lost, "seconds_lost": st.seconds_lost, "subscribed_dropped": st.subscribed_dropped,
-            "set_bytes": st.sets.bytes, "dropped_after_fork": self.dropped_after_fork,
+            "set_bytes": st.sets.bytes, "sketch_bytes": st.timings.budget.bytes,
+            "sketch_samples_lost": st.timings.lost, "dropped_after_fork": self.dropped_after_fork,
             "name_bytes": <size_t>(st.keys.arena_units - st.keys.free_units) * KEY_UNIT,
         }
 
@@ -508,10 +554,12 @@ cdef class Store:
         return self.st.rolled_end[tier]
 
     def set_rolled(self, int tier, long long step):
-        """The tick has rolled `step` (in units of the tier's step); sketches of sets are rolled here."""
-        if self.st.sets.n:
-            with nogil:
+        """The tick has rolled `step` (in units of the tier's step); sketches of sets are rolled here, and those of
+        timers, histograms and distributions made."""
+        with nogil:
+            if self.st.sets.n:
                 store_roll_sets(&self.st, tier, step)
+            store_roll_timings(&self.st, tier, step)
         self.st.rolled_end[tier] = (step + 1) * (10 if tier == 1 else 60)
 
     def merge_late(self):
@@ -532,6 +580,7 @@ cdef class Store:
         cdef double[::1] values_view = values, weights_view = weights
         with nogil:
             n = store_merge_late(&self.st, &slots_view[0], <int64_t*>&seconds_view[0], &values_view[0], &weights_view[0])
+            store_late_timings(&self.st, &slots_view[0], <int64_t*>&seconds_view[0], &values_view[0], &weights_view[0], n)
         return slots[:n], seconds[:n], values[:n], weights[:n]
 
     def drop_late(self):
@@ -830,6 +879,87 @@ cdef class Store:
                 dense[0] = True
                 for j in range(<uint32_t>REGISTERS):
                     registers[j] = max(registers[j], k.registers[j])
+
+    def sketch_quantiles(self, slots, group_offset, long long start, long long end, quantiles):
+        """(float64[g, q], start second): the quantiles of each group's samples in the window, NaN when it has none."""
+        wanted = checked_quantiles(quantiles)
+        cdef const double[::1] q = wanted
+        cdef const int[::1] members = np.ascontiguousarray(slots, np.int32)
+        cdef const long long[::1] groups = checked_groups(group_offset, members.shape[0])
+        cdef long long begin = sketch_start(&self.st, start, end)
+        cdef hist_t h
+        cdef copy_t copy
+        cdef Py_ssize_t g
+        cdef bint is_done = True
+        found = np.full((groups.shape[0] - 1, q.shape[0]), np.nan)
+        cdef double[:, ::1] out = found
+        if found.size == 0 or self.st.dead:
+            return found, begin
+        self._drain()
+        hist_start(&h, NULL)
+        memset(&copy, 0, sizeof(copy))
+        with nogil:
+            for g in range(groups.shape[0] - 1):
+                is_done = is_done and gather(&self.st, members, groups[g], groups[g + 1], begin, end, &h, &copy)
+                hist_quantiles(&h, &q[0], q.shape[0], &out[g, 0])
+            hist_free(&h)
+            free(copy.data)
+        if not is_done:
+            raise MemoryError("no memory for a sketch")
+        return found, begin
+
+    def sketch_groups(self, slots, group_offset, long long start, long long end):
+        """list[bytes]: the sketch of each group's samples in the window, b"" when it has none."""
+        cdef const int[::1] members = np.ascontiguousarray(slots, np.int32)
+        cdef const long long[::1] groups = checked_groups(group_offset, members.shape[0])
+        cdef long long begin = sketch_start(&self.st, start, end)
+        cdef uint8_t blob[BLOB_BYTES_MAX]
+        cdef hist_t h
+        cdef copy_t copy
+        cdef Py_ssize_t g
+        cdef size_t n
+        cdef bint is_done = True
+        if self.st.dead:
+            return [b""] * (groups.shape[0] - 1)
+        self._drain()
+        found = []
+        hist_start(&h, NULL)
+        memset(&copy, 0, sizeof(copy))
+        for g in range(groups.shape[0] - 1):
+            with nogil:
+                is_done = is_done and gather(&self.st, members, groups[g], groups[g + 1], begin, end, &h, &copy)
+                n = hist_encode(&h, blob)
+            found.append((<char*>blob)[:n])
+        hist_free(&h)
+        free(copy.data)
+        if not is_done:
+            raise MemoryError("no memory for a sketch")
+        return found
+
+    def take_sketches(self, int tier, long long step):
+        """Sketches of a closed step of `tier` (1: 10 s, 2: 60 s; `step` in units of it), by slot, for the disk."""
+        cdef taken_t taken
+        cdef bint is_done
+        if tier not in (1, 2):
+            raise ValueError(f"tier {tier} is neither 1 (steps of 10 s) nor 2 (of 60 s)")
+        if self.st.dead:
+            return no_sketches()
+        memset(&taken, 0, sizeof(taken))
+        with nogil:
+            is_done = store_take_timings(&self.st, tier, step, &taken)
+        try:
+            if not is_done:
+                raise MemoryError(f"no memory for the sketches of {taken.count} series")
+            slots = np.empty(taken.count, np.uint32)
+            offsets = np.zeros(taken.count + 1, np.int64)
+            copy_out(slots, taken.slots, taken.count * sizeof(uint32_t))
+            copy_out(offsets[1:], taken.ends, taken.count * sizeof(int64_t))
+            starts = np.full(taken.count, step * (10 if tier == 1 else 60), np.int64)
+            return Sketches(slots, starts, offsets, (<char*>taken.data)[:taken.n] if taken.n else b"")
+        finally:
+            free(taken.data)
+            free(taken.slots)
+            free(taken.ends)
 
     def ledger_rows(self):
         """{input name: its counters}, of one moment: every batch enters the ledger whole."""

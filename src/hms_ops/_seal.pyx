@@ -8,13 +8,14 @@ Tier 0 keeps KEPT_SECONDS sealed seconds readable, the higher tiers KEPT_STEPS c
 those (kernels/rollup.py), except for sets, whose sketches are rolled here.
 """
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t
 from libc.string cimport memset
 
 from hms_ops._cell cimport *
 from hms_ops._hll cimport set_free, set_t, sketch_clear, sketch_merge, sketch_t
 from hms_ops._intern cimport clear_columns, series_release
 from hms_ops._store cimport *
+from hms_ops._timings cimport is_timing, store_free_timings, timing_add, timing_free
 
 cdef enum:
     SEAL_CHUNK = 2048
@@ -86,6 +87,7 @@ cdef void store_reanchor(store_t* st, int64_t offset_ns) noexcept nogil:
     by the step; the raw rings stay, and what the open second held is lost (the caller has sealed what was closed)."""
     cdef uint32_t slot
     cdef int64_t now
+    store_free_timings(st)                          # what comes meanwhile is freed below
     pthread_mutex_lock(&st.mutex)
     st.offset_ns = offset_ns
     now = second_of(store_now_ns(st))
@@ -93,6 +95,8 @@ cdef void store_reanchor(store_t* st, int64_t offset_ns) noexcept nogil:
         st.cells[slot].count = 0
         st.cells[slot].second = <uint32_t>now       # idle from now on
         st.last_second[slot] = 0
+        timing_free(st, slot)
+        st.cells[slot].drained = <uint16_t>st.cells[slot].head
     st.late_lost += st.late_n
     st.late_n = 0                                   # their stamps are of a time that never was
     begin_time(st, now)
@@ -166,7 +170,8 @@ cdef void merge_value(store_t* st, int tier, uint32_t slot, int64_t second, doub
 
 
 cdef void merge_late(store_t* st, const late_t* x) noexcept nogil:
-    """Into every tier that has closed the sample's step and still keeps it; open steps get it from the finer tier."""
+    """Into every tier that has closed the sample's step and still keeps it; open steps get it from the finer tier. The
+    sketches of closed steps get theirs later, a few at a time (`store_late_timings`)."""
     cdef int64_t second = x.second, step
     cdef int tier
     # The first step began before we did: what is stamped there belongs to it, though no window reaches that far.
@@ -176,6 +181,8 @@ cdef void merge_late(store_t* st, const late_t* x) noexcept nogil:
         step = step_seconds(tier)
         if second < st.rolled_end[tier] and second // step > st.rolled_end[tier] // step - KEPT_STEPS:
             merge_value(st, tier, x.slot, second, x.value, x.weight)
+    if second >= st.rolled_end[1] and is_timing(st.cells[x.slot].kind):
+        timing_add(st, x.slot, second, x.value, x.weight)
     if second > st.last_second[x.slot]:
         st.last_second[x.slot] = second
         st.last_value[x.slot] = x.value
@@ -242,9 +249,11 @@ cdef void store_forget(store_t* st, uint32_t slot) noexcept nogil:
         series_release(st, slot)
         return
     set_free(&st.sets, slot)
+    timing_free(st, slot)
     clear_columns(st, slot)
     c.count = 0
     c.head = 0
+    c.drained = 0
     c.flags &= ~CELL_HAS_LAST
     c.generation += 1       # late samples that wait are its own no more
     st.last_second[slot] = 0

@@ -553,7 +553,8 @@ cdef bytes blob_of(const hist_t* h):
     return PyBytes_FromStringAndSize(<const char*>out, hist_encode(h, out))
 
 
-cdef object checked_quantiles(quantiles):
+def checked_quantiles(quantiles):
+    """float64[q], each 0 to 1; ValueError otherwise."""
     found = np.ascontiguousarray(quantiles, np.float64).reshape(-1)
     if not ((found >= 0) & (found <= 1)).all():
         raise ValueError(f"quantiles {found.tolist()} are not all in 0 to 1")

@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from hms_ops._hll cimport sets_t
 from hms_ops._sample cimport reject_t, tally_t
+from hms_ops._sketch cimport budget_t, hist_t
 
 cdef extern from "_native.h" nogil:
     ctypedef struct pthread_mutex_t:
@@ -64,7 +65,7 @@ ctypedef struct cell_t:
     uint32_t generation         # odd numbers of lives: changes when the slot is given back
     uint8_t kind
     uint8_t flags
-    uint16_t metric_low         # spare
+    uint16_t drained            # of a timing series: low bits of the head up to which the ring is in its sketches
 
 ctypedef struct raw_t:
     int64_t time_ns
@@ -141,6 +142,32 @@ ctypedef struct subscribed_t:
     double value
     uint32_t slot
 
+# What a timing series keeps for percentiles (_timings.pyx): samples of an open second or 10-s step that the ring cannot
+# hold …
+ctypedef struct piece_t:
+    piece_t* next
+    uint32_t begin              # Unix second
+    uint32_t seconds            # 1 or 10
+    hist_t hist
+
+# … and the sketches of closed steps of one length, oldest first.
+ctypedef struct shelf_t:
+    uint8_t* records            # of each: low byte of its step's number, size (uint16, low byte first), sketch
+    uint32_t start              # bytes
+    uint32_t end
+    uint32_t room
+    uint32_t last               # number of the newest step
+
+ctypedef struct timing_t:
+    piece_t* pieces
+    shelf_t shelves[2]          # 10 s, 60 s
+
+ctypedef struct timings_t:
+    timing_t** by_slot          # capacity pointers, NULL for series that keep nothing
+    hist_t scratch              # for one series at a time
+    budget_t budget             # of all of them together
+    uint64_t lost               # samples that memory was refused to
+
 ctypedef struct store_t:
     pthread_mutex_t mutex
     bint dead                   # after a fork, in the child
@@ -161,6 +188,7 @@ ctypedef struct store_t:
     subscribed_t* subscribed
     intern_t keys
     sets_t sets
+    timings_t timings
     uint32_t series_max         # the cap
     uint32_t capacity           # the cap plus OVERFLOW_SLOTS
     uint32_t high               # slots ever used
