@@ -1,0 +1,235 @@
+"""What is kept: by time, by bytes, above a floor of free disk; what goes is unlinked and hurts no reader or writer."""
+
+import shutil
+import threading
+import time
+
+import numpy as np
+import pytest
+from tests.histories import NO_LIMITS, START, Twin, directories, one, patch_of, seal_all
+
+from hms_ops.storage import partition
+from hms_ops.storage.history import History, HistoryConfig
+from hms_ops.storage.row import Columns
+from hms_ops.storage.tier import TIERS
+
+SECOND_NS = 1_000_000_000
+HOUR = 3_600
+
+
+def wide(seed: int) -> Columns:
+    """Two thousand rows of which no two are alike."""
+    return np.random.default_rng(seed).uniform(1, 2, (6, 2_001))
+
+
+WIDE = wide(0)
+
+
+def test_what_ended_long_enough_ago_goes_in_each_tier_by_its_own_time(tmp_path):
+    keep = tuple(2 * tier.partition_seconds for tier in TIERS)
+    history = History(tmp_path, HistoryConfig(keep_seconds=keep, disk_free_min=0))
+    for tier, lengths in enumerate(TIERS):
+        first = START - START % lengths.partition_seconds
+        for number in range(4):
+            history.append(tier, first + number * lengths.partition_seconds, one(1.0))
+    seal_all(history)
+    last = START - START % TIERS[0].partition_seconds + 3 * TIERS[0].partition_seconds
+    assert history.retain(last * SECOND_NS) == 1
+    assert directories(tmp_path, 0, "tiles") == ["2023-11-12T06", "2023-11-12T12", "2023-11-12T18"]
+    assert len(directories(tmp_path, 1, "tiles")) == len(directories(tmp_path, 2, "tiles")) == 4
+    assert history.first_step(0) == START + 6 * HOUR
+    assert history.read_columns(0, [1], 0, 1 << 40)[0].tolist() == [START + hour * HOUR for hour in (6, 12, 18)]
+    assert history.retain((START + 10_000_000) * SECOND_NS) > 3
+    assert history.first_step(0) is None
+    assert history.first_step(1) is None
+    history.close()
+
+
+def test_slabs_that_were_never_sealed_expire_too(tmp_path):
+    history = History(tmp_path, HistoryConfig(keep_seconds=(2 * HOUR, 1 << 40, 1 << 40), disk_free_min=0))
+    for number in range(6):
+        history.append(0, START + number * HOUR, one(1.0))
+    assert history.retain((START + 6 * HOUR) * SECOND_NS) == 4
+    assert directories(tmp_path, 0, "slabs") == ["2023-11-12T04", "2023-11-12T05"]
+    assert history.counters()["expired"] == 4
+    history.close()
+
+
+def test_the_cap_in_bytes_gives_up_the_oldest_first(tmp_path):
+    history = History(tmp_path, HistoryConfig(bytes_max=1_000_000, disk_free_min=0))
+    for number in range(30):
+        history.append(0, START + number * HOUR, WIDE)
+        if number % 3 == 2:
+            seal_all(history)
+    counters = history.counters()
+    assert counters["bytes_on_disk"] <= 1_000_000
+    assert counters["expired"] > 0
+    assert counters["refused"] == 0
+    assert history.last_step(0) == START + 29 * HOUR
+    assert history.problem == ""
+    history.close()
+
+
+def test_the_cap_takes_the_finest_tier_first_and_never_a_coarser_one_for_a_finer(tmp_path):
+    history = History(tmp_path, HistoryConfig(bytes_max=1_000_000, disk_free_min=0))
+    for number in range(3):
+        history.append(2, START - START % 604_800 - number * 604_800, WIDE)
+        history.append(1, START - number * 6 * HOUR, WIDE)
+    kept = (history.first_step(1), history.first_step(2))
+    for number in range(30):
+        history.append(0, START + number * HOUR, WIDE)
+    assert (history.first_step(1), history.first_step(2)) == kept
+    assert history.first_step(0) > START
+    for number in range(1, 30):
+        history.append(2, START - START % 604_800 + number * 604_800, WIDE)
+    assert history.first_step(2) > kept[1]
+    assert history.last_step(2) == START - START % 604_800 + 29 * 604_800
+    assert len(directories(tmp_path, 0, "slabs")) == 1, "of each other tier the newest stays"
+    assert history.counters()["bytes_on_disk"] <= 1_000_000
+    history.close()
+
+
+def test_with_nothing_left_to_give_up_a_step_is_refused_counted_and_told(tmp_path):
+    history = History(tmp_path, HistoryConfig(bytes_max=400_000, disk_free_min=0))
+    written = [history.append(0, step, wide(step)) for step in range(START, START + 200, 10)]
+    assert written[0] == 2_000
+    assert written[-1] == 0
+    counters = history.counters()
+    assert counters["refused"] == 2_000 * written.count(0)
+    assert counters["bytes_on_disk"] <= 400_000
+    assert "raise the limit" in history.problem
+    assert history.append_patch(0, patch_of({(START, 1): [1.0]})) == 1
+    assert history.append(0, START + HOUR, WIDE) == 2_000, "a new block: the one before may go"
+    assert history.problem == ""
+    assert history.first_step(0) == START + HOUR
+    history.close()
+
+
+def test_below_the_floor_of_free_disk_the_finest_tier_stops_first(tmp_path):
+    free = shutil.disk_usage(tmp_path).free
+    history = History(tmp_path)
+    for floor, taken in (
+        (free // 2, (1, 1, 1)),
+        (free * 3 // 2, (0, 1, 1)),
+        (free * 3, (0, 0, 1)),
+        (free * 8, (0, 0, 0)),
+    ):
+        history.config = HistoryConfig(disk_free_min=floor)
+        for tier in range(3):
+            step = history.last_step(tier)
+            step = START - START % 604_800 if step is None else step + TIERS[tier].step_seconds
+            assert history.append(tier, step, one(1.0)) == taken[tier], (floor / free, tier)
+        assert bool(history.problem) == (taken != (1, 1, 1))
+    assert history.append_patch(0, patch_of({(START, 1): [1.0]})) == 1, "done with, though it is not kept"
+    assert history.counters()["refused_disk_floor"] == 7
+    history.config = HistoryConfig(disk_free_min=0)
+    assert history.append(0, START, one(1.0)) == 1
+    history.close()
+
+
+def test_a_reader_of_what_expires_reads_on_and_the_writer_does_not_wait(tmp_path):
+    history = History(tmp_path, HistoryConfig(keep_seconds=(HOUR, HOUR, HOUR), disk_free_min=0))
+    twin = Twin()
+    for step in range(START, START + 400, 10):
+        twin.append(history, step, {1: [1.0], 2: [2.0]})
+    ((_, environment),) = history.environments()
+    with environment.read() as transaction:
+        begin = time.perf_counter()
+        assert history.retain((START + 3 * HOUR) * SECOND_NS) == 1
+        assert history.append(0, START + 3 * HOUR, one(1.0)) == 1
+        assert time.perf_counter() - begin < 1.0
+        assert len(history.read_columns(0, [1], START, START + HOUR)[0]) == 0
+        with transaction.cursor() as cursor:
+            assert sum(1 for _ in cursor) == 40
+        assert any(name.endswith(partition.EXPIRED) for name in directories(tmp_path, 0, "slabs"))
+    history.sealable(START)
+    assert directories(tmp_path, 0, "slabs") == ["2023-11-12T03"]
+    history.close()
+
+
+def test_large_ones_are_left_to_the_sealer_to_unlink(tmp_path, monkeypatch):
+    monkeypatch.setattr("hms_ops.storage.history.UNLINK_BYTES", 1)
+    history = History(tmp_path, HistoryConfig(keep_seconds=(HOUR, HOUR, HOUR), disk_free_min=0))
+    history.append(0, START, WIDE)
+    assert history.retain((START + 3 * HOUR) * SECOND_NS) == 1
+    assert history.counters()["bytes_on_disk"] == 0
+    assert directories(tmp_path, 0, "slabs") == ["2023-11-12T00" + partition.EXPIRED]
+    history.sealable(START + 3 * HOUR)
+    assert directories(tmp_path, 0, "slabs") == []
+    history.close()
+
+
+def test_what_was_half_removed_is_removed_at_the_next_start(tmp_path):
+    history = History(tmp_path, NO_LIMITS)
+    history.append(0, START, one(1.0))
+    history.close()
+    (path,) = (tmp_path / "history" / "10s" / "slabs").iterdir()
+    path.rename(path.with_name(path.name + ".expired"))
+    assert History(tmp_path).first_step(0) is None
+    assert directories(tmp_path, 0, "slabs") == []
+
+
+def test_sealed_partitions_are_read_only_until_somebody_patches_them(tmp_path):
+    history = History(tmp_path, NO_LIMITS)
+    twin = Twin()
+    for step in range(START, START + 400, 10):
+        twin.append(history, step, {1: [1.0]})
+    seal_all(history)
+    now = START + 86_400
+    history.retain(now * SECOND_NS)
+
+    def is_read_only() -> bool:
+        ((_, environment),) = history.environments()
+        return environment.is_read_only
+
+    assert is_read_only()
+    data = tmp_path / "history" / "10s" / "tiles" / "2023-11-12T00" / "data.mdb"
+    before = data.read_bytes()
+    twin.assert_same(history)
+    assert data.read_bytes() == before
+    twin.patch(history, {(START, 1): [4.0], (START + 10, 64): [5.0]})
+    assert not is_read_only()
+    twin.assert_same(history)
+    history.retain(now * SECOND_NS)
+    assert is_read_only()
+    twin.assert_same(history)
+    history.close()
+
+
+def test_readers_go_on_while_what_they_read_is_opened_to_be_written_and_closed_again(tmp_path):
+    history = History(tmp_path, NO_LIMITS)
+    twin = Twin()
+    for step in range(START, START + 400, 10):
+        twin.append(history, step, {1: [1.0], 700: [2.0]})
+    seal_all(history)
+    wrong: list[BaseException] = []
+    is_done = threading.Event()
+
+    def read() -> None:
+        try:
+            while not is_done.is_set():
+                assert len(history.read_columns(0, [1, 700], START, START + 400)[0]) == 80
+        except BaseException as error:
+            wrong.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for number in range(30):
+        history.retain((START + 86_400) * SECOND_NS)
+        twin.patch(history, {(START, 1): [float(number)]})
+    is_done.set()
+    for reader in readers:
+        reader.join(20)
+    assert not wrong
+    twin.assert_same(history)
+    history.close()
+
+
+@pytest.mark.parametrize("keep", [(0, 0, 0), (1 << 62, 1 << 62, 1 << 62)])
+def test_any_time_to_keep_will_do(tmp_path, keep):
+    history = History(tmp_path, HistoryConfig(keep_seconds=keep, disk_free_min=0))
+    history.append(0, START, one(1.0))
+    history.retain((START + 10 * HOUR) * SECOND_NS)
+    assert (history.first_step(0) is None) == (keep == (0, 0, 0))
+    history.close()
