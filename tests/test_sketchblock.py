@@ -1,6 +1,7 @@
 """Blocks of sketches: what comes back, and every way to break one."""
 
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,3 +130,10 @@ def test_a_hostile_head_with_the_right_checksum_is_damage_not_a_crash():
             sketchblock.select(changed, None, 0, FOREVER)
         except (BlockDamaged, BlockTooNew):
             continue
+
+
+def test_a_golden_block_reads_as_on_the_day_it_was_written():
+    data = (Path(__file__).parent / "golden" / "sketches-1.bin").read_bytes()
+    expected = [(1, 0, b""), (3, 0, b"three" * 20), (3, 60, b"one")]
+    assert sketchblock.head(data) == (60, 3)
+    assert rows_of(sketchblock.select(data, None, 0, FOREVER)) == expected

@@ -1,6 +1,58 @@
 """The tile: 64 neighbouring series over one block of time, as bytes on disk. This docstring specifies the format.
 
-SPEC
+Tiles are written once, when a block is over, and read for years. Each series is coded by itself, field by field, in the
+way that is shortest for it. `tests/reference/tile.py` reads it without this code. Version 1, all integers
+little-endian:
+
+    0        4         6       8            12          16
+    ┌────────┬─────────┬───────┬────────────┬───────────┐
+    │ "HMST" │ version │ flags │ head_bytes │ head_crc  │   version 1, flags 0 (uint16); alike in all versions
+    ├────────┴─────────┴───┬───┴────────┼───────────┘
+    │ block_start i64      │ step_s u32 │                   Unix seconds; seconds
+    ├──────────────┬───────┴───┬────────┴─┐
+    │ first_id u32 │ steps u32 │ rows u32 │                 a multiple of 64; of the block; in all frames
+    ├──────────────┴───────────┴──────────┤ 40
+    │ 8 frames, 12 bytes each:            │                 of ids first_id + 8 * i and the 7 after it
+    │   bytes u32, raw u32, crc u32       │                 of the payload; unpacked; checksum of the payload
+    ├─────────────────────────────────────┤ head_bytes = 136
+    │ payloads, back to back              │
+    └─────────────────────────────────────┘
+
+head_crc is the CRC32C of bytes 0 to 11 followed by 16 to head_bytes. A frame without rows has no bytes. A payload is a
+frame as it is, when bytes = raw, or one zstd frame of it.
+
+**A frame**: end u32[8], where each of its series ends, from the frame's begin (the first begins at 32); and the series.
+A series without rows has no bytes. Others:
+
+    rows        varint (LEB128)
+    k_run u8, k_gap u8                  only when rows < steps
+    form of count, of last, min and max, and of sum:
+                scale u8, + 16 when shift u8 follows; sum: 14 alone when it has the form of the others
+    6 plans, of count, last, min, max, sum, m2:
+                coder u8, predictor u8, base zigzag varint
+    bits, the last byte filled up with zeros:
+                when rows < steps: rice(steps missing, k_gap), rice(rows in a run - 1, k_run) … until all rows are
+                there; steps missing: before a run, less one but for the first
+                the numbers of count, then of last, … as `_bits.pxd` specifies them
+
+Forms, their integers and the code of m2 are specified in `_form.pxd`. Everything is exact but m2 (2.2 % of a standard
+deviation) and sums, rounded to the scale where that changes less than 1e-12 of them. m2 is 0, and has no number, where
+min = max. NaN, -0.0 and subnormals come back bit for bit.
+
+**A field**: number by number, all integers modulo 2**64,
+
+- coder 0 … 60: rice(coder), unzigzagged; 64: no bits, always 0; 129 … 192: coder - 128 bits, a plain number.
+- term = told + number. predictor's lowest three bits say what is told: 0 the base; 1 the term before; 2 twice the term
+  before less the one before that; 3, 4, 5 a mean. Before the first, terms are the base. A mean is kept in 16ths, begins
+  as 16 * base, moves after each term by (16 * term - mean) >> 1, 2 or 3, and tells (mean + 8) >> 4.
+- integer = term + crossing, if predictor has 8 or 16. Of min and max: 8 last; 16 the smaller (of max: the larger) of
+  last and the row before's last. Of sum, halved and rounded down (as int64): 8 count * (min + max); 16 count * (last +
+  the row before's last). The first row has itself before it. Of m2: 8 or 16 the code of ((max - mean) * (mean - min)) *
+  count, mean = sum / count, in doubles. Of count and last: nothing.
+- Of a raw number the value is the double itself, and its term and integer are what is told.
+
+Measured on two cores (AMD EPYC): see benchmarks/bench_codec.py. zstd is seldom shorter behind Rice's code: where a
+field moves now and then only.
 
 All functions are pure and thread-safe; input may be a read-only LMDB view, and nothing returned points into it. Errors:
 BlockDamaged when a byte is not what was written, whatever the checksums say; BlockTooNew for a later version;
