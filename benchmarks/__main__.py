@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import calls, decode, ledger, memory, others, page, receive, start, tick
+from benchmarks import calls, decode, ledger, memory, others, page, receive, remote, start, tick
 from benchmarks.figure import FULL, QUICK, Figure, Pace
 from benchmarks.machine import machine, text_of
 from benchmarks.report import line_of, merged, read_results, write_readme, write_results
@@ -30,6 +30,7 @@ MEASUREMENTS: dict[str, Callable[[Pace], list[Figure]]] = {
     "import": start.measure_imports,
     "page": page.measure,
     "ledger": ledger.measure,
+    "remote": remote.measure,
 }
 
 

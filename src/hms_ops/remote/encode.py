@@ -64,23 +64,37 @@ class Rows(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A body, how many samples are in it, and the rows it was made of: [first, end) of the sorted ones."""
+    """A body, how many samples are in it, and the rows it was made of."""
 
     body: bytes
     samples: int
-    first: int
-    end: int
+    rows: Rows
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outer:
-    """One series' encoded labels; `names` are those of FIELDS; for sketched kinds the buckets' name and bounds."""
+    """One series' encoded labels; `names` are those of FIELDS; for sketched kinds the buckets' name and bounds.
+
+    single, places: a TimeSeries for each field with one sample that is zeros, and where those are, int32[5] as bytes;
+    made when they are needed.
+    """
 
     labels: Labelled
     behind: bytes
     names: tuple[bytes, ...]
     bucket: bytes = b""
     bounds: tuple[float, ...] = ()
+    single: bytes = b""
+    places: bytes = b""
+
+    def make_single(self) -> None:
+        parts: list[bytes | memoryview] = []
+        blank = memoryview(bytes(protobuf.SAMPLE_BYTES))
+        places = []
+        for name in self.names:
+            _add_series(parts, (self.labels.before, name, self.behind), blank)
+            places.append(sum(map(len, parts)) - len(blank))
+        self.single, self.places = b"".join(parts), np.array(places, np.int32).tobytes()
 
 
 def bounds_of(metric: str, described: str | None) -> tuple[float, ...]:
@@ -121,33 +135,70 @@ class Encoder:
     def requests(self, rows: Rows, step_seconds: int, sketches: Sketches | None = None) -> Iterator[Request]:
         """The requests of rows sorted by (id, step), each with whole series. sketches: ids are catalogue ids; of one
         (id, step) there may be several."""
+        self.learn(np.unique(rows.ids))
+        rows = self._named(rows)
+        blobs = _by_id(sketches)
+        is_single = np.ones(len(rows.ids), bool)
+        is_single[1:] = rows.ids[1:] != rows.ids[:-1]
+        is_single[:-1] &= is_single[1:]
+        if blobs:
+            is_single &= ~np.isin(rows.ids, list(blobs))
+        yield from self._singles(rows.at(is_single), step_seconds)
+        yield from self._longer(rows.at(~is_single), step_seconds, blobs)
+
+    def _named(self, rows: Rows) -> Rows:
+        """Without those whose series have no name any more."""
+        is_named = np.fromiter((self._known[n] is not None for n in rows.ids.tolist()), bool, len(rows.ids))
+        self.unnamed += len(is_named) - int(is_named.sum())
+        return rows.at(is_named)
+
+    def _singles(self, rows: Rows, step_seconds: int) -> Iterator[Request]:
+        """Series of one sample each, as in every live step: made beforehand, but for the values."""
+        size = max(1, self._samples_max // len(FIELDS))
+        for first in range(0, len(rows.ids), size):
+            yield from self._single(rows.at(slice(first, first + size)), step_seconds)
+
+    def _single(self, rows: Rows, step_seconds: int) -> Iterator[Request]:
+        outers = [outer for n in rows.ids.tolist() if (outer := self._known[n]) is not None]
+        for outer in outers:
+            if not outer.single:
+                outer.make_single()
+        sizes = np.array([len(outer.single) for outer in outers])
+        if len(outers) > 1 and sizes.sum() > REQUEST_BYTES_MAX:
+            half = len(outers) // 2
+            for part in (slice(half), slice(half, None)):
+                yield from self._single(rows.at(part), step_seconds)
+            return
+        body = bytearray().join([outer.single for outer in outers])
+        places = np.frombuffer(b"".join([outer.places for outer in outers]), np.int32).reshape(-1, len(FIELDS))
+        places = places + (np.cumsum(sizes) - sizes)[:, None]
+        times = np.repeat(times_ms(rows.steps, step_seconds), len(FIELDS))
+        block = protobuf.samples(times, rows.columns[[column for _, column in FIELDS]].T.reshape(-1))
+        protobuf.put_samples(body, places.reshape(-1), block)
+        yield Request(protobuf.compressed(body), len(times), rows)
+
+    def _longer(self, rows: Rows, step_seconds: int, blobs: dict[int, dict[int, list[bytes]]]) -> Iterator[Request]:
+        """Series of several samples, or with buckets."""
         if not len(rows.ids):
             return
         starts = np.flatnonzero(np.r_[True, rows.ids[1:] != rows.ids[:-1]])
-        self.learn(rows.ids[starts])
-        times = (rows.steps + step_seconds) * 1000 - 1
+        ends = np.append(starts[1:], len(rows.ids))
+        times = times_ms(rows.steps, step_seconds)
         fields = [protobuf.samples(times, rows.columns[column]) for _, column in FIELDS]
-        blobs = _by_id(sketches)
         parts: list[bytes | memoryview] = []
         samples = size = first = 0
-        for series_id, start, end in zip(
-            rows.ids[starts].tolist(), starts.tolist(), np.append(starts[1:], len(rows.ids)).tolist(), strict=True
-        ):
+        for series_id, start, end in zip(rows.ids[starts].tolist(), starts.tolist(), ends.tolist(), strict=True):
             if samples and (samples >= self._samples_max or size >= REQUEST_BYTES_MAX):
-                yield Request(protobuf.compressed(parts), samples, first, start)
+                yield Request(protobuf.compressed(b"".join(parts)), samples, rows.at(slice(first, start)))
                 parts, samples, size, first = [], 0, 0, start
             outer = self._known[series_id]
-            if outer is None:
-                self.unnamed += end - start
-                continue
-            length = _add_fields(parts, outer, fields, start, end)
-            count = len(FIELDS) * (end - start)
+            assert outer is not None
+            size += _add_fields(parts, outer, fields, start, end)
+            samples += len(FIELDS) * (end - start)
             if outer.bounds and series_id in blobs:
-                more, added = _add_buckets(parts, outer, blobs[series_id], step_seconds)
-                length, count = length + more, count + added
-            samples, size = samples + count, size + length
-        if samples:
-            yield Request(protobuf.compressed(parts), samples, first, len(rows.ids))
+                length, count = _add_buckets(parts, outer, blobs[series_id], step_seconds)
+                size, samples = size + length, samples + count
+        yield Request(protobuf.compressed(b"".join(parts)), samples, rows.at(slice(first, None)))
 
     def learn(self, ids: NDArray[np.uint32]) -> None:
         """Look up what is not known yet; all of `ids` is known afterwards."""
@@ -182,37 +233,42 @@ class Encoder:
         return Outer(labels, behind, names[:-1], names[-1], bounds_of(info.name, self._unit(info.name)))
 
 
+def times_ms(steps: NDArray[np.int64], step_seconds: int) -> NDArray[np.int64]:
+    """When samples stand: the last millisecond of their steps."""
+    return (steps + step_seconds) * 1000 - 1
+
+
+def _add_series(parts: list[bytes | memoryview], labels: Sequence[bytes], samples: memoryview) -> int:
+    """One TimeSeries; returns its length."""
+    length = sum(map(len, labels)) + len(samples)
+    parts += (b"\x0a", protobuf.varint(length), *labels, samples)
+    return length
+
+
 def _add_fields(
     parts: list[bytes | memoryview], outer: Outer, fields: Sequence[memoryview], start: int, end: int
 ) -> int:
     """One TimeSeries for each field; returns their length."""
-    before, behind = outer.labels.before, outer.behind
     first, last = start * protobuf.SAMPLE_BYTES, end * protobuf.SAMPLE_BYTES
-    around = len(before) + len(behind) + last - first
-    total = 0
-    for name, field in zip(outer.names, fields, strict=True):
-        length = around + len(name)
-        parts += (b"\x0a", protobuf.varint(length), before, name, behind, field[first:last])
-        total += length
-    return total
+    return sum(
+        _add_series(parts, (outer.labels.before, name, outer.behind), field[first:last])
+        for name, field in zip(outer.names, fields, strict=True)
+    )
 
 
 def _add_buckets(
     parts: list[bytes | memoryview], outer: Outer, blobs: dict[int, list[bytes]], step_seconds: int
 ) -> tuple[int, int]:
     """One TimeSeries for each bound and +Inf; returns (length, samples)."""
-    steps = sorted(blobs)
-    counts = np.array([cumulative(blobs[step], outer.bounds) for step in steps])
-    times = (np.array(steps) + step_seconds) * 1000 - 1
-    block = protobuf.samples(np.tile(times, counts.shape[1]), counts.T.reshape(-1))
-    labels, size = outer.labels, len(steps) * protobuf.SAMPLE_BYTES
-    around = sum(map(len, labels)) + len(outer.bucket) + size
-    total = 0
-    for n, bound in enumerate(_bound_labels(outer.bounds)):
-        length = around + len(bound)
-        parts += (b"\x0a", protobuf.varint(length), labels.before, outer.bucket, labels.between, bound, labels.behind)
-        parts.append(block[n * size : (n + 1) * size])
-        total += length
+    steps = np.array(sorted(blobs))
+    counts = np.array([cumulative(blobs[step], outer.bounds) for step in steps.tolist()])
+    times = np.tile(times_ms(steps, step_seconds), counts.shape[1])
+    block, size = protobuf.samples(times, counts.T.reshape(-1)), len(steps) * protobuf.SAMPLE_BYTES
+    before, between, behind = outer.labels
+    total = sum(
+        _add_series(parts, (before, outer.bucket, between, bound, behind), block[n * size : (n + 1) * size])
+        for n, bound in enumerate(_bound_labels(outer.bounds))
+    )
     return total, counts.size
 
 

@@ -168,7 +168,7 @@ class Remote:
             return False
         try:
             for request in self._requests(chunk.rows):
-                self._deliver(request, chunk.rows)
+                self._deliver(request)
         except Interrupted:
             return not self._stopping.is_set()
         self._advance(position, chunk.after)
@@ -229,7 +229,7 @@ class Remote:
         found = self._history.read_sketches(self._tier, wanted, first, end)
         return Sketches(wanted[found.ids], found.steps, found.offsets, found.data)
 
-    def _deliver(self, request: Request, rows: Rows) -> None:
+    def _deliver(self, request: Request) -> None:
         """Until it is accepted or refused for good; Interrupted when the connection fails or the engine stops."""
         while True:
             answer = self._link.post(request.body, HEADERS)
@@ -237,7 +237,7 @@ class Remote:
                 self._accept(request)
                 return
             if answer.status and 300 <= answer.status < 500 and answer.status != TOO_MANY:
-                self._refused(answer, request, rows)
+                self._refused(answer, request)
                 return
             self._wait(answer)
             if answer.status == 0:
@@ -251,12 +251,11 @@ class Remote:
         self._splits_left = min(SPLITS_MAX, self._splits_left + 1)
         self._count(samples=request.samples, requests=1, bytes=len(request.body))
 
-    def _refused(self, answer: Answer, request: Request, rows: Rows) -> None:
+    def _refused(self, answer: Answer, request: Request) -> None:
         """A refusal is the request's, and often one row's: halves are tried while they are worth it."""
         self._refusal, self._refused_ns = str(answer), self._clock.now_ns()
         self._count(refused_requests=1)
-        part = rows.at(slice(request.first, request.end))
-        halves = halved(part) if self._splits_left > 0 else ()
+        halves = halved(request.rows) if self._splits_left > 0 else ()
         if not halves:
             log.warning("%s refused %d samples: %s", self.config, request.samples, answer)
             self._count(refused_samples=request.samples)
@@ -264,7 +263,7 @@ class Remote:
         self._splits_left -= 1
         for half in halves:
             for smaller in self._requests(half):
-                self._deliver(smaller, half)
+                self._deliver(smaller)
 
     def _wait(self, answer: Answer) -> None:
         """Before it is tried again: what the remote asked for, else twice as long each time, with some jitter."""
