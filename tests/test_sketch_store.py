@@ -266,6 +266,25 @@ def test_the_members_of_a_group_are_pooled() -> None:
         np.testing.assert_array_equal(found[group], _sketch.quantiles(expected, [0.5, 1.0]))
 
 
+@pytest.mark.parametrize("second", [NOW, NOW + 5, NOW + 100])
+def test_a_window_of_no_seconds_is_empty(second: int) -> None:
+    store = make_store()
+    store.handle("latency", kinds.TIMER).add_many(np.full(100, 5.0))
+    tick_through(store, NOW + 7)
+    assert store.sketch_groups([0], [0, 1], second, second) == [b""]
+
+
+def test_the_first_minute_is_whole_though_the_store_began_in_its_midst() -> None:
+    store, twin = make_store(), Twin()
+    series = store.handle("latency", kinds.TIMER)
+    for second in range(NOW, NOW + 1500):
+        series.add(float(second % 7 + 1))
+        twin.add("latency", second, [float(second % 7 + 1)])
+        tick(store, second + 1)
+    for start in range(NOW - 20, NOW + 800, 60):
+        assert store.sketch_groups([0], [0, 1], start, start + 60)[0] == twin.sketch("latency", start, start + 60)
+
+
 def test_slots_that_nobody_has_are_empty() -> None:
     store = make_store()
     found, _ = store.sketch_quantiles([0, 5, -1, 1_000_000], [0, 1, 2, 3, 4], NOW, NOW + 1, [0.5])
@@ -278,7 +297,7 @@ def test_slots_that_nobody_has_are_empty() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda store: store.sketch_groups([0], [0, 1], NOW, NOW), "a window of 0 s"),
+        (lambda store: store.sketch_groups([0], [0, 1], NOW, NOW - 1), "a window of -1 s"),
         (lambda store: store.sketch_groups([0], [0, 1], NOW, NOW + 3601), "a window of 3601 s"),
         (lambda store: store.sketch_groups([0], [0, 2], NOW, NOW + 1), "group_offset"),
         (lambda store: store.sketch_groups([0], [], NOW, NOW + 1), "group_offset"),

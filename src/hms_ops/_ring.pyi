@@ -192,7 +192,7 @@ class Store:
         """(float64[g, q], start second): the quantiles of timers', histograms' and distributions' samples in a window.
 
         slots: int32[k], other series count as empty; group_offset: int64[g + 1], group j pools the slots
-        group_offset[j] to group_offset[j + 1] − 1. The window is [start, end), Unix seconds, 1 to 3,600 s long; `end`
+        group_offset[j] to group_offset[j + 1] − 1. The window is [start, end), Unix seconds, 0 to 3,600 s long; `end`
         is the last sealed second + 1. The start is rounded down to a step of 10 s, of 60 s when the window is longer
         than 600 s, and returned. quantiles: float64[q], each 0 to 1. NaN for a group without samples. A quantile is
         within 2.2 % of a sample (see `_sketch`), so it may lie outside the window's least and greatest.

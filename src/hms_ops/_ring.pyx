@@ -138,11 +138,12 @@ cdef checked_groups(group_offset, Py_ssize_t members):
 
 
 cdef long long sketch_start(const store_t* st, long long start, long long end) except -1:
-    """Where a window of sketches begins: on a step of 10 s, of 60 s when it is longer than ten minutes."""
-    cdef int step = 10 if end - start <= 600 else 60
-    if not 0 < end - start <= 3600:
-        raise ValueError(f"a window of {end - start} s is outside 1 to 3600 s")
-    return max(start - start % step, st.first_second - st.first_second % step)
+    """Where a window of sketches begins: on a step of 10 s, of 60 s when it is longer than ten minutes. Nothing comes
+    before the first minute; what the clock said before it was set may have."""
+    cdef int step = 1 if end == start else 10 if end - start <= 600 else 60
+    if not 0 <= end - start <= 3600:
+        raise ValueError(f"a window of {end - start} s is outside 0 to 3600 s")
+    return max(start - start % step, st.first_second - st.first_second % 60)
 
 
 cdef bint gather(store_t* st, const int[::1] members, long long first, long long stop, long long start, long long end,
@@ -150,6 +151,8 @@ cdef bint gather(store_t* st, const int[::1] members, long long first, long long
     """The samples of a group of series in [start, end) into h, emptied before; False without memory."""
     cdef long long i
     hist_clear(h)
+    if start >= end:
+        return True
     for i in range(first, stop):
         if not store_gather(st, <uint32_t>members[i], start, end, h, copy):
             return False
