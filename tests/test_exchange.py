@@ -111,10 +111,14 @@ def numbers_of(text: str) -> list[tuple[object, ...]]:
     return [(*row[:6], round(float(row[6]), 6), *row[8:]) for row in rows]
 
 
-def test_coarser_tiers_are_filled_from_what_was_imported_as_rolling_would_have(data_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("filled_at_once", [2, 4096])
+def test_coarser_tiers_are_filled_from_what_was_imported_as_rolling_would_have(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filled_at_once: int
+) -> None:
     with stored(data_dir) as storage:
         fine, whole = text_of(storage, [TEN_SECONDS]), text_of(storage, ALL)
     with stored(tmp_path / "other") as storage:
+        monkeypatch.setattr(exchange, "FILLED_AT_ONCE", filled_at_once)
         take(storage, fine)
         assert numbers_of(text_of(storage, ALL)) == numbers_of(whole)
 

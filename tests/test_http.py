@@ -71,8 +71,8 @@ def test_series_are_listed_by_prefix(site: Serving) -> None:
     answer = site.get("/v1/series", params={"prefix": "list."})
     assert answer.json() == {
         "series": [
-            {"metric": "list.a", "tags": {"zone": "east"}, "kind": "counter"},
-            {"metric": "list.b", "tags": {}, "kind": "timer"},
+            {"metric": "list.a", "tags": {"zone": "east"}, "kind": "counter", "unit": "", "help": ""},
+            {"metric": "list.b", "tags": {}, "kind": "timer", "unit": "", "help": ""},
         ],
         "is_complete": True,
     }

@@ -82,7 +82,12 @@ def test_a_port_is_free_again_after_a_stop(site: Serving) -> None:
     threads: list[threading.Thread] = []
     assert server.start(starter(threads)) == address_of(url)
     server.stop(4.0)
-    assert {thread.name for thread in threads} == {"hms-http", "hms-http-reads", "hms-http-writes"}
+    assert {thread.name for thread in threads} == {
+        "hms-http",
+        "hms-http-reads",
+        "hms-http-writes",
+        "hms-http-operations",
+    }
     assert not any(thread.is_alive() for thread in threads)
 
 

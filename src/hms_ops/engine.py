@@ -24,7 +24,7 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -46,6 +46,7 @@ from hms_ops.errors import ForkedError, StartError
 from hms_ops.forked import Child, follow_forks
 from hms_ops.hooks import AlertHandler, ValueHandler, ValueHook, ValueHooks
 from hms_ops.journalist import Journalist
+from hms_ops.operations import Operations
 from hms_ops.past import Past
 from hms_ops.publisher import Publisher
 from hms_ops.quantity import Address, as_address, as_addresses, parse_duration
@@ -76,6 +77,7 @@ WALL_STEP_NS: Final = 2 * SECOND_NS  # a wall clock further away has been set; b
 TICK_LATE_SECONDS: Final = 3
 FORGET_TICKS: Final = 600
 PROGRESS_SECONDS: Final = 2.0
+BY_PROGRAM: Final = "the program"  # in the journal: whose wish an operation was
 
 Watcher = Callable[[dict[str, Any]], object]
 Tags = Mapping[str, str]
@@ -141,6 +143,7 @@ class Engine:
         self._reading = Reading(self.store, self.past, self._unit)
         self._remotes = Remotes(self.config.remote, self.past, self.clock, self._unit)
         self.recorder.on_patch = self._remotes.late
+        self.operations = Operations(self.recorder, self.past, self.clock, self._emit, self._in_process.forget)
         signs = self.self_metrics if choose("self_metrics", self_metrics, False) else None
         vitals = Vitals() if choose("host_metrics", host_metrics, False) else None
         self._publisher = Publisher(self.store, vitals, signs)
@@ -154,6 +157,7 @@ class Engine:
             ring_samples=limits.ring_samples,
             late_max=limits.late_samples,
             subscribed_max=next_power_of_two(limits.subscription_queue),
+            sketch_bytes_max=limits.sketch_bytes,
             offset_ns=clock.offset_ns if isinstance(clock, WallAnchor) else 0,
             now_ns=None if isinstance(clock, WallAnchor) else clock.now_ns(),
             signs_are_deltas=self.config.statsd.gauge_sign == "delta",
@@ -259,8 +263,10 @@ class Engine:
         from hms_ops.storage.history import HistoryConfig
         from hms_ops.storage.store import open_storage
 
-        history = self.config.history
-        self._storage = open_storage(data_dir, HistoryConfig(int(history.retention_seconds), history.bytes_max))
+        wanted = self.config.history
+        keep = (wanted.retention_seconds, wanted.retention_1m_seconds, wanted.retention_1h_seconds)
+        kept = HistoryConfig(tuple(map(int, keep)), wanted.bytes_max, wanted.disk_free_min)
+        self._storage = open_storage(data_dir, kept)
         self.recorder.open(self._storage)
         self.journalist.open(self._storage.journal)
 
@@ -275,6 +281,7 @@ class Engine:
         end_ns = steady_ns() + int(STOP_SECONDS * SECOND_NS)
         self.is_ready = False
         sending = self._remotes.stop()
+        self.operations.is_stopping.set()
         if self._server is not None:
             self._server.stop(HTTP_SECONDS)
             self._server = None
@@ -460,6 +467,38 @@ class Engine:
         """Series whose metric begins with `prefix`, at most `limit`, by name."""
         self._check_not_forked()
         return self._reading.series_list(prefix, limit)
+
+    # ---- operations
+
+    def delete(self, selector: str) -> int:
+        """Delete series: finance.api_ms{agency="irs"}, {host="db-1"}. Gone from queries at once, from disk with the
+        partitions their rows are in; returns how many. ExpressionError, StorageError."""
+        self._check_not_forked()
+        return len(self.operations.delete(selector, BY_PROGRAM))
+
+    def export(
+        self,
+        selector: str = "",
+        start: float | None = None,
+        end: float | None = None,
+        tier: str = "10s",
+        format: str = "csv",
+    ) -> Iterator[str]:
+        """What is on disk of [start, end), Unix seconds, as text in pieces: csv or openmetrics, of the tier 10s, 1m, 1h
+        or, of csv, all. ExpressionError, ValueError, StorageError."""
+        self._check_not_forked()
+        return self.operations.export(selector, start, end, tier, format)
+
+    def import_rows(self, pieces: Iterable[bytes]) -> dict[str, object]:
+        """Write the rows of an export that are not there yet: {rows, written, present, bad: {reason: count}, errors,
+        filled}. ValueError for what is no export, StorageError."""
+        self._check_not_forked()
+        return self.operations.import_rows(pieces, BY_PROGRAM)
+
+    def backup(self, directory: str | os.PathLike[str]) -> dict[str, Any]:
+        """Copy all that is on disk, as of one moment, into a new directory: {directory, files, bytes}. StorageError."""
+        self._check_not_forked()
+        return self.operations.back_up(os.path.abspath(directory), BY_PROGRAM)
 
     # ---- alerts
 

@@ -2,13 +2,18 @@
 
 import json
 import os
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from hms_ops.escape import printable
 from hms_ops.quantity import Address, parse_address, parse_duration
+
+if TYPE_CHECKING:
+    from hms_ops.storage.store import Storage
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -69,6 +74,31 @@ def url_option(command: F) -> F:
         show_default=f"$HMS_OPS_HTTP or {DEFAULT_HTTP}",
         help="The engine to ask.",
     )(command)
+
+
+def data_dir_option(command: F) -> F:
+    return click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="The data directory of an engine that does not run, instead of --url.",
+    )(command)
+
+
+@contextmanager
+def stored(data_dir: Path, is_new: bool = False) -> "Iterator[Storage]":
+    """A data directory that no engine has open. It keeps all that is in it, whatever the engine's configuration says;
+    one that is not there is made when `is_new`. StartError."""
+    from hms_ops.errors import StartError
+    from hms_ops.storage.history import HistoryConfig
+    from hms_ops.storage.store import open_storage
+
+    if not is_new and not (data_dir / "history").is_dir():
+        raise StartError(f"{data_dir} is no data directory: there is no history in it")
+    storage = open_storage(data_dir, HistoryConfig(bytes_max=1 << 62))
+    try:
+        yield storage
+    finally:
+        storage.close()
 
 
 def show_json(value: Any) -> None:

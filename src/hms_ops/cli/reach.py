@@ -7,6 +7,8 @@ bearer token where it is set.
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -14,6 +16,7 @@ from hms_ops.errors import HmsOpsError, Unreachable
 
 TIMEOUT_SECONDS: Final = 5.0
 ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
+PIECE_BYTES: Final = 256 * 1024
 
 
 class RequestRefused(HmsOpsError):
@@ -37,22 +40,48 @@ def post(url: str, path: str, body: object, timeout_seconds: float = TIMEOUT_SEC
     return request(url, path, json.dumps(body, allow_nan=False).encode(), timeout_seconds)
 
 
-def request(url: str, path: str, data: bytes | None, timeout_seconds: float) -> Any:
-    from http.client import HTTPException
+def delete(url: str, path: str, timeout_seconds: float = TIMEOUT_SECONDS, **parameters: str) -> Any:
+    """The parsed JSON answer of DELETE."""
+    return request(url, f"{path}?{urlencode(parameters)}", None, timeout_seconds, "DELETE")
+
+
+def request(url: str, path: str, data: bytes | None, timeout_seconds: float, method: str | None = None) -> Any:
+    with opened(url, path, data, timeout_seconds, method) as response:
+        return parsed(response.read(ANSWER_BYTES_MAX), address_of(url))
+
+
+def pieces(url: str, path: str, timeout_seconds: float = TIMEOUT_SECONDS, **parameters: object) -> Iterator[bytes]:
+    """The body of a GET as it comes; parameters that are None are left out. HmsOpsError when it ends too early."""
+    given = urlencode({key: value for key, value in parameters.items() if value is not None})
+    with opened(url, f"{path}?{given}", None, timeout_seconds, None) as response:
+        while piece := response.read1(PIECE_BYTES):
+            yield piece
+
+
+@contextmanager
+def opened(url: str, path: str, data: bytes | None, timeout_seconds: float, method: str | None) -> Iterator[Any]:
+    """The answer, to be read inside."""
+    from http.client import HTTPException, IncompleteRead
     from urllib.error import HTTPError
     from urllib.request import ProxyHandler, Request, build_opener
 
-    address = url.rstrip("/") if "://" in url else f"http://{url.rstrip('/')}"
+    address = address_of(url)
     try:
-        asked = Request(address + path, data, headers(data))
+        asked = Request(address + path, data, headers(data), method=method)
         with build_opener(ProxyHandler({})).open(asked, timeout=timeout_seconds) as response:
-            return parsed(response.read(ANSWER_BYTES_MAX), address)
+            yield response
     except HTTPError as error:
         with error:
             raise RequestRefused(error.code, refusal(error.read(100_000))) from None
+    except IncompleteRead:
+        raise HmsOpsError(f"the engine at {address} broke its answer off; its log says why") from None
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise Unreachable(f"no engine answers at {address}: {reason}; start one with hms-ops-engine run") from None
+
+
+def address_of(url: str) -> str:
+    return url.rstrip("/") if "://" in url else f"http://{url.rstrip('/')}"
 
 
 def headers(data: bytes | None) -> dict[str, str]:

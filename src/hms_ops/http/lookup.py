@@ -1,17 +1,22 @@
 """What can be asked: the ledger, a query, the series there are, the last rejects, and whether all is well."""
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hms_ops import kinds
+from hms_ops.alert.selection import parse_selection
 from hms_ops.csvtext import csv_text
 from hms_ops.http.answer import Json, Problem
 from hms_ops.http.parameters import Reader, one_of, read_parameters, read_step, read_unix_seconds, whole_number
 from hms_ops.http.site import site_of
 from hms_ops.series import SeriesInfo
+
+if TYPE_CHECKING:
+    from hms_ops.engine import Engine
 
 SERIES_LISTED: Final = 1000
 SERIES_LISTED_MAX: Final = 10_000
@@ -23,7 +28,11 @@ QUERY_PARAMETERS: Final[dict[str, Reader]] = {
     "format": one_of("json", "csv"),
     "source": one_of("local", "remote"),
 }
-SERIES_PARAMETERS: Final[dict[str, Reader]] = {"prefix": str, "limit": whole_number(1, SERIES_LISTED_MAX)}
+SERIES_PARAMETERS: Final[dict[str, Reader]] = {
+    "match": str,
+    "prefix": str,
+    "limit": whole_number(1, SERIES_LISTED_MAX),
+}
 
 
 def csv_answer(answer: dict[str, Any]) -> Response:
@@ -66,15 +75,35 @@ async def query(request: Request) -> Response:
 
 
 async def series(request: Request) -> Response:
-    """Series whose name begins with `prefix`; `is_complete` is false where `limit` cut the list."""
+    """Series of `match`, or whose name begins with `prefix`; `is_complete` is false where `limit` cut the list."""
     given = {"prefix": "", "limit": SERIES_LISTED, **read_parameters(request, SERIES_PARAMETERS)}
     site, limit = site_of(request), given["limit"]
-    found = await site.reads.run(lambda: site.engine.series_list(given["prefix"], limit + 1))
-    return Json({"series": [series_document(info) for info in found[:limit]], "is_complete": len(found) <= limit})
+    if given["prefix"] and "match" in given:
+        raise Problem(400, "parameter", "give either match or prefix")
+
+    def look() -> Response:
+        if "match" in given:
+            found = list(islice(site.engine.operations.series(parse_selection(given["match"])), limit + 1))
+        else:
+            found = site.engine.series_list(given["prefix"], limit + 1)
+        return Json({"series": series_documents(site.engine, found[:limit]), "is_complete": len(found) <= limit})
+
+    return await site.reads.run(look)
 
 
-def series_document(info: SeriesInfo) -> dict[str, Any]:
-    return {"metric": info.name, "tags": info.tags, "kind": kinds.NAMES[info.kind]}
+def series_documents(engine: "Engine", found: Sequence[SeriesInfo]) -> list[dict[str, Any]]:
+    """Each series with its metric's unit and help, "" where nobody has given any."""
+    about = {name: engine.operations.description(name) for name in {info.name for info in found}}
+    return [
+        {
+            "metric": info.name,
+            "tags": info.tags,
+            "kind": kinds.NAMES[info.kind],
+            "unit": about[info.name]["unit"],
+            "help": about[info.name]["help"],
+        }
+        for info in found
+    ]
 
 
 async def rejects(request: Request) -> Response:

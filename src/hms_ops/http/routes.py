@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hms_ops.errors import HmsOpsError
-from hms_ops.http import alerts, ingest, lookup, metrics, page
+from hms_ops.http import alerts, ingest, lookup, metrics, operations, page
 from hms_ops.http.answer import Problem, http_problem, problem_of
 from hms_ops.http.site import Site, site_of
 
@@ -32,6 +32,11 @@ ROUTES: Final = (
     Route("/v1/ledger", lookup.ledger),
     Route("/v1/query", lookup.query),
     Route("/v1/series", lookup.series),
+    Route("/v1/series", operations.delete, methods=["DELETE"]),
+    Route("/v1/describe", operations.describe, methods=["POST"]),
+    Route("/v1/export", operations.export),
+    Route("/v1/import", operations.import_, methods=["POST"]),
+    Route("/v1/backup", operations.backup, methods=["POST"]),
     Route("/v1/rejects", lookup.rejects),
     Route("/v1/ingest", ingest.ingest, methods=["POST"]),
     Route("/v1/alerts", alerts.alerts),

@@ -1,7 +1,7 @@
 """The HTTP server as the engine sees it: bind, start, stop.
 
 `start` binds in the caller's thread, so that a port in use is an error there and port 0 has its number at once; then
-uvicorn runs in a thread of its own, `hms-http`, without signal handlers, beside the two workers of `site.py`.
+uvicorn runs in a thread of its own, `hms-http`, without signal handlers, beside the workers of `site.py`.
 `stop` lets answers under way finish for half of its deadline, then cuts every connection: a client that does not read
 cannot hold the engine. The engine reaches uvicorn and starlette only through this module, imported when it has one.
 
@@ -73,7 +73,7 @@ class Server:
         if self._thread.is_alive():
             self._cut()
             self._thread.join(deadline_seconds / 4)
-        ended = [worker.stop(deadline_seconds / 8) for worker in (self.site.reads, self.site.writes)]
+        ended = [worker.stop(deadline_seconds / 8) for worker in self.site.workers]
         if self._thread.is_alive() or not all(ended):
             log.warning("HTTP did not end within %.1f s; its threads are left behind", deadline_seconds)
 

@@ -1,4 +1,4 @@
-"""What the handlers work with: the engine, two workers, the bound on bodies, and the tally of what was refused.
+"""What the handlers work with: the engine, three workers, the bound on bodies, and the tally of what was refused.
 
 One `Site` per server, kept as the application's state. A handler that only reads a few counters calls the engine
 itself; what decodes, writes, or walks over series goes through a worker, so that probes always answer.
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hms_ops.engine import Engine
 
 CALLS_WAITING_MAX: Final = 128
+OPERATIONS_WAITING_MAX: Final = 8
 BODIES_BYTES_MAX: Final = 128 * 1024 * 1024
 
 # The kinds of problems that show a bound or a guard at work; counted from 0, so that a rate sees the first one.
@@ -55,17 +56,23 @@ class Bodies:
 
 @dataclass(frozen=True)
 class Site:
-    """reads: queries and lists; writes: bodies and alerts, so that no long query delays them."""
+    """reads: queries and lists; writes: bodies and alerts, so that no long query delays them; operations: imports,
+    backups and deletes, which may take minutes."""
 
     engine: "Engine"
     reads: Worker
     writes: Worker
+    operations: Worker
     bodies: Bodies
     tally: Counter[str]
 
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        return self.reads, self.writes, self.operations
+
     def start(self, start_thread: StartThread) -> None:
-        self.reads.start(start_thread)
-        self.writes.start(start_thread)
+        for worker in self.workers:
+            worker.start(start_thread)
 
 
 def site_for(engine: "Engine") -> Site:
@@ -73,6 +80,7 @@ def site_for(engine: "Engine") -> Site:
         engine,
         Worker("hms-http-reads", CALLS_WAITING_MAX),
         Worker("hms-http-writes", CALLS_WAITING_MAX),
+        Worker("hms-http-operations", OPERATIONS_WAITING_MAX),
         Bodies(),
         Counter(dict.fromkeys(REFUSALS, 0)),
     )

@@ -1,0 +1,161 @@
+"""Operations on series and history: delete, describe, export, import, backup.
+
+They run in a worker of their own, so that neither bodies nor queries wait for them; an export is read piece by piece
+among the queries, as fast as the client takes it. What changes something is an event in the journal with the client's
+address. An export that fails on its way ends without its last chunk, so that nobody takes it for whole.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from hms_ops.errors import ConfigError
+from hms_ops.http.answer import Json, Problem
+from hms_ops.http.ingest import UNPACKED_BYTES_MAX, is_gzip, unpacked
+from hms_ops.http.lookup import SERIES_LISTED, series_documents
+from hms_ops.http.parameters import Reader, read_body, read_document, read_parameters, read_unix_seconds
+from hms_ops.http.site import Site, site_of
+
+PIECE_CHARS: Final = 64 * 1024
+IMPORT_BYTES_MAX: Final = 8 * 1024 * 1024
+TEXT_CHARS_MAX: Final = 1000  # of a metric's name, unit and help; a path
+MEDIA_TYPES: Final = {
+    "csv": "text/csv",
+    "openmetrics": "application/openmetrics-text; version=1.0.0; charset=utf-8",
+}
+
+
+def read_boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{text[:50]!r} is neither true nor false")
+    return text == "true"
+
+
+DELETE_PARAMETERS: Final[dict[str, Reader]] = {"match": str}
+IMPORT_PARAMETERS: Final[dict[str, Reader]] = {"fill": read_boolean}
+EXPORT_PARAMETERS: Final[dict[str, Reader]] = {
+    "match": str,
+    "start": read_unix_seconds,
+    "end": read_unix_seconds,
+    "tier": str,
+    "format": str,
+}
+
+
+async def delete(request: Request) -> Response:
+    """The series of `match` are deleted; how many there were, and the first of them."""
+    given = read_parameters(request, DELETE_PARAMETERS)
+    site, selector = site_of(request), given.get("match", "")
+    if not selector.strip():
+        raise Problem(400, "parameter", "the parameter 'match' is missing; as in ?match={host=\"db-1\"}")
+    deleted = await site.operations.run(lambda: site.engine.operations.delete(selector, client_of(request)))
+    return Json({"deleted": len(deleted), "series": series_documents(site.engine, deleted[:SERIES_LISTED])})
+
+
+async def describe(request: Request) -> Response:
+    """A metric's unit and help, as {"metric", "unit", "help"}; what is not given stays."""
+    site = site_of(request)
+    given = await read_document(request, site.bodies)
+    name, unit, words = described(given)
+    try:
+        await site.operations.run(lambda: site.engine.describe(name, unit, words))
+    except ConfigError as error:
+        raise Problem(409, "describe", f"a rule cannot read this unit: {error}") from None
+    except ValueError as error:
+        raise Problem(400, "describe", str(error)) from None
+    site.engine.operations.note("describe", client_of(request), metric=name, unit=unit, help=words)
+    known = await site.reads.run(lambda: site.engine.operations.description(name))
+    return Json({"metric": name, "unit": known["unit"] or unit or "", "help": known["help"] or words or ""})
+
+
+def described(given: dict[str, Any]) -> tuple[str, str | None, str | None]:
+    """(metric, unit, help) of a body; Problem for anything else."""
+    unknown = sorted(given.keys() - {"metric", "unit", "help"})
+    wrong = [key for key, value in given.items() if not isinstance(value, str) or len(value) > TEXT_CHARS_MAX]
+    if unknown or wrong or not given.get("metric"):
+        what = f"unknown keys {', '.join(unknown)[:200]}" if unknown else "metric, unit and help are short texts"
+        raise Problem(400, "describe", f"{what}; write {{metric, unit, help}}, with a metric")
+    return given["metric"], given.get("unit"), given.get("help")
+
+
+async def export(request: Request) -> Response:
+    """Rows on disk as text, in chunks."""
+    given: dict[str, Any] = {"match": "", "start": None, "end": None, "tier": "10s", "format": "csv"}
+    given |= read_parameters(request, EXPORT_PARAMETERS)
+    site = site_of(request)
+    pieces = await begun(site, given)
+    first = await site.reads.run(lambda: gathered(pieces))
+    return StreamingResponse(streamed(site, pieces, first), media_type=MEDIA_TYPES[given["format"]])
+
+
+async def begun(site: Site, given: dict[str, Any]) -> Iterator[str]:
+    def begin() -> Iterator[str]:
+        selector, start, end = given["match"], given["start"], given["end"]
+        return site.engine.operations.export(selector, start, end, given["tier"], given["format"])
+
+    try:
+        return await site.reads.run(begin)
+    except ValueError as error:
+        raise Problem(400, "export", str(error)) from None
+
+
+async def streamed(site: Site, pieces: Iterator[str], text: str) -> AsyncIterator[bytes]:
+    while text:
+        yield text.encode()
+        text = await site.reads.run(lambda: gathered(pieces))
+
+
+def gathered(pieces: Iterator[str]) -> str:
+    """The next PIECE_CHARS or so; "" at the end."""
+    parts: list[str] = []
+    size = 0
+    for piece in pieces:
+        parts.append(piece)
+        size += len(piece)
+        if size >= PIECE_CHARS:
+            break
+    return "".join(parts)
+
+
+async def import_(request: Request) -> Response:
+    """The rows of an export; 400 when it is none, or none of its rows could be read."""
+    site = site_of(request)
+    is_last = read_parameters(request, IMPORT_PARAMETERS).get("fill", True)
+    is_packed = is_gzip(request.headers.get("content-encoding", ""))
+    body = await read_body(request, IMPORT_BYTES_MAX, site.bodies)
+
+    def write() -> dict[str, Any]:
+        data = unpacked(body, UNPACKED_BYTES_MAX) if is_packed else body
+        return site.engine.operations.import_rows([data], client_of(request), is_last)
+
+    try:
+        answer = await site.operations.run(write)
+    except ValueError as error:
+        raise Problem(400, "import", str(error)) from None
+    finally:
+        site.bodies.give_back(len(body))
+    if answer["bad"] and not answer["written"] and not answer["present"]:
+        raise Problem(400, "unreadable", "no row could be taken: " + "; ".join(answer["errors"][:3]), ledger=answer)
+    return Json(answer)
+
+
+async def backup(request: Request) -> Response:
+    """Back up to {"directory"}, a new one on the engine's host; 201 when it is complete."""
+    site = site_of(request)
+    given = await read_document(request, site.bodies)
+    directory = given.get("directory")
+    if given.keys() != {"directory"} or not isinstance(directory, str) or not 0 < len(directory) <= TEXT_CHARS_MAX:
+        raise Problem(400, "backup", 'the body is no {"directory": PATH}, with the path of a new directory')
+    try:
+        return Json(
+            await site.operations.run(lambda: site.engine.operations.back_up(directory, client_of(request))), 201
+        )
+    except ValueError as error:
+        raise Problem(400, "backup", str(error)) from None
+
+
+def client_of(request: Request) -> str:
+    """Who asks, for the journal."""
+    return f"HTTP {request.client.host}" if request.client is not None else "HTTP"
