@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.recording import FIRST, Recording, counted, expected_counts
 
+from hms_ops import _sketch
+
 HOUR = FIRST - FIRST % 3_600
 
 
@@ -32,7 +34,7 @@ OPERATIONS = st.lists(
 
 
 @given(operations=OPERATIONS)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_every_sample_counts_once_in_every_tier_at_any_moment(tmp_path_factory, operations):
     data_dir = tmp_path_factory.mktemp("data")
     recording = Recording(data_dir, is_written=False)
@@ -110,3 +112,62 @@ def test_the_finest_step_is_the_shortest_in_which_all_since_a_start_is_kept(tmp_
         if step > 10:
             with pytest.raises(ValueError, match=f"is kept by {step} s"):
                 recording.past.read("depth", None, HOUR + start, HOUR + 60, 10)
+
+
+# ---- sketches
+
+
+def quantile(recording: Recording, step: int, q: float) -> dict[int, float]:
+    """By step, from the sketches of all series of api_ms; every sample counts."""
+    known = recording.past.known("api_ms")
+    found = recording.past.sketches(known, HOUR, recording.now - recording.now % 3_600 + 3_600, step)
+    blobs: dict[int, list[bytes]] = {}
+    for i in range(len(found)):
+        at = int(found.steps[i])
+        blobs.setdefault(at - at % step, []).append(found.blob(i))
+    return {at: float(_sketch.quantiles(_sketch.merge(blobs[at]), np.array([q]))[0]) for at in sorted(blobs)}
+
+
+def assert_quantiles(recording: Recording, step: int) -> None:
+    samples: dict[int, list[float]] = {}
+    for second, _, _, _, value, _ in recording.given:
+        if second < recording.now:
+            samples.setdefault(second - second % step, []).append(value)
+    for q in (0.5, 0.99):
+        found = quantile(recording, step, q)
+        assert found.keys() == samples.keys(), f"by {step} s"
+        for at, value in found.items():
+            assert value == pytest.approx(np.quantile(samples[at], q), rel=0.022)
+
+
+def test_percentiles_are_of_all_samples_in_every_step_across_a_restart_and_late_ones(tmp_path):
+    rng = np.random.default_rng(3)
+    recording = Recording(tmp_path, first=HOUR + 3, is_written=False)
+    for minute in range(130):
+        for _ in range(3):
+            recording.add("api_ms", float(rng.lognormal(4, 0.6)), "ms", tags=rng.choice(["host:a", "host:b"]))
+        if minute % 20 == 7:
+            recording.add("api_ms", 400.0, "ms", tags="host:a", ago=min(1_500, recording.now - recording.first))
+        recording.advance(60)
+        assert recording.recorder.write_waiting()
+        if minute == 70:
+            recording.close()
+            recording = Recording(tmp_path, recording.now + 4, is_written=False, given=recording.given)
+        if minute % 40 == 39:
+            assert_quantiles(recording, 60)
+            assert_quantiles(recording, 3_600)
+    assert_quantiles(recording, 60)
+    assert_quantiles(recording, 120)
+    assert_quantiles(recording, 3_600)
+    recording.recorder.seal_due()
+    assert_quantiles(recording, 3_600)
+    recording.close()
+
+
+def test_memory_has_percentiles_of_an_hour(tmp_path):
+    recording = Recording(first=HOUR)
+    for minute in range(50):
+        recording.add("api_ms", float(minute + 1), "ms")
+        recording.advance(60)
+    assert_quantiles(recording, 60)
+    assert_quantiles(recording, 3_600)

@@ -180,8 +180,8 @@ class Recorder:
             self.backlog.remove(self._behind(rows))
         self._counts["rows_written"] += written
         self._clear_dense(rows)
-        self._minutes_begun.discard(step)
         if rows.tier == MINUTE:
+            self._minutes_begun.discard(step)
             self._roll_hours(history)
 
     def _write_patch(self, history: "History", rows: Waiting) -> None:
@@ -275,11 +275,11 @@ class Recorder:
 
     def _write_open_sketches(self) -> None:
         """At a stop: the sketches of the open minute, for its rows can be rolled from 10-s steps and they cannot."""
-        if self.storage is None or self._problem:
+        start, end = int(self.store.rolled_end(2)), int(self.store.sealed_second) + 1
+        if self.storage is None or self._problem or start >= end:
             return
-        start = int(self.store.rolled_end(2))
         slots = np.arange(self.store.series_count, dtype=np.int32)
-        blobs = self.store.sketch_groups(slots, np.arange(len(slots) + 1), start, int(self.store.sealed_second) + 1)
+        blobs = self.store.sketch_groups(slots, np.arange(len(slots) + 1), start, end)
         found = np.flatnonzero([len(blob) > 0 for blob in blobs])
         if not len(found):
             return
