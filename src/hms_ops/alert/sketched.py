@@ -12,14 +12,14 @@ Not here: the sketches themselves (`_sketch`, and the store that makes them), fi
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hms_ops._sketch import share_le
 from hms_ops.alert.figure import Figure
-from hms_ops.alert.source import Source
+from hms_ops.alert.source import Source, Store
 from hms_ops.kernels.window import COUNT, LAST, MAX, MIN
 
 
@@ -32,7 +32,7 @@ class FigureGroups(NamedTuple):
     first: tuple[int, ...]
 
 
-def fill_figures(wanted: Sequence[FigureGroups], store: Any, end: int, stats: NDArray[np.float64]) -> None:
+def fill_figures(wanted: Sequence[FigureGroups], store: Store, end: int, stats: NDArray[np.float64]) -> None:
     """Put the figures of all groups as LAST into `stats` (float64[G, 8], whose MIN and MAX are those of the groups),
     over windows that end before second `end`."""
     for one in wanted:

@@ -52,6 +52,18 @@ class Store(Protocol):
     def metrics(self) -> Sequence[str]: ...
     def changes(self, cursor: int, /) -> tuple[int, Sequence[tuple[int, bool]]]: ...
     def distinct(self, slots: Sequence[int], tiers: NDArray[np.int64], steps: NDArray[np.int64], /) -> float: ...
+    def sketch_quantiles(
+        self,
+        slots: NDArray[np.int32],
+        group_offset: NDArray[np.int64],
+        start: int,
+        end: int,
+        quantiles: NDArray[np.float64],
+        /,
+    ) -> tuple[NDArray[np.float64], int]: ...
+    def sketch_groups(
+        self, slots: NDArray[np.int32], group_offset: NDArray[np.int64], start: int, end: int, /
+    ) -> Sequence[bytes]: ...
 
 
 def tags_of(store: Store, slot: int) -> Mapping[str, str] | None:

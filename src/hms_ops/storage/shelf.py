@@ -171,8 +171,11 @@ class Shelf:
         try:
             with environment.read() as transaction, transaction.cursor() as cursor:
                 is_there = cursor.last() if newest else cursor.first()
-                if is_there and len(cursor.key()) == keys.SLAB_BYTES:
-                    return keys.slab_of(cursor.key())[0]
+                while is_there and len(cursor.key()) == keys.SLAB_BYTES:
+                    step, kind, _ = keys.slab_of(cursor.key())
+                    if kind == keys.ROWS:  # a step may have sketches alone, which a stop leaves of the open one
+                        return step
+                    is_there = cursor.prev() if newest else cursor.next()
         except EnvironmentDamaged:
             self.count_damage(block, b"")
         except StorageError:
