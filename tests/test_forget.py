@@ -1,12 +1,14 @@
 """A series that is forgotten: gone from the store at once, and nothing of it is in whoever comes next."""
 
 import math
+import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from tests.stores import NOW, SECOND_NS, cell, make_store, move_to, value_of
 
-from hms_ops import kinds
+from hms_ops import _sketch, kinds
 from hms_ops.kernels.rollup import rollup_step
 
 TAGS = {"zone": "a"}
@@ -118,3 +120,74 @@ def test_calls_that_wait_in_the_buffer_are_forgotten_too() -> None:
     held.add(9.0)
     store.forget("x")
     assert np.isnan(value_of(store, "x"))
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_percentiles_give_their_memory_back(is_held: bool) -> None:
+    store = make_store()
+    held = store.handle("x", kinds.TIMER, TAGS) if is_held else None
+    store.ingest(b"\n".join(b"x:%d|ms|#zone:a" % n for n in range(500)))
+    move_to(store, NOW + 10)
+    rollup_step(store.cols, 1, NOW // 10, store.series_count)
+    store.set_rolled(1, NOW // 10)
+    assert store.counters()["sketch_bytes"] > 0
+    slot = store.forget("x", TAGS)
+    assert store.counters()["sketch_bytes"] == 0
+    groups = store.sketch_groups(np.array([slot], np.int32), np.array([0, 1]), NOW, NOW + 10)
+    assert groups == [b""]
+    store.ingest(b"x:7|ms|#zone:a")
+    move_to(store, NOW + 11)
+    groups = store.sketch_groups(np.array([store.slot("x", TAGS)], np.int32), np.array([0, 1]), NOW, NOW + 11)
+    assert _sketch.count(groups[0]) == 1.0
+    assert (held is not None) == is_held
+
+
+def test_series_are_forgotten_while_others_receive_seal_and_roll() -> None:
+    """Four threads on one store; whoever comes after must find it whole."""
+    store = make_store(series_max=200)
+    is_done = threading.Event()
+    failed: list[BaseException] = []
+
+    def work(step: Callable[[int], object]) -> None:
+        number = 0
+        try:
+            while not is_done.is_set():
+                step(number)
+                number += 1
+        except BaseException as error:
+            failed.append(error)
+
+    def tick(number: int) -> None:
+        now = NOW + number + 1
+        store.set_now_ns(now * SECOND_NS)
+        store.clear_ahead(now + 2)
+        store.seal(now - 1)
+        store.merge_late()
+        for tier, seconds in ((1, 10), (2, 60)):
+            if now % seconds == 0:
+                rollup_step(store.cols, tier, now // seconds - 1, store.series_count)
+                store.set_rolled(tier, now // seconds - 1)
+        store.release_idle(0, 200, now - 5)
+
+    def receive(number: int) -> None:
+        kind = (b"ms", b"s", b"c", b"g")[number % 4]
+        store.ingest(b"\n".join(b"m%d.%s:%d|%s|#n:%d" % (number % 4, kind, n, kind, n % 25) for n in range(60)))
+
+    def forget(number: int) -> None:
+        kind = ("ms", "s", "c", "g")[number % 4]
+        store.forget(f"m{number % 4}.{kind}", {"n": str(number % 25)})
+
+    threads = [threading.Thread(target=work, args=(step,)) for step in (tick, receive, forget, forget)]
+    for thread in threads:
+        thread.start()
+    is_done.wait(1.5)
+    is_done.set()
+    for thread in threads:
+        thread.join(20)
+    assert failed == []
+    for number in range(100):
+        forget(number)
+    counters = store.counters()
+    assert (counters["series"], counters["set_bytes"], counters["sketch_bytes"]) == (0, 0, 0)
+    assert store.metrics() == []
+    assert store.ingest(b"x:1|c") == 1
