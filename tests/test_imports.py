@@ -123,7 +123,9 @@ def test_the_client_imports_nothing_of_the_engine_and_the_standard_library_only(
         (("hms_ops.collector", "hms_ops.alert", "hms_ops.anomaly", "hms_ops.storage"), ("hms_ops.engine",)),
         (("hms_ops.collector", "hms_ops.alert", "hms_ops.anomaly", "hms_ops.storage"), ("hms_ops.http",)),
         (("hms_ops.alert", "hms_ops.storage", "hms_ops.http", "hms_ops.collector"), ("hms_ops.config",)),
-        (("hms_ops.engine", "hms_ops.http", "hms_ops.alert", "hms_ops.storage"), ("hms_ops.cli",)),
+        (("hms_ops.engine", "hms_ops.http", "hms_ops.alert", "hms_ops.storage", "hms_ops.remote"), ("hms_ops.cli",)),
+        (("hms_ops.alert", "hms_ops.storage", "hms_ops.collector"), ("hms_ops.remote",)),
+        (("hms_ops.remote",), ("hms_ops.engine", "hms_ops.http", "hms_ops.config", "hms_ops.client")),
         # The engine alone may: in a forked child it is a client of its parent.
         (("hms_ops.http", "hms_ops.alert", "hms_ops.storage", "hms_ops.collector"), ("hms_ops.client",)),
     ],

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.chroniclers import receiver
 from tests.engines import NOW, engine_threads, manual
@@ -52,6 +53,21 @@ def test_what_an_engine_counts_is_at_its_remote(tmp_path: Path, vm: Server, wait
         now = engine.query("max(api.ms)", source="remote")["series"][0]["points"]
         assert len(now) == 1
     assert engine_threads() == []
+
+
+def test_percentiles_of_a_fleet_are_read_off_the_buckets_sent(
+    tmp_path: Path, vm: Server, wait_until: Callable[..., None]
+) -> None:
+    with with_remote(vm.write_url, tmp_path / "data", tier="1m") as engine:
+        latencies = np.random.default_rng(3).lognormal(3, 0.5, 200)
+        for latency in latencies:
+            engine.metric("call_ms", float(latency), kind="timer")
+            engine.advance(1)
+        wait_until(lambda: sent(engine) and engine.counters()["remote vm"]["samples"] > 0, 20)
+        vm.flush()
+        (remote,) = engine.query("p90(call_ms)", START, START + 120, 60, source="remote")["series"]
+        minutes = latencies[START - NOW : START - NOW + 120].reshape(2, 60)
+        assert [value for _, value in remote["points"]] == pytest.approx(np.quantile(minutes, 0.9, axis=1), rel=0.3)
 
 
 def test_a_range_that_begins_before_local_history_continues_at_the_remote(

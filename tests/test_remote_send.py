@@ -75,23 +75,42 @@ def test_a_block_that_is_sealed_halfway_is_gone_on_with(past: Chronicle, server:
 
 
 @pytest.mark.parametrize("is_killed", [False, True], ids=["stopped", "killed"])
+@pytest.mark.parametrize("is_sealed", [False, True], ids=["steps", "tiles"])
 def test_a_server_that_goes_away_in_the_middle_has_the_same_rows_in_the_end(
-    past: Chronicle, vm: Server, is_killed: bool
+    past: Chronicle, server: Server, is_killed: bool, is_sealed: bool
 ) -> None:
     past.fill(START, 400)
-    past.seal(START + HOUR + 900)
-    remote = past.remote(vm.write_url, batch_samples=2_000)
+    if is_sealed:
+        past.seal(START + HOUR + 900)
+    remote = past.remote(server.write_url, batch_samples=2_000)
     for _ in range(2):
         assert remote.send_next()
-    vm.stop(is_killed=is_killed)
+    server.stop(is_killed=is_killed)
     while not any("cannot connect" in problem for problem in remote.problems()):
         assert remote.send_next()
     past.fill(START + 4000, 50, seed=3)
-    vm.start()
+    server.start()
     drain(remote)
-    assert stored(vm) == past.expected
+    past.fill(START + 4500, 50, seed=4)
+    drain(remote)
+    assert stored(server) == past.expected
     assert remote.problems() == []
     assert remote.counters()["resent_steps"] > 0
+
+
+def test_live_steps_go_on_after_an_outage_without_a_refusal_that_costs(past: Chronicle, server: Server) -> None:
+    remote = past.remote(server.write_url, batch_samples=100)
+    for n in range(12):
+        past.fill(START + 10 * n, 1, seed=n)
+        if n == 5:
+            server.stop()
+            remote.send_next()
+        if n == 8:
+            server.start()
+        if n < 5 or n > 7:
+            drain(remote)
+    assert stored(server) == past.expected
+    assert remote.counters()["refused_samples"] == 0
 
 
 def test_two_remotes_get_the_same_each_at_its_own_pace(past: Chronicle, vm: Server) -> None:

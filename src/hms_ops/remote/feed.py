@@ -27,7 +27,7 @@ CHUNK_ROWS: Final = 20_000  # read at once, unless one step or one tile has more
 TRIES: Final = 4  # blocks are not sealed faster than that
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Position:
     """Everything before `step` (Unix seconds) was sent; of its block, also the tiles below `tile`."""
 
@@ -54,15 +54,16 @@ class Feed:
         self.number = tier
         self.tier = TIERS[tier]
 
-    def next(self, position: Position, end: int) -> Chunk | None:
-        """The next rows of steps that end by `end`; None when there are none. A chunk may be without rows."""
+    def next(self, position: Position, end: int, bound: int | None = None) -> Chunk | None:
+        """The next rows of steps that end by `end`, in an open block by `bound` too; None when there are none. A chunk
+        may be without rows."""
         for _ in range(TRIES):
-            chunk, is_sure = self._look(position, end)
+            chunk, is_sure = self._look(position, end, end if bound is None else min(bound, end))
             if is_sure:
                 return chunk
         return None
 
-    def _look(self, position: Position, end: int) -> tuple[Chunk | None, bool]:
+    def _look(self, position: Position, end: int, bound: int) -> tuple[Chunk | None, bool]:
         """(what is there, whether that can be relied on)."""
         first = self.tier.block_start(position.step)
         for block in self.history.blocks(self.number, first, end):
@@ -72,7 +73,7 @@ class Feed:
                 if block_end > end:
                     return None, True  # the clock was set back
                 return self._tile(block.start, at), True
-            chunk = self._steps(at, min(end - self.tier.step_seconds + 1, block_end))
+            chunk = self._steps(at, min(bound - self.tier.step_seconds + 1, block_end))
             if chunk is not None and len(chunk.rows.ids):
                 return chunk, True
             if self._is_sealed(block.start):

@@ -8,9 +8,9 @@ The cursor over local history is the queue: nothing waits in memory, and a remot
 it, in order. A step is sent `delay` after its end, when all of it is there. What comes later for a step that was sent
 is not sent any more, and counted: `late_not_sent`.
 
-Once, or twice and the same: a request that was not answered is sent again, and so is what was accepted within
-RESEND_SECONDS before a connection failed, for a server that dies takes its last seconds with it. Samples sent again are
-bit for bit the same; VictoriaMetrics keeps one of them when it runs with -dedup.minScrapeInterval=1ms.
+Once, or twice and the same: a request that was not answered is sent again, and what was accepted in the last seconds
+before a connection failed (again.py). Samples sent again are bit for bit the same; VictoriaMetrics keeps one of them
+when it runs with -dedup.minScrapeInterval=1ms.
 
 Threads: `run` is one thread's, which the engine makes; `stop` ends it, `counters`, `problems` and `late` are anybody's.
 Errors: none leaves `run`. Limits: what one request holds (encode.py), BACKOFF_SECONDS_MAX, SPLITS_MAX.
@@ -19,7 +19,6 @@ Errors: none leaves `run`. Limits: what one request holds (encode.py), BACKOFF_S
 import logging
 import random
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
@@ -30,6 +29,7 @@ from numpy.typing import NDArray
 from hms_ops.alert.receivers.post import Answer
 from hms_ops.clock import SECOND_NS, Clock
 from hms_ops.errors import StorageError
+from hms_ops.remote.again import Again
 from hms_ops.remote.encode import Encoder, Request, Rows
 from hms_ops.remote.feed import Feed, Position
 from hms_ops.remote.link import Link
@@ -47,7 +47,6 @@ POLL_SECONDS: Final = 1.0
 BACKOFF_SECONDS: Final = 0.5
 BACKOFF_SECONDS_MAX: Final = 60.0
 RETRY_AFTER_SECONDS_MAX: Final = 600.0
-RESEND_SECONDS: Final = 10
 SAVE_SECONDS: Final = 1
 SPLITS_MAX: Final = 64
 REFUSED_SHOWN_SECONDS: Final = 300
@@ -89,7 +88,8 @@ class Remote:
         )
         self._link = Link(config.url.value, config.request_headers(), config.timeout_seconds)
         self._position: Position | None = None
-        self._acked: deque[tuple[int, Position]] = deque()
+        self._again = Again()
+        self._saved: Position | None = None
         self._saved_ns = self._learned_ns = 0
         self._failures = 0
         self._splits_left = SPLITS_MAX
@@ -98,9 +98,11 @@ class Remote:
         self._stopping = threading.Event()
         self._counting = threading.Lock()
         self._counts = dict.fromkeys(
-            ("samples", "requests", "bytes", "retries", "resent_steps", "refused_requests", "refused_samples"), 0
-        )
-        self._counts |= {"late_not_sent": 0, "expired_steps": 0}
+            (
+                "samples", "requests", "bytes", "retries", "resent_steps", "known_already", "refused_requests",
+                "refused_samples", "late_not_sent", "expired_steps",
+            ), 0,
+        )  # fmt: skip
 
     # ---- life
 
@@ -162,16 +164,20 @@ class Remote:
         """Send the next rows there are; False when there are none, or nothing can be sent now."""
         position = self._begin()
         self._forget_sometimes()
-        chunk = self._feed.next(position, self._end())
+        chunk = self._feed.next(position, self._end(), self._again.bound(position))
         if chunk is None:
             self._link.close()
             return False
+        number = 0
         try:
-            for request in self._requests(chunk.rows):
-                self._deliver(request)
+            for number, request in enumerate(self._requests(chunk.rows)):
+                self._deliver(request, self._again.is_known(chunk, position, number))
         except Interrupted:
+            self._go_back(position, chunk.after, number)
             return not self._stopping.is_set()
-        self._advance(position, chunk.after)
+        self._position = chunk.after
+        self._again.accepted(self._clock.now_ns(), position, chunk.after)
+        self._save(is_due=True)
         return True
 
     def _begin(self) -> Position:
@@ -229,19 +235,22 @@ class Remote:
         found = self._history.read_sketches(self._tier, wanted, first, end)
         return Sketches(wanted[found.ids], found.steps, found.offsets, found.data)
 
-    def _deliver(self, request: Request) -> None:
-        """Until it is accepted or refused for good; Interrupted when the connection fails or the engine stops."""
+    def _deliver(self, request: Request, is_known: bool = False) -> None:
+        """Until it is accepted or refused for good; Interrupted when the connection fails or the engine stops.
+        is_known: it was accepted before, and a refusal may say so."""
         while True:
             answer = self._link.post(request.body, HEADERS)
             if answer.is_success:
                 self._accept(request)
                 return
             if answer.status and 300 <= answer.status < 500 and answer.status != TOO_MANY:
-                self._refused(answer, request)
+                if is_known:
+                    self._count(known_already=1)
+                else:
+                    self._refused(answer, request)
                 return
             self._wait(answer)
             if answer.status == 0:
-                self._resend()
                 raise Interrupted
 
     def _accept(self, request: Request) -> None:
@@ -286,24 +295,12 @@ class Remote:
 
     # ---- the cursor
 
-    def _advance(self, before: Position, after: Position) -> None:
-        now_ns = self._clock.now_ns()
-        if after.tile or after.step - before.step >= self._step_seconds:
-            self._acked.append((now_ns, before))
-        while self._acked and self._acked[0][0] < now_ns - RESEND_SECONDS * SECOND_NS:
-            self._acked.popleft()
-        self._position = after
-        self._save(is_due=True)
-
-    def _resend(self) -> None:
-        """Back to what was accepted in the last seconds before the last answer: the remote may have died with it."""
-        if not self._acked:
-            return
-        oldest = self._acked[0][1]
-        self._acked.clear()
-        assert self._position is not None
-        self._count(resent_steps=max(1, (self._position.step - oldest.step) // self._step_seconds))
-        self._position = oldest
+    def _go_back(self, position: Position, after: Position, requests: int) -> None:
+        """To what was accepted in the last seconds: the remote may have died with it."""
+        oldest = self._again.failed(position, after, requests)
+        if oldest != position:
+            self._count(resent_steps=max(1, (position.step - oldest.step) // self._step_seconds))
+            self._position = oldest
 
     def _save(self, *, is_due: bool) -> None:
         """Put the cursor on disk; with `is_due` at most once in SAVE_SECONDS."""
@@ -317,8 +314,6 @@ class Remote:
             self._saved, self._saved_ns = self._position, now_ns
         except StorageError as error:
             self._say(f"the cursor cannot be kept: {error}")
-
-    _saved: Position | None = None
 
     def _forget_sometimes(self) -> None:
         now_ns = self._clock.now_ns()
