@@ -14,6 +14,8 @@ disk, and history that is too old goes by unlinking.
   looked at before LMDB maps it (pages.py): it is LMDB's, and all pages in use are there. FORMAT is written once the
   environment exists; a missing or empty data.mdb beside it is a loss, not a fresh start. What cannot be used is set
   aside under a name ending in `.damaged-<time of its last change>`, never deleted.
+- **Full disks.** LMDB maps lock.mdb to write in it, and a page that the file system has no room for is a SIGBUS, so the
+  file has its room before it is mapped. A data.mdb that was cut before FORMAT was there has never been one: it goes.
 
 Errors: StartError (DirectoryLock), StorageError; EnvironmentDamaged, where setting aside is the remedy;
 EnvironmentClosed, after which it may be there again under the same path. Views from a
@@ -44,8 +46,14 @@ MAP_BYTES_MAX: Final = 1 << 42
 """4 TiB: beyond it something else is wrong."""
 
 DATA_FILE: Final = "data.mdb"
+CREATED_BYTES: Final = 8192
+"""The first two pages, which LMDB writes when it creates the file."""
+
 MARKER_FILE: Final = "FORMAT"
 LOCK_FILE: Final = "engine.lock"
+READERS_FILE: Final = "lock.mdb"
+READERS_FILE_BYTES: Final = 8192
+"""As LMDB makes it for 126 readers."""
 DAMAGED: Final = ".damaged-"
 
 Transaction: TypeAlias = "lmdb.Transaction[memoryview]"  # a string: subscriptable in its stub only
@@ -188,6 +196,7 @@ class Environment:
 
     def _open(self) -> lmdb.Environment:
         try:
+            _take_room(self.path / READERS_FILE, READERS_FILE_BYTES)
             return lmdb.Environment(
                 os.fspath(self.path),
                 map_size=self._map_bytes,
@@ -257,7 +266,7 @@ class Environment:
         if isinstance(error, lmdb.PanicError):
             self._reopen()
         kind = EnvironmentDamaged if isinstance(error, _DAMAGE) else StorageError
-        return kind(f"{self.path}: {error}")
+        return kind(f"{self.path}: {error.strerror if isinstance(error, OSError) else error}")
 
     def _reopen(self) -> None:
         """After a failed write of a meta page LMDB refuses everything until it is opened again."""
@@ -332,6 +341,8 @@ def check_files(path: Path) -> bool:
         path.mkdir(parents=True, exist_ok=True)
         marked = _check_marker(path)
         data = path / DATA_FILE
+        if not marked and data.exists() and data.stat().st_size < CREATED_BYTES:
+            data.unlink()
         if data.exists() and data.stat().st_size:
             check_pages(data)
         elif marked:
@@ -339,6 +350,15 @@ def check_files(path: Path) -> bool:
         return not marked
     except OSError as error:
         raise StorageError(f"{path} cannot be opened: {error.strerror}") from error
+
+
+def _take_room(path: Path, size: int) -> None:
+    """Make the first `size` bytes of a file its own; OSError when there is no room. What is in them stays."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.posix_fallocate(fd, 0, size)
+    finally:
+        os.close(fd)
 
 
 def sync_directory(path: Path) -> None:
