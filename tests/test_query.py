@@ -63,7 +63,14 @@ def one(recording: Recording, text: str, start: int, end: int, step: int) -> que
 
 def assert_as_twin(recording: Recording, text: str, start: int, end: int, step: int) -> None:
     expected = twin.query_range(
-        parse_query(text), tuple(recording.given), recording.first, recording.now, start, end, step
+        parse_query(text),
+        tuple(recording.given),
+        recording.first,
+        recording.now,
+        start,
+        end,
+        step,
+        recording.recorder.minutes_end,
     )
     got = {tuple(sorted(tags.items())): points for tags, points in ask(recording, text, start, end, step)}
     assert got.keys() == expected.keys(), text

@@ -1,7 +1,8 @@
 """The twin of queries over history: each point by itself, from raw samples, by the tree-walking twin of expressions.
 
-Slow and obvious. What history can show is 10-s steps, which is visible in two places: which sample is the last of
-several series (of one 10-s step: the last series by tags), and where a gauge's change is counted from.
+Slow and obvious. What history can show is rows of 10 s, and of a minute where the step is one of minutes and the minute
+is on disk. That is visible in two places: which sample is the last of several series (of one row: the last series by
+tags), and where a gauge's change is counted from.
 """
 
 import math
@@ -26,6 +27,12 @@ class RangeWorld(expression.World):
     t: int = 0
     step: int = 10
     sealed_end: int = 0
+    minutes_end: int = 0
+
+    def row(self, second: int) -> int:
+        """Where the row begins that a second is in."""
+        minute = second - second % 60
+        return minute if self.step % 60 == 0 and minute + 60 <= self.minutes_end else second - second % 10
 
     def samples_of(self, slot: int, start: int, end: int) -> list[Sample]:
         name, tags = self.series[slot]
@@ -60,8 +67,8 @@ class RangeWorld(expression.World):
 
     def last(self, members: list[int]) -> float:
         lasts = [found[-1] for slot in members if (found := self.samples_of(slot, self.t, self.t + self.step))]
-        newest = max(s[0] // 10 for s in lasts)
-        return [s[4] for s in lasts if s[0] // 10 == newest][-1]
+        newest = max(self.row(s[0]) for s in lasts)
+        return [s[4] for s in lasts if self.row(s[0]) == newest][-1]
 
     def delta(self, members: list[int]) -> float:
         total = 0.0
@@ -69,7 +76,7 @@ class RangeWorld(expression.World):
             inside = self.samples_of(slot, self.t, self.t + self.step)
             if inside:
                 before = self.samples_of(slot, self.t - BASE_SECONDS, self.t)
-                first = [s for s in inside if s[0] // 10 == inside[0][0] // 10]
+                first = [s for s in inside if self.row(s[0]) == self.row(inside[0][0])]
                 total += inside[-1][4] - (before or first)[-1][4]
         return total
 
@@ -79,9 +86,17 @@ def tags_of(text: str) -> dict[str, str]:
 
 
 def query_range(
-    query: tree.Query, given: tuple[Sample, ...], first_second: int, sealed_end: int, start: int, end: int, step: int
+    query: tree.Query,
+    given: tuple[Sample, ...],
+    first_second: int,
+    sealed_end: int,
+    start: int,
+    end: int,
+    step: int,
+    minutes_end: int = 0,
 ) -> dict[Key, list[tuple[int, float]]]:
-    """Points of each group that has a value; NaN where another group has one and this has none."""
+    """Points of each group that has a value; NaN where another group has one and this has none. minutes_end: up to
+    where there are rows of a minute."""
     start -= start % step
     given = tuple(s for s in given if s[0] < sealed_end)
     series = sorted({(s[1], s[2]) for s in given})
@@ -92,7 +107,7 @@ def query_range(
     for t in range(start, min(end, sealed_end), step):
         world = RangeWorld(
             [(name, tags_of(tags)) for name, tags in series], {}, kinds, first_second, sealed_end,
-            query.where, group_by, (), given, start, t, step, sealed_end,
+            query.where, group_by, (), given, start, t, step, sealed_end, minutes_end,
         )  # fmt: skip
         for key, value in expression.evaluate(world, query.expression).items():
             found.setdefault(key, {})[t] = math.nan if value is None else float(value)
