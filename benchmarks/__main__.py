@@ -1,6 +1,6 @@
 """`python -m benchmarks [NAME…]`: measure, print, and write the table into README.md and results.json.
 
-Everything takes about seven minutes; run it on a machine that does nothing else. With `--only` the other rows stay as
+Everything takes about twenty minutes; run it on a machine that does nothing else. With `--only` the other rows stay as
 the last run left them. `--quick` tries the harness in a minute or two and writes nothing.
 """
 
@@ -10,7 +10,24 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import calls, decode, ledger, memory, others, page, receive, remote, start, tick
+from benchmarks import (
+    calls,
+    decode,
+    history,
+    history_flush,
+    history_read,
+    history_restart,
+    history_unlink,
+    history_year,
+    ledger,
+    memory,
+    others,
+    page,
+    receive,
+    remote,
+    start,
+    tick,
+)
 from benchmarks.figure import FULL, QUICK, Figure, Pace
 from benchmarks.machine import machine, text_of
 from benchmarks.report import line_of, merged, read_results, write_readme, write_results
@@ -30,6 +47,12 @@ MEASUREMENTS: dict[str, Callable[[Pace], list[Figure]]] = {
     "import": start.measure_imports,
     "page": page.measure,
     "ledger": ledger.measure,
+    "history-bytes": history.measure,
+    "history-flush": history_flush.measure,
+    "history-read": history_read.measure,
+    "history-restart": history_restart.measure,
+    "history-unlink": history_unlink.measure,
+    "history-year": history_year.measure,
     "remote": remote.measure,
 }
 

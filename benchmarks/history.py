@@ -28,6 +28,7 @@ START: Final = 703 * TIERS[HOUR].partition_seconds
 KEEP_ALL: Final = HistoryConfig(keep_seconds=(1 << 40,) * 3, bytes_max=1 << 40, disk_free_min=0)
 VALUES_A_ROW: Final = 5  # count, sum, min, max, last; m2 comes on top and is not counted
 SECTORS_WRITTEN, SECTOR_BYTES = 6, 512  # in /sys/block/*/stat
+DEVIATION: Final = 0.022  # of a standard deviation, by which it may be off
 PROBES: Final = 200  # series whose every row is compared
 
 SERIES: Final = 100_000
@@ -132,16 +133,18 @@ class Probe:
         return len(steps)
 
 
-def compare(what: str, written: tuple[Any, Any, Columns], found: tuple[Any, Any, Columns]) -> None:
-    """BenchError unless the rows are the same: exactly, but for the sum (1e-12) and m2 (its deviation by 2.2 %, and not
-    at all where it is only the rounding of equal samples)."""
+def compare(
+    what: str, written: tuple[Any, Any, Columns], found: tuple[Any, Any, Columns], deviation: float = DEVIATION
+) -> None:
+    """BenchError unless the rows are the same: exactly, but for the sum (1e-12) and m2 (by the standard deviation it
+    stands for, and not at all where it is only the rounding of equal samples)."""
     if not np.array_equal(written[0], found[0]) or not np.array_equal(written[1], found[1]):
         raise BenchError(f"{what}: {len(written[0])} rows were written, {len(found[0])} others are read")
     count, total, m2, *exact = written[2]
     count_, total_, m2_, *exact_ = found[2]
     is_same = np.array_equal([count, *exact], [count_, *exact_]) and np.allclose(total, total_, rtol=1e-12, atol=0)
     noise = 1e-12 * np.sqrt(count) * np.abs(exact).max(axis=0)
-    if not is_same or (np.abs(np.sqrt(m2) - np.sqrt(m2_)) > np.maximum(0.022 * np.sqrt(m2), noise)).any():
+    if not is_same or (np.abs(np.sqrt(m2) - np.sqrt(m2_)) > np.maximum(deviation * np.sqrt(m2), noise)).any():
         raise BenchError(f"{what}: of {len(count)} rows some are not what was written")
 
 

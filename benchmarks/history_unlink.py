@@ -1,12 +1,15 @@
 """Giving up a partition of six hours: what unlinking takes, whether the writer notices, whether the space comes back.
 
 Partitions of the size that 100,000 series make are filled with noise, in transactions as sealing commits them: LMDB and
-the file system cannot tell. A writer appends step after step, `retain` first, as the recorder does; each few steps one
-more partition is too old. A second thread does the sealer's part and unlinks. A stall is what `retain` and the slowest
-append until the unlinking is done take beyond the median of undisturbed ones.
+the file system cannot tell. They are two days old, so the page cache has dropped them. A writer appends step after
+step, `retain` first, as the recorder does; each few steps one more partition is too old. A second thread does the
+sealer's part and unlinks. A stall is what `retain` and the slowest append until the unlinking is done take beyond the
+median of undisturbed ones. Beside them a bare unlink of such a file: where a file system discards at once, and not from
+its journal, it waits for the device.
 """
 
 import os
+import shutil
 import statistics
 import tempfile
 import threading
@@ -47,7 +50,20 @@ def fill(data_dir: Path, start: int, size: int) -> int:
         with_keys = [(keys.tile_key(start, first + n), value) for n in range(tiles)]
         environment.commit(lambda transaction, pairs=with_keys: [transaction.put(*pair) for pair in pairs])
     environment.close()
-    return os.stat(environment.path / "data.mdb").st_blocks * 512
+    with (environment.path / "data.mdb").open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return os.fstat(file.fileno()).st_blocks * 512
+
+
+def bare_unlink(data_dir: Path, size: int) -> float:
+    """ms to unlink such a file, and nothing else."""
+    fill(data_dir, 0, size)
+    path = data_dir / "history/10s/tiles" / keys.partition_name(0, SECONDS)
+    begun = time.perf_counter()
+    (path / "data.mdb").unlink()
+    ms = (time.perf_counter() - begun) * 1e3
+    shutil.rmtree(path)
+    return ms
 
 
 @dataclass
@@ -121,6 +137,7 @@ def free_bytes(path: Path) -> int:
 def unlink(size: int, partitions: int) -> dict[str, Any]:
     """`give_up` of each partition; the bytes that they took."""
     with tempfile.TemporaryDirectory(prefix="hms-ops-bench-") as directory:
+        bare = [bare_unlink(Path(directory), size) for _ in range(partitions)]
         starts = [START - (partitions - n) * SECONDS for n in range(partitions)]
         sizes = [fill(Path(directory), start, size) for start in starts]
         history = History(Path(directory), HistoryConfig(keep_seconds=(SECONDS, 1 << 40, 1 << 40), disk_free_min=0))
@@ -134,7 +151,7 @@ def unlink(size: int, partitions: int) -> dict[str, Any]:
             sealer.due.set()
             thread.join()
             history.close()
-    return {"runs": runs, "bytes": sizes}
+    return {"runs": runs, "bytes": sizes, "bare_ms": bare}
 
 
 def measure(pace: Pace) -> list[Figure]:
@@ -148,6 +165,8 @@ def measure(pace: Pace) -> list[Figure]:
             "ms",
             [run["ms"] for run in runs],
             at_most=MS_AT_MOST,
+            beside="a bare unlink of the file",
+            beside_rounds=found["bare_ms"],
             note=f"longest {longest:.0f} ms",
         ),
         Figure(
