@@ -1,6 +1,8 @@
 """Export and import over real history: every tier comes back exactly, nothing is written twice, coarse tiers follow."""
 
+import json
 import shutil
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -154,6 +156,26 @@ def test_metrics_of_one_spelling_stay_apart_on_their_way(data_dir: Path) -> None
         text = text_of(storage, [HOUR], "openmetrics")
     assert "\nfinance_api_ms_sum{" in text
     assert "\nU__finance__api__ms_sum{U__odd_3b_tag_3d_=" in text
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool on the PATH: apt-get install prometheus")
+def test_prometheus_takes_the_openmetrics_with_every_sample(data_dir: Path, tmp_path: Path) -> None:
+    with stored(data_dir) as storage:
+        text = text_of(storage, [MINUTE], "openmetrics")
+        rows = text_of(storage, [MINUTE]).count("\n") - 1
+    (tmp_path / "rows.om").write_text(text)
+    command = [
+        "promtool",
+        "tsdb",
+        "create-blocks-from",
+        "openmetrics",
+        str(tmp_path / "rows.om"),
+        str(tmp_path / "made"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    samples = [json.loads(meta.read_text())["stats"]["numSamples"] for meta in (tmp_path / "made").glob("*/meta.json")]
+    assert sum(samples) == 6 * rows
 
 
 # ---- what is refused
