@@ -171,3 +171,21 @@ def test_memory_has_percentiles_of_an_hour(tmp_path):
         recording.advance(60)
     assert_quantiles(recording, 60)
     assert_quantiles(recording, 3_600)
+
+
+def test_a_late_sample_is_the_last_of_no_step_that_had_samples_in_time(tmp_path):
+    with Recording(tmp_path, first=HOUR, is_written=False) as recording:
+        for _ in range(75 * 60 // 5):
+            recording.add("depth", float(recording.now - HOUR))
+            recording.advance(5)
+            assert recording.recorder.write_waiting()
+        for ago in (30, 400, 1_800):
+            recording.add("depth", 9_999.0, ago=ago)
+        recording.advance(15)
+        assert recording.recorder.write_waiting()
+        for step, last in ((60, 55.0), (3_600, 3_595.0)):
+            rows = recording.past.read("depth", None, HOUR, recording.now, step)
+            assert rows["last"].max() < 9_999.0
+            assert rows["last"][0] == last
+        hour = recording.past.read("depth", None, HOUR, HOUR + 3_600, 3_600)
+        assert (hour["count"].tolist(), hour["max"].tolist()) == ([721.0], [9_999.0])

@@ -11,7 +11,6 @@ rolled from its 10-s steps on disk too, for the store saw only a part of it; so 
 With a data directory each sealed sample is, in each tier, in exactly one place: on disk, in the backlog, or in a second
 of the open step. The writer holds `landing` while rows go from one to the other, a reader while it looks at all.
 `minutes_end` and `hours_end` tell up to where the coarser tiers have come: beyond, readers take the finer one.
-A late sample counts as the later write: it becomes the LAST of its step.
 
 Threads: `take` and `patch` are the tick's and never wait for the disk; `run` is the writer, `run_sealing` the sealer.
 Errors: a write that fails is counted and tried again each RETRY_SECONDS while its step waits (limits: backlog.py).
@@ -29,7 +28,7 @@ from hms_ops._ring import Store
 from hms_ops.backlog import WAITING_MAX, Backlog, Waiting
 from hms_ops.clock import SECOND_NS
 from hms_ops.errors import StorageError
-from hms_ops.late import Late, patches
+from hms_ops.late import Late, hours_of, patches
 from hms_ops.roster import Known, Roster
 from hms_ops.sketches import Sketches
 from hms_ops.storage import merge
@@ -204,16 +203,15 @@ class Recorder:
         if rows.tier != MINUTE or not is_behind.any():
             return None
         is_behind = is_behind & (rows.columns[merge.COUNT] > 0)
-        steps, slots, columns = rows.chosen(is_behind)
-        if not len(steps):
+        minutes = rows.chosen(is_behind)
+        if not len(minutes[0]):
             return None
-        folded = merge.fold(steps - steps % HOUR_SECONDS, slots, columns)
         sketches = rows.sketches
         if sketches is not None:
             sketches = sketches.chosen(np.flatnonzero(sketches.steps < self.hours_end))
             hours = sketches.steps - sketches.steps % HOUR_SECONDS
             sketches = Sketches(sketches.ids, hours, sketches.offsets, sketches.data)
-        return Waiting(HOUR, *folded, is_patch=True, sketches=sketches)
+        return Waiting(HOUR, *hours_of(minutes, self.store), is_patch=True, sketches=sketches)
 
     def _dense_rows(self, rows: Waiting) -> Columns:
         """float64[6, n] by id: the form in which slabs are written. COUNT is 0 where there is no row."""

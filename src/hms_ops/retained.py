@@ -16,10 +16,9 @@ from hms_ops.backlog import STEP_SECONDS
 from hms_ops.sketches import Sketches
 from hms_ops.storage import merge
 from hms_ops.storage.merge import Part
-from hms_ops.tiers import SLOTS, TIER_SECONDS
+from hms_ops.tiers import KEPT_STEPS, SLOTS, TIER_SECONDS
 
 KEPT_SECONDS: Final = 60
-KEPT_STEPS: Final = 61
 
 
 def first_second(store: Store) -> int:

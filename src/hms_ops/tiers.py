@@ -7,4 +7,5 @@ from typing import Final
 
 TIER_SECONDS: Final = (1, 10, 60)  # how long a step of each tier is
 SLOTS: Final = 64  # steps kept in each tier
+KEPT_STEPS: Final = 61  # of them readable while the next ones are written, above the seconds
 WINDOW_SECONDS_MAX: Final = 3600  # the longest window that the tiers cover
