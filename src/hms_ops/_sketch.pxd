@@ -71,6 +71,7 @@ cdef inline void hist_clear(hist_t* h) noexcept nogil:
 
 cdef void hist_free(hist_t* h) noexcept nogil
 cdef bint hist_add(hist_t* h, double value, double count) noexcept nogil
+cdef size_t hist_add_many(hist_t* h, const double* values, size_t stride, size_t n) noexcept nogil
 cdef bint hist_merge(hist_t* into, const hist_t* h) noexcept nogil
 cdef int hist_take(hist_t* h, const uint8_t* blob, size_t n) noexcept nogil
 cdef double hist_count(const hist_t* h) noexcept nogil

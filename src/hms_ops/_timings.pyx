@@ -24,7 +24,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove
 
-from hms_ops._sketch cimport (BLOB_BYTES_MAX, TAKEN, budget_t, hist_add, hist_clear, hist_count, hist_encode, hist_free,
+from hms_ops._sketch cimport (BLOB_BYTES_MAX, TAKEN, budget_t, hist_add, hist_add_many, hist_clear, hist_count, hist_encode, hist_free,
                               hist_merge, hist_start, hist_t, hist_take)
 from hms_ops._store cimport *
 
@@ -132,26 +132,42 @@ cdef inline const raw_t* ring_at(const store_t* st, uint32_t slot, uint32_t i) n
     return st.rings + ((<size_t>slot << st.ring_shift) | (i & st.ring_mask))
 
 
+cdef void piece_add(store_t* st, piece_t* p, const double* values, size_t stride, size_t n) noexcept nogil:
+    """A sample that finds no memory is counted, and those behind it have their try."""
+    cdef size_t i = 0
+    while i < n:
+        if p != NULL:
+            i += hist_add_many(&p.hist, values + i * stride, stride, n - i)
+        if i < n:
+            st.timings.lost += 1
+            i += 1
+
+
+cdef uint32_t same_second(const store_t* st, uint32_t slot, uint32_t first, uint32_t end) noexcept nogil:
+    """Where the ring's samples of the first one's second end, or its places come round."""
+    cdef int64_t begin_ns = ring_at(st, slot, first).time_ns // 1000000000 * 1000000000
+    cdef uint32_t i = first + 1
+    while i != end and i & st.ring_mask and 0 <= ring_at(st, slot, i).time_ns - begin_ns < 1000000000:
+        i += 1
+    return i
+
+
 cdef void drain(store_t* st, uint32_t slot, cell_t* c, uint32_t n) noexcept nogil:
     """The ring's newest n samples into pieces."""
     cdef timing_t* t = timing_of(st, slot)
-    cdef piece_t* p = NULL
     cdef const raw_t* r
-    cdef int64_t begin_ns = 0, end_ns = 0, closed_ns = st.rolled_end[1] * 1000000000
-    cdef uint32_t i
+    cdef int64_t second
+    cdef uint32_t i = c.head - n, end
     c.drained = <uint16_t>c.head
     if t != NULL:
         pieces_settle(st, t, c.second)
-    for i in range(c.head - n, c.head):
+    while i != c.head:
         r = ring_at(st, slot, i)
-        if r.time_ns < closed_ns:
-            continue                            # its step has closed with it
-        if t != NULL and not begin_ns <= r.time_ns < end_ns:
-            p = piece_for(st, t, r.time_ns // 1000000000)
-            begin_ns = p.begin * 1000000000LL if p != NULL else 0
-            end_ns = begin_ns + p.seconds * 1000000000LL if p != NULL else 0
-        if p == NULL or not hist_add(&p.hist, r.value, 1.0):
-            st.timings.lost += 1
+        second = r.time_ns // 1000000000
+        end = same_second(st, slot, i, c.head)
+        if second >= st.rolled_end[1]:          # else its step has closed with it
+            piece_add(st, piece_for(st, t, second) if t != NULL else NULL, &r.value, 2, end - i)
+        i = end
 
 
 cdef void timing_ring_full(store_t* st, uint32_t slot, cell_t* c) noexcept nogil:
@@ -166,24 +182,25 @@ cdef void timing_drain(store_t* st, uint32_t slot, cell_t* c) noexcept nogil:
 
 
 cdef void timing_add(store_t* st, uint32_t slot, int64_t second, double value, double weight) noexcept nogil:
-    timing_add_weighted(st, slot, second, &value, 1, weight)
+    timing_add_some(st, slot, second, &value, 1, weight)
 
 
 cdef void timing_add_many(store_t* st, uint32_t slot, int64_t second, const double* values, size_t n) noexcept nogil:
-    timing_add_weighted(st, slot, second, values, n, 1.0)
+    timing_add_some(st, slot, second, values, n, 1.0)
 
 
-cdef void timing_add_weighted(store_t* st, uint32_t slot, int64_t second, const double* values, size_t n, double weight) noexcept nogil:
-    """Samples that are not in the ring, or not as they count, of a second whose step has not closed."""
+cdef void timing_add_some(store_t* st, uint32_t slot, int64_t second, const double* values, size_t n, double weight) noexcept nogil:
+    """Samples that are not in the ring, or not as they count, of a second whose step has not closed. Weighted ones come
+    one by one."""
     cdef timing_t* t = timing_of(st, slot)
     cdef piece_t* p = NULL
-    cdef size_t i
     if t != NULL:
         pieces_settle(st, t, st.cells[slot].second)
         p = piece_for(st, t, second)
-    for i in range(n):
-        if p == NULL or not hist_add(&p.hist, values[i], weight):
-            st.timings.lost += 1
+    if weight == 1:
+        piece_add(st, p, values, 1, n)
+    elif p == NULL or not hist_add(&p.hist, values[0], weight):
+        st.timings.lost += 1
 
 
 # ---- shelves: closed steps ----
