@@ -50,8 +50,12 @@ async def delete(request: Request) -> Response:
     site, selector = site_of(request), given.get("match", "")
     if not selector.strip():
         raise Problem(400, "parameter", "the parameter 'match' is missing; as in ?match={host=\"db-1\"}")
-    deleted = await site.operations.run(lambda: site.engine.operations.delete(selector, client_of(request)))
-    return Json({"deleted": len(deleted), "series": series_documents(site.engine, deleted[:SERIES_LISTED])})
+
+    def drop() -> Response:
+        deleted = site.engine.operations.delete(selector, client_of(request))
+        return Json({"deleted": len(deleted), "series": series_documents(site.engine, deleted[:SERIES_LISTED])})
+
+    return await site.operations.run(drop)
 
 
 async def describe(request: Request) -> Response:
