@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from tests.chroniclers import receiver
 from tests.engines import NOW, engine_threads, manual
 from tests.remotes import Server, victoria
+from tests.serving import server_of, serving
 
 from hms_ops import Engine
 from hms_ops.errors import HmsOpsError
@@ -129,3 +131,20 @@ def test_a_source_that_is_not_there_is_refused(source: str, problem: str) -> Non
         fill(engine, 1)
         with pytest.raises(ValueError, match=problem):
             engine.query("avg(api.ms)", source=source)
+
+
+def test_a_remote_that_does_not_answer_over_http_is_a_bad_gateway() -> None:
+    with serving(remote={"vm": {"url": "http://127.0.0.1:1/api/v1/write"}}) as served:
+        fill(served.engine, 2)
+        answer = served.get("/v1/query", params={"expr": "max(api.ms)", "source": "remote"})
+        assert (answer.status_code, "remote vm does not answer" in answer.json()["detail"]) == (502, True)
+        assert served.get("/v1/query", params={"expr": "max(api.ms)", "source": "cloud"}).status_code == 400
+        assert served.get("/v1/query", params={"expr": "max(api.ms)", "source": "local"}).status_code == 200
+
+
+def test_what_remotes_count_is_in_the_metrics(tmp_path: Path) -> None:
+    with receiver() as there, with_remote(there.url, tmp_path / "data") as engine, server_of(engine) as (_, url):
+        fill(engine, 15)
+        text = httpx.get(f"{url}/metrics", trust_env=False).text
+        assert 'hms_ops_remote_samples{remote="vm"}' in text
+        assert 'hms_ops_remote_behind_seconds{remote="vm"}' in text

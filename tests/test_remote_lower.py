@@ -16,11 +16,11 @@ from tests.remotes import Server, prometheus, victoria
 
 from hms_ops import Engine, _sketch, kinds
 from hms_ops.alert.grammar import parse_query
-from hms_ops.errors import ExpressionError
+from hms_ops.errors import ExpressionError, RemoteError
 from hms_ops.remote.encode import Encoder, Rows
 from hms_ops.remote.link import Link
 from hms_ops.remote.lower import Outside, lower_query
-from hms_ops.remote.reading import RemoteError, RemoteReading, guessed_kind
+from hms_ops.remote.reading import RemoteReading, guessed_kind
 from hms_ops.remote.sender import HEADERS
 from hms_ops.remote.settings import remote_from
 from hms_ops.sketches import Sketches

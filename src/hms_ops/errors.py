@@ -25,6 +25,10 @@ class StorageError(HmsOpsError):
     """History on disk cannot be opened, read or written."""
 
 
+class RemoteError(HmsOpsError):
+    """The server that history is sent to did not answer a query."""
+
+
 class ExpressionError(HmsOpsError):
     """An expression of the alert language is wrong; the text shows the line with a caret under `column` (from 1)."""
 

@@ -12,7 +12,7 @@ import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from hms_ops.errors import ExpressionError, HmsOpsError, StorageError, UnknownMetricError
+from hms_ops.errors import ExpressionError, HmsOpsError, RemoteError, StorageError, UnknownMetricError
 
 PROBLEM_TYPE: Final = "urn:hms-ops:problem:"
 
@@ -79,6 +79,8 @@ def problem_of(error: Exception) -> Problem:
         return Problem(400, "client-left", "the client left before its body was complete")
     if isinstance(error, StorageError):
         return Problem(503, "storage", str(error))
+    if isinstance(error, RemoteError):
+        return Problem(502, "remote", str(error))
     if isinstance(error, HmsOpsError):
         return Problem(500, "engine", str(error))
     # uvicorn closes after an exception without saying so, and the client's next request would meet the closed end.

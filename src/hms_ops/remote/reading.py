@@ -22,10 +22,10 @@ from hms_ops import kinds
 from hms_ops.alert.grammar import parse_query
 from hms_ops.alert.plan import UnitLookup, no_units
 from hms_ops.alert.tree import GROUP_BY_ALL, Query
-from hms_ops.errors import HmsOpsError
+from hms_ops.errors import RemoteError
 from hms_ops.remote.labels import NAME, outer_tag
 from hms_ops.remote.link import Link
-from hms_ops.remote.lower import NO_KIND, Outside, first_selector, lower_query
+from hms_ops.remote.lower import NO_KIND, Outside, lower_query
 from hms_ops.remote.matchers import Alternative, quoted
 from hms_ops.remote.settings import RemoteConfig
 from hms_ops.storage.tier import TIERS
@@ -36,10 +36,6 @@ ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
 NOW_STEPS: Final = 5  # how far back the newest point is looked for
 
 Points = list[tuple[int, float | None]]
-
-
-class RemoteError(HmsOpsError):
-    """The remote did not answer a query."""
 
 
 def guessed_kind(metric: str) -> int:
@@ -150,6 +146,3 @@ def shaped(expr: str, step: int, series: list[tuple[str, dict[str, str], Points]
         known = dict(points)
         made.append({"metric": metric, "tags": tags, "points": [[t, known.get(t)] for t in times]})
     return {"expr": expr, "step": step, "series": made}
-
-
-__all__ = ["RemoteError", "RemoteReading", "first_selector", "guessed_kind", "shaped"]

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hms_ops.clock import SECOND_NS, Clock
+from hms_ops.errors import RemoteError
 from hms_ops.past import Past
 from hms_ops.remote.labels import outer_labels
-from hms_ops.remote.reading import Points, RemoteError, RemoteReading, guessed_kind, shaped
+from hms_ops.remote.reading import Points, RemoteReading, guessed_kind, shaped
 from hms_ops.remote.sender import Remote
 from hms_ops.remote.settings import RemoteConfig
 from hms_ops.storage.tier import TIERS
