@@ -23,6 +23,9 @@ static inline int codec_zeros(uint64_t x) { return __builtin_ctzll(x); }
 /* The number of bits up to the highest one; 0 has none. */
 static inline int codec_length(uint64_t x) { return x ? 64 - __builtin_clzll(x) : 0; }
 
+/* a / b by IEEE 754 in every build: hostile bytes may say that b is 0. */
+static inline double codec_quotient(double a, double b) { return a / b; }
+
 /* The nearest integer, halves to even; |x| <= 2^53. llrint is a call unless errno is given up. */
 static inline int64_t codec_round(double x) {
 #if defined(__SSE2__) && defined(__x86_64__)

@@ -20,6 +20,7 @@ cdef extern from "storage/_codec.h" nogil:
     int64_t codec_round(double x)
     uint64_t codec_bits_of(double v)
     double codec_of_bits(uint64_t x)
+    double codec_quotient(double a, double b)
     const double codec_power[16]
     const double WHOLE_MAX "CODEC_WHOLE_MAX"
     const double ROUNDING_MAX "CODEC_ROUNDING_MAX"
@@ -139,5 +140,5 @@ cdef inline double m2_of(int64_t code) noexcept nogil:
 
 cdef inline int m2_guess(double count, double total, double least, double most) noexcept nogil:
     """The code of count * (max - mean) * (mean - min), what m2 is at most (Bhatia and Davis 2000)."""
-    cdef double mean = total / count
+    cdef double mean = codec_quotient(total, count)
     return m2_code((most - mean) * (mean - least) * count)

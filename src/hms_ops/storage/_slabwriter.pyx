@@ -190,7 +190,7 @@ cdef void learn_row(const param_t* p, learn_t* l, row_t* row) noexcept nogil:
 
 cdef inline int k_of(int size) noexcept nogil:
     """The Rice parameter for residuals of a mean length: measured best a quarter bit below it, for Gauss and Laplace."""
-    cdef int k = (size + SIZE_ONE / 4) / SIZE_ONE
+    cdef int k = (size + SIZE_ONE // 4) // SIZE_ONE
     return k if k < RICE_K_MAX else RICE_K_MAX
 
 
@@ -238,7 +238,7 @@ cdef void rescale(param_t* p, learn_t* l, int g, int scale, int shift) noexcept 
     if p.scale[g] == scale and p.shift[g] == shift:
         return
     if scale != BITS and p.scale[g] != BITS:
-        more = SIZE_ONE * 10 * (scale - p.scale[g]) / 3
+        more = SIZE_ONE * 10 * (scale - p.scale[g]) // 3
     more -= SIZE_ONE * (shift - p.shift[g])
     for f in range(VALUES):
         if GROUP[f] == g:
@@ -277,7 +277,7 @@ cdef void renew_expect(param_t* p, const learn_t* l) noexcept nogil:
 cdef void renew_cross(param_t* p, learn_t* l, int f, bint may_cross) noexcept nogil:
     """Whether a field is foretold from others: the other way must be a quarter bit better, for it begins anew."""
     cdef bint is_crossed = p.cross >> f & 1
-    cdef bint better = l.crossed[f] + SIZE_ONE / 4 < l.own[f] if not is_crossed else l.own[f] + SIZE_ONE / 4 < l.crossed[f]
+    cdef bint better = l.crossed[f] + SIZE_ONE // 4 < l.own[f] if not is_crossed else l.own[f] + SIZE_ONE // 4 < l.crossed[f]
     if is_crossed == (may_cross and is_crossed != better):
         return
     p.cross ^= 1 << f

@@ -30,7 +30,7 @@ ctypedef struct scratch_t:
 cdef int needed(int64_t whole, int scale) noexcept nogil:
     """The smallest scale that an integer of a larger one has."""
     while scale and whole % 10 == 0:
-        whole /= 10
+        whole //= 10
         scale -= 1
     return scale
 
@@ -170,12 +170,15 @@ cdef int64_t middle(const scratch_t* s, int f, int n) noexcept nogil:
     return wrap_add(s.t[first], <int64_t> total if fabs(total) < 9e18 else 0)
 
 
-cdef int64_t lengths(const scratch_t* s, int f, int n, const plan_t* plan, bint* is_zero) noexcept nogil:
-    """The bits of all residuals of a plan together."""
+cdef inline int64_t lengths_of(
+    const scratch_t* s, int f, int n, const plan_t* plan, int kind, bint* is_zero
+) noexcept nogil:
+    """`kind` is a constant where this is called, so that each has a loop without branches."""
     cdef past_t past = begin_past(plan)
     cdef int64_t all_bits = 0
     cdef uint64_t u, any_bit = 0
     cdef int j
+    past.kind = kind
     for j in range(n):
         if s.is_raw[f][j]:
             continue
@@ -185,6 +188,22 @@ cdef int64_t lengths(const scratch_t* s, int f, int n, const plan_t* plan, bint*
         all_bits += codec_length(u)
     is_zero[0] = not any_bit
     return all_bits
+
+
+cdef int64_t lengths(const scratch_t* s, int f, int n, const plan_t* plan, bint* is_zero) noexcept nogil:
+    """The bits of all residuals of a plan together."""
+    cdef int kind = plan.predictor & ~CROSSES
+    if kind == PLAIN:
+        return lengths_of(s, f, n, plan, PLAIN, is_zero)
+    if kind == DELTA:
+        return lengths_of(s, f, n, plan, DELTA, is_zero)
+    if kind == DELTA2:
+        return lengths_of(s, f, n, plan, DELTA2, is_zero)
+    if kind == MEAN2:
+        return lengths_of(s, f, n, plan, MEAN2, is_zero)
+    if kind == MEAN4:
+        return lengths_of(s, f, n, plan, MEAN4, is_zero)
+    return lengths_of(s, f, n, plan, MEAN8, is_zero)
 
 
 cdef int64_t rice_bits(const uint64_t* u, const uint8_t* is_raw, int n, int k) noexcept nogil:
@@ -236,7 +255,7 @@ cdef void choose_predictor(scratch_t* s, int f, int n, int crosses_max, plan_t* 
     cdef int64_t least = -1
     cdef int crosses, kind, way
     plan.coder = 0
-    for way in range(crosses_max / CROSS + 1):
+    for way in range(crosses_max // CROSS + 1):
         crosses = way * CROSS
         set_terms(s, f, n, crosses)
         for kind in range(DELTA + 1):
@@ -256,7 +275,7 @@ cdef void choose_coder(scratch_t* s, int f, int n, plan_t* plan) noexcept nogil:
     for j in range(n):
         all_bits += codec_length(s.u[f][j])
         raw += s.is_raw[f][j]
-    best = <int> (all_bits / n)
+    best = <int> (all_bits // n)
     best = best if best < RICE_K_MAX else RICE_K_MAX
     least = rice_bits(s.u[f], s.is_raw[f], n, best)
     for k in range(best - 1 if best else 0, best + 2 if best < RICE_K_MAX else RICE_K_MAX + 1):
@@ -330,8 +349,8 @@ cdef void run_sizes(const scratch_t* s, int* k_run, int* k_gap) noexcept nogil:
     for j in range(1, s.n):
         runs += s.at[j] != s.at[j - 1] + 1
     gap = s.at[s.n - 1] + 1 - s.n
-    k_run[0] = codec_length(<uint64_t> (s.n / runs)) - 1
-    k_gap[0] = codec_length(<uint64_t> (gap / runs))
+    k_run[0] = codec_length(<uint64_t> (s.n // runs)) - 1
+    k_gap[0] = codec_length(<uint64_t> (gap // runs))
     k_gap[0] -= k_gap[0] > 0
 
 
