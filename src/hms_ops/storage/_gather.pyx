@@ -99,7 +99,8 @@ cdef class Gather:
                 self._take(steps, ids, columns)
 
     cdef void _take(self, const int64_t[:] steps, const uint32_t[:] ids, const double[:, :] columns) noexcept nogil:
-        cdef Py_ssize_t i, place = 0
+        cdef Py_ssize_t i, place = 0, row = -1
+        cdef int64_t step = 0
         cdef uint32_t wanted
         for i in range(steps.shape[0]):
             wanted = ids[i]
@@ -108,7 +109,12 @@ cdef class Gather:
                 if place < 0:
                     place = 0
                     continue
-            self._put(steps[i], place, columns, i)
+            if row >= 0 and steps[i] == step + self.step_seconds:
+                row += 1            # the usual case, without a division
+            elif row < 0 or steps[i] != step:
+                row = self._row(steps[i])
+            step = steps[i]
+            self._put(row, place, columns, i)
 
     cdef Py_ssize_t _place(self, uint32_t wanted, Py_ssize_t near) noexcept nogil:
         """Of an id among those asked for, -1 when it is none of them."""
@@ -136,24 +142,28 @@ cdef class Gather:
     cdef void _take_places(
         self, const int64_t[:] steps, const int64_t[:] places, const double[:, :] columns
     ) noexcept nogil:
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, row = -1
+        cdef int64_t step = 0
         for i in range(steps.shape[0]):
+            if row < 0 or steps[i] != step:
+                row = self._row(steps[i])
+                step = steps[i]
             if 0 <= places[i] < self.n:
-                self._put(steps[i], places[i], columns, i)
+                self._put(row, places[i], columns, i)
 
     cdef _check(self, Py_ssize_t steps, Py_ssize_t places, const double[:, :] columns):
         if steps != places or columns.shape[0] != FIELDS or columns.shape[1] != steps:
             raise ValueError(f"{steps} steps, {places} places, columns [{columns.shape[0]}, {columns.shape[1]}]")
 
-    cdef inline void _put(self, int64_t step, Py_ssize_t place, const double[:, :] columns, Py_ssize_t i) noexcept nogil:
-        cdef int64_t at = step - self.first_step
-        if at < 0 or not columns[0, i] > 0:
-            return
-        at = at // self.step_seconds
-        if at >= self.step_count:
+    cdef inline Py_ssize_t _row(self, int64_t step) noexcept nogil:
+        """Of the grid, -1 for a step before it."""
+        return (step - self.first_step) // self.step_seconds if step >= self.first_step else -1
+
+    cdef inline void _put(self, Py_ssize_t row, Py_ssize_t place, const double[:, :] columns, Py_ssize_t i) noexcept nogil:
+        if not 0 <= row < self.step_count or not columns[0, i] > 0:
             return
         self.is_dirty = True
-        cell_merge(&self.cells[at * self.n + place], columns[0, i], columns[1, i], columns[2, i], columns[3, i],
+        cell_merge(&self.cells[row * self.n + place], columns[0, i], columns[1, i], columns[2, i], columns[3, i],
                    columns[4, i], columns[5, i])
 
     def end(self):
@@ -180,18 +190,22 @@ cdef class Gather:
     cdef void _emit(self) noexcept nogil:
         """Cells go back to empty, so that the next block finds them so."""
         cdef Py_ssize_t at, place, row = self.rows
+        cdef int64_t step
         cdef cell_t* c = self.cells
+        cdef double* count = &self.columns[0, 0]
+        cdef double* total = &self.columns[1, 0]
+        cdef double* m2 = &self.columns[2, 0]
+        cdef double* low = &self.columns[3, 0]
+        cdef double* high = &self.columns[4, 0]
+        cdef double* last = &self.columns[5, 0]
         for at in range(self.step_count):
+            step = self.first_step + at * self.step_seconds
             for place in range(self.n):
                 if c.count > 0:
-                    self.steps[row] = self.first_step + at * self.step_seconds
+                    self.steps[row] = step
                     self.places[row] = place
-                    self.columns[0, row] = c.count
-                    self.columns[1, row] = c.sum
-                    self.columns[2, row] = c.m2
-                    self.columns[3, row] = c.low
-                    self.columns[4, row] = c.high
-                    self.columns[5, row] = c.last
+                    count[row], total[row], m2[row] = c.count, c.sum, c.m2
+                    low[row], high[row], last[row] = c.low, c.high, c.last
                     row += 1
                     c.count = 0
                 c += 1

@@ -182,10 +182,10 @@ class Catalogue:
         }
 
     def _numbered(self, fresh: Iterable[bytes]) -> dict[bytes, int]:
-        """In the order they were asked for: the engine's own, so that its rows ascend without being sorted."""
+        """By name and tags, so that those of a metric are neighbours in tiles, where they are packed together."""
         room = max(0, self.series_max - self._last_id)
         first = self._last_id + 1
-        return {key: first + place if place < room else NOT_KEPT for place, key in enumerate(fresh)}
+        return {key: first + place if place < room else NOT_KEPT for place, key in enumerate(sorted(fresh))}
 
     def _write(
         self,

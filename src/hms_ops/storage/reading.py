@@ -5,6 +5,7 @@ too new is skipped and counted; what expires under a reader is gone like anythin
 GRID_CELLS at a time. Errors: StorageError when the disk fails.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -16,13 +17,19 @@ from hms_ops.storage.damage import BlockDamaged
 from hms_ops.storage.environment import Cursor, Transaction
 from hms_ops.storage.merge import FIELDS, Integers, Part
 from hms_ops.storage.row import Columns, Ids
-from hms_ops.storage.shelf import Shelf
+from hms_ops.storage.shelf import Block, Shelf
 from hms_ops.storage.walk import Counted, KeySlabs, in_block, slab_values, tile_numbers, tile_values
 
 GRID_CELLS: Final = 2_000_000
 """Rows gathered at once: 96 MB."""
 
 EXPECTED_ROWS_MAX: Final = 4_000_000
+
+TILES_AT_ONCE: Final = 64
+"""Decoded in one transaction, some 40 ms: readers must not hold a file for long."""
+
+Span = tuple[int, int, int]
+"""A block, and the seconds in it from one up to another."""
 
 TileIds = list[tuple[int, Ids]]
 """The tiles that hold some ids, and which of them."""
@@ -39,11 +46,8 @@ def read_columns(shelf: Shelf, ids: Ids, start: int, end: int) -> Part:
     if not len(ids):
         return gather.result()
     tiles = by_tile(ids)
-    span_seconds = max(1, GRID_CELLS // len(ids)) * step
-    for block in blocks:
-        block_end = min(end, block.start + shelf.tier.block_seconds)
-        for at in range(max(start, block.start), block_end, span_seconds):
-            _gather(shelf, block.start, at, min(block_end, at + span_seconds), ids, tiles, gather)
+    for spans in _together(shelf, _spans(shelf, blocks, start, end, max(1, GRID_CELLS // len(ids)) * step), len(tiles)):
+        _gather(shelf, spans, ids, tiles, gather)
     return gather.result()
 
 
@@ -129,31 +133,66 @@ def by_tile(ids: Ids) -> TileIds:
     return list(zip(numbers[np.append(0, first)].tolist(), np.split(ids, first), strict=True))
 
 
-def _gather(shelf: Shelf, block: int, start: int, end: int, ids: Ids, tiles: TileIds, gather: Gather) -> None:
-    """The rows of [start, end) of one block."""
+def _spans(shelf: Shelf, blocks: list[Block], start: int, end: int, seconds: int) -> list[Span]:
+    """[start, end) by block, and by at most `seconds`."""
+    spans: list[Span] = []
+    for block, _ in blocks:
+        block_end = min(end, block + shelf.tier.block_seconds)
+        spans += [(block, at, min(block_end, at + seconds)) for at in range(max(start, block), block_end, seconds)]
+    return spans
+
+
+def _together(shelf: Shelf, spans: list[Span], tiles: int) -> Iterator[list[Span]]:
+    """Spans that are read in one transaction: of sealed blocks in one partition, as long as that is short."""
+    most = max(1, TILES_AT_ONCE // tiles)
+    group: list[Span] = []
+    before: int | None = None
+    for span in spans:
+        partition = shelf.tier.partition_start(span[0]) if span[0] in shelf.sealed else None
+        if group and (partition is None or partition != before or len(group) >= most):
+            yield group
+            group = []
+        group.append(span)
+        before = partition
+    if group:
+        yield group
+
+
+def _gather(shelf: Shelf, spans: list[Span], ids: Ids, tiles: TileIds, gather: Gather) -> None:
+    """The rows of spans that are together."""
+    step_seconds = shelf.tier.step_seconds
 
     def from_slabs(transaction: Transaction, cursor: Cursor) -> None:
-        reader = slab.SlabReader(ids)
-        key_data: memoryview | None = None
-        for key, data in slab_values(cursor, start, end, keys.ROWS):
-            with Counted(shelf, block, key):
-                try:
-                    reader.take(data, key_data)  # which looks at the key only when it is another than before
-                except BlockDamaged:
-                    step = slab.head(data).key_step
-                    key_data = None if step is None else transaction.get(keys.slab_key(step))
-                    reader.take(data, key_data)
-        gather.take_places(*reader.result())
+        for block, start, end in spans:
+            gather.begin(start, -(-(end - start) // step_seconds))
+            gather.take_places(*_slab_rows(shelf, transaction, cursor, (block, start, end), ids))
+            gather.end()
 
     def from_tiles(_: Transaction, cursor: Cursor) -> None:
-        for number, wanted in tiles:
-            for key, data in tile_values(cursor, block, number, keys.ROWS):
-                with Counted(shelf, block, key):
-                    gather.take(*tile.select(data, wanted, start, end))
+        for block, start, end in spans:
+            gather.begin(start, -(-(end - start) // step_seconds))
+            for number, wanted in tiles:
+                for key, data in tile_values(cursor, block, number, keys.ROWS):
+                    with Counted(shelf, block, key):
+                        gather.take(*tile.select(data, wanted, start, end))
+            gather.end()
 
-    gather.begin(start, -(-(end - start) // shelf.tier.step_seconds))
-    in_block(shelf, block, from_slabs, from_tiles)
-    gather.end()
+    in_block(shelf, spans[0][0], from_slabs, from_tiles)
+
+
+def _slab_rows(shelf: Shelf, transaction: Transaction, cursor: Cursor, span: Span, ids: Ids) -> Part:
+    block, start, end = span
+    reader = slab.SlabReader(ids)
+    key_data: memoryview | None = None
+    for key, data in slab_values(cursor, start, end, keys.ROWS):
+        with Counted(shelf, block, key):
+            try:
+                reader.take(data, key_data)  # which looks at the key only when it is another than before
+            except BlockDamaged:
+                step = slab.head(data).key_step
+                key_data = None if step is None else transaction.get(keys.slab_key(step))
+                reader.take(data, key_data)
+    return reader.result()
 
 
 def _sketches(shelf: Shelf, block: int, start: int, end: int, ids: Ids, tiles: TileIds) -> list[Sketches]:

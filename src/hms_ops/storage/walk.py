@@ -34,14 +34,14 @@ def in_block(shelf: Shelf, block: int, from_slabs: Read, from_tiles: Read) -> No
 def slab_values(cursor: Cursor, start: int, end: int, kind: int) -> Iterator[tuple[bytes, memoryview]]:
     """The slabs of one kind of steps in [start, end), in the order of steps and, in each, as they were written."""
     stop = keys.slab_key(max(start, end))
-    is_there = cursor.set_range(keys.slab_key(start))
-    while is_there:
-        key = bytes(cursor.key())
+    if not cursor.set_range(keys.slab_key(start)):
+        return
+    for view, value in cursor.iternext():
+        key = bytes(view)
         if key >= stop:
             return
         if len(key) == keys.SLAB_BYTES and key[8] == kind:
-            yield key, cursor.value()
-        is_there = cursor.next()
+            yield key, value
 
 
 def tile_values(cursor: Cursor, block: int, number: int, kind: int) -> Iterator[tuple[bytes, memoryview]]:
