@@ -1,5 +1,6 @@
 """Operations over HTTP: series with unit and help, delete, describe, export, import, backup, and who may ask."""
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tests.test_operations import events
 
 from hms_ops import Engine
 from hms_ops.clock import ManualClock
+from hms_ops.http.ingest import UNPACKED_BYTES_MAX
 from hms_ops.http.operations import IMPORT_BYTES_MAX
 from hms_ops.storage.csvrows import HEADER
 
@@ -150,6 +152,15 @@ def test_what_was_imported_is_exported_again(site: Serving) -> None:
     assert text.endswith("# EOF\n")
     assert site.get("/v1/export", params={"start": OLD + 10, "end": OLD + 20}).text == HEADER + "\n"
     assert last_event(site, "import")["present"] == 1
+
+
+def test_a_packed_body_is_unpacked_within_its_bound(site: Serving) -> None:
+    packed = {"Content-Encoding": "gzip"}
+    body = gzip.compress(f"{HEADER}\n{ROW}".encode())
+    assert site.post("/v1/import", content=body, headers=packed).json()["written"] == 1
+    problem(site.post("/v1/import", content=body[:-9], headers=packed), 400, "gzip")
+    bomb = gzip.compress(b"x" * (UNPACKED_BYTES_MAX + 1))
+    problem(site.post("/v1/import", content=bomb, headers=packed), 413, "body-too-large")
 
 
 def test_coarser_tiers_are_filled_by_the_last_of_several_posts(site: Serving) -> None:
