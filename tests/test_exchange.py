@@ -43,7 +43,9 @@ def take(storage: Storage, text: str, now: int = END + 3600, is_filled: bool = T
     tally, settled, data = Tally(), [now, now // 60 * 60, now // 3600 * 3600], text.encode()
     importer = Importer(storage.history, storage.catalogue, tally, now * 10**9, settled, Touched())
     storage.history.sealable(now)
-    read_into(importer, RowsReader(tally, settled), (data[at : at + piece] for at in range(0, len(data), piece)))
+    reader = RowsReader(tally, settled)
+    read_into(importer, reader, (data[at : at + piece] for at in range(0, len(data), piece)))
+    importer.describe(reader.described)
     if is_filled:
         importer.fill()
     return tally

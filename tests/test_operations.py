@@ -186,6 +186,20 @@ def test_an_engines_export_is_what_is_on_disk_and_another_takes_it_in(tmp_path: 
             assert (event["written"], event["present"]) == (again["rows"], 0)
 
 
+def test_a_unit_that_is_imported_is_read_by_rules_at_once(tmp_path: Path) -> None:
+    with manual(data_dir=tmp_path / "a") as engine:
+        feed(engine, "api", 12.5, 25, kind="timer")
+        engine.describe("api", "ms")
+        settle(engine)
+        text = "".join(engine.export("api", format="openmetrics"))
+    with manual(NOW + 2 * SETTLED_SECONDS, data_dir=tmp_path / "b") as engine:
+        engine.alert("api.slow", if_="avg(api, 10s) > 0.2")
+        feed(engine, "api", 300.0, 11, kind="timer")
+        engine.import_rows([text.encode()])
+        assert engine.value("avg(api, 10s) > 200ms") == 1.0
+        assert [info.name for info in engine.series_list("api")] == ["api", "api.slow"]
+
+
 def test_rows_that_may_still_be_in_memory_are_refused(engine: Engine) -> None:
     feed(engine, "load", 1.0, 65)
     settle(engine)

@@ -143,7 +143,14 @@ class Engine:
         self._reading = Reading(self.store, self.past, self._unit)
         self._remotes = Remotes(self.config.remote, self.past, self.clock, self._unit)
         self.recorder.on_patch = self._remotes.late
-        self.operations = Operations(self.recorder, self.past, self.clock, self._emit, self._in_process.forget)
+        self.operations = Operations(
+            self.recorder,
+            self.past,
+            self.clock,
+            self._emit,
+            let_go=self._in_process.forget,
+            describe=self.describe,
+        )
         signs = self.self_metrics if choose("self_metrics", self_metrics, False) else None
         vitals = Vitals() if choose("host_metrics", host_metrics, False) else None
         self._publisher = Publisher(self.store, vitals, signs)

@@ -7,6 +7,7 @@ Threads: any; one import or backup at a time, the next one is refused. Errors: E
 StorageError when the disk fails or the engine keeps nothing on disk, ValueError for a wrong argument.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hms_ops.clock import SECOND_NS, Clock
-from hms_ops.errors import StorageError
+from hms_ops.errors import ConfigError, StorageError
 from hms_ops.past import Past
 from hms_ops.recorder import Recorder
 from hms_ops.roster import Known
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from hms_ops.alert.selection import Selection
     from hms_ops.storage.exchange import Touched
     from hms_ops.storage.store import Storage
+
+log = logging.getLogger("hms_ops.operations")
 
 SETTLED_SECONDS: Final = 900
 """Rows of younger steps may still be in memory: longer than the backlog holds any."""
@@ -37,14 +40,25 @@ Emit = Callable[[dict[str, Any]], None]
 class Operations:
     """`is_stopping` is set when the engine stops: what runs long ends by itself."""
 
-    def __init__(self, recorder: Recorder, past: Past, clock: Clock, emit: Emit, let_go: Callable[[], None]) -> None:
-        """`let_go`: drops the handles that in-process calls keep, so that their series can be deleted whole."""
+    def __init__(
+        self,
+        recorder: Recorder,
+        past: Past,
+        clock: Clock,
+        emit: Emit,
+        *,
+        let_go: Callable[[], None],
+        describe: Callable[[str, str | None, str | None], None],
+    ) -> None:
+        """`let_go`: drops the handles that in-process calls keep, so that their series can be deleted whole.
+        `describe`: keeps a metric's (name, unit, help), and lets rules read the unit; ConfigError when they cannot."""
         self.is_stopping = threading.Event()
         self._recorder = recorder
         self._past = past
         self._clock = clock
         self._emit = emit
         self._let_go = let_go
+        self._keep_description = describe
         self._busy = threading.Lock()
         self._touched: Touched | None = None
 
@@ -112,6 +126,7 @@ class Operations:
             now_ns = self._clock.now_ns()
             importer = Importer(storage.history, storage.catalogue, tally, now_ns, settled, self._touched)
             read_into(importer, reader, pieces)
+            importer.describe(reader.described, self._describe)
             filled = importer.fill() if is_last else 0
             self._touched = None if is_last else self._touched
         answer = tally.document() | {"filled": filled}
@@ -130,6 +145,12 @@ class Operations:
         made = {"directory": directory, "files": len(manifest.files), "bytes": manifest.size_bytes}
         self.note("backup", by, **made)
         return made
+
+    def _describe(self, name: str, unit: str | None, words: str | None) -> None:
+        try:
+            self._keep_description(name, unit, words)
+        except ConfigError as error:
+            log.warning("the unit of %s was imported, and a rule cannot read it: %s", name, error)
 
     def _storage(self) -> "Storage":
         if self._recorder.storage is None:

@@ -78,8 +78,10 @@ def into_directory(data_dir: Path, source: BinaryIO) -> dict[str, Any]:
         storage.history.sealable(now)  # so it knows which blocks are over
         roll_due(storage.history, now)
         importer = Importer(storage.history, storage.catalogue, tally, now * 10**9, settled, Touched())
+        reader = RowsReader(tally, settled)
         with readable():
-            read_into(importer, RowsReader(tally, settled), iter(lambda: source.read(BODY_BYTES), b""))
+            read_into(importer, reader, iter(lambda: source.read(BODY_BYTES), b""))
+        importer.describe(reader.described)
         return tally.document() | {"filled": importer.fill()}
 
 

@@ -38,6 +38,7 @@ LINE_BYTES_MAX: Final = 16_384
 
 Found = tuple[int, SeriesInfo]
 Accepts = Callable[[SeriesInfo], bool]
+Describe = Callable[[str, str | None, str | None], None]
 
 _TIMINGS: Final = (kinds.TIMER, kinds.HISTOGRAM, kinds.DISTRIBUTION)
 
@@ -265,8 +266,8 @@ class Importer:
     def write(self, batch: Batch) -> None:
         """Put the rows on disk that are not there yet. Rows of a kind that is not their metric's are counted."""
         ids = self._ids(batch)[batch.places]
-        if (refused := int((ids == 0).sum())) > 0:
-            self._tally.bad["series_limit"] += refused
+        beyond = int((ids == 0).sum())
+        self._tally.count(beyond, "series_limit", f"{beyond:,} rows: the catalogue has all the series it takes")
         is_known = (ids > 0) & (ids < _CONFLICT)
         steps, columns, known = batch.steps[is_known], batch.columns[:, is_known], ids[is_known].astype(np.uint32)
         is_new = ~self._present(batch.tier, known, steps)
@@ -281,9 +282,7 @@ class Importer:
         is_first[1:] = (np.diff(steps[order]) != 0) | (np.diff(ids[order].astype(np.int64)) != 0)
         order = order[is_first]
         refused = self._put(tier, (steps[order], ids[order], columns[:, order]))
-        if refused:
-            self._tally.bad["refused"] += refused
-            self._tally.errors.append(f"{refused:,} rows were refused: {self._history.problem}")
+        self._tally.count(refused, "refused", f"{refused:,} rows were refused: {self._history.problem}")
         self._tally.written += len(order) - refused
         self._tally.present += len(steps) - len(order)
 
@@ -300,15 +299,12 @@ class Importer:
         counts = self._history.counters()
         return counts["refused"] + counts["refused_disk_floor"]
 
-    def describe(self, described: Iterable[tuple[str, str, str]]) -> None:
-        """Keep (name, unit, help) where nothing is kept yet."""
+    def describe(self, described: Iterable[tuple[str, str, str]], describe: Describe | None = None) -> None:
+        """Keep (name, unit, help) where nothing is kept yet; `describe` takes (name, unit, help) to be kept."""
+        keep = describe or (lambda name, unit, words: self._catalogue.describe(name, unit=unit, help=words))
         for name, unit, words in described:
             known = self._catalogue.description(name)
-            self._catalogue.describe(
-                name,
-                unit=unit if unit and not known["unit"] else None,
-                help=words if words and not known["help"] else None,
-            )
+            keep(name, unit if unit and not known["unit"] else None, words if words and not known["help"] else None)
 
     def fill(self) -> int:
         """Coarser rows from finer ones for every series and span that was imported, where there are none; how many."""
@@ -321,10 +317,10 @@ class Importer:
         settled = {place: self._settled(batch.series[place]) for place in places}
         fine = {place: info for place, info in settled.items() if info is not None}
         ids[list(fine)] = self._catalogue.ids_for(list(fine.values()), self._now_ns)
-        wrong = ids[batch.places] < 0
-        if wrong.any():
-            self._tally.bad["kind_conflict"] += int(wrong.sum())
-            ids[ids < 0] = _CONFLICT
+        wrong = int((ids[batch.places] < 0).sum())
+        names = sorted({batch.series[place].name for place in places if place not in fine})[:3]
+        self._tally.count(wrong, "kind_conflict", f"{wrong:,} rows: another kind than their metric, {', '.join(names)}")
+        ids[ids < 0] = _CONFLICT
         return ids
 
     def _settled(self, info: SeriesInfo) -> SeriesInfo | None:
@@ -396,4 +392,3 @@ def read_into(importer: Importer, reader: RowsReader, pieces: Iterable[bytes]) -
     reader.finish()
     for batch in reader.take():
         importer.write(batch)
-    importer.describe(reader.described)

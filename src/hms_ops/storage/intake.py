@@ -61,9 +61,14 @@ class Tally:
         self.errors: list[str] = []
 
     def refuse(self, line: int, reason: str, text: str) -> None:
-        self.bad[reason] += 1
-        if len(self.errors) < ERRORS_KEPT:
-            self.errors.append(f"line {line}: {text}")
+        """One row, by its line."""
+        self.count(1, reason, f"line {line}: {text}")
+
+    def count(self, rows: int, reason: str, text: str) -> None:
+        if rows:
+            self.bad[reason] += rows
+            if len(self.errors) < ERRORS_KEPT:
+                self.errors.append(text)
 
     def document(self) -> dict[str, object]:
         """rows = written + present (there already) + the sum of bad."""
