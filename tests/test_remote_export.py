@@ -13,7 +13,7 @@ from hms_ops import kinds
 from hms_ops.alert.rule import Rule, rule_from_sentence
 from hms_ops.cli.main import call
 from hms_ops.remote.export import exported, rule_file
-from hms_ops.remote.lower import Outside
+from hms_ops.remote.promql import Outside
 
 KINDS = {"orders": kinds.COUNTER, "depth": kinds.GAUGE, "api_ms": kinds.TIMER}
 OUTSIDE = Outside(60, kind=lambda metric: KINDS.get(metric, kinds.GAUGE))

@@ -19,7 +19,8 @@ from hms_ops.alert.grammar import parse_query
 from hms_ops.errors import ExpressionError, RemoteError
 from hms_ops.remote.encode import Encoder, Rows
 from hms_ops.remote.link import Link
-from hms_ops.remote.lower import Outside, lower_query
+from hms_ops.remote.lower import lower_query
+from hms_ops.remote.promql import Outside
 from hms_ops.remote.reading import RemoteReading, guessed_kind
 from hms_ops.remote.sender import HEADERS
 from hms_ops.remote.settings import remote_from
@@ -227,6 +228,7 @@ def test_another_engines_samples_are_left_out_where_only_ours_are_asked_for(serv
         ("clamp(avg(x), min(y), 3)", "constants as bounds"),
         ("p99(queue.depth)", "is a gauge"),
         ("share_le(api_ms, 1000000000)", "beyond the buckets"),
+        ("avg(api_ms) > 5KiB", "is compared with"),
     ],
 )
 def test_what_promql_cannot_say_is_said_to_be_impossible(expression: str, why: str) -> None:

@@ -11,7 +11,7 @@ from hms_ops.errors import ConfigError
 
 if TYPE_CHECKING:
     from hms_ops.alert.rule import Rule
-    from hms_ops.remote.lower import Outside
+    from hms_ops.remote.promql import Outside
 
 STEPS: Final = {"10s": 10, "1m": 60, "1h": 3600}
 
@@ -74,7 +74,7 @@ def read_all(files: tuple[Path, ...]) -> "tuple[list[Rule], Any]":
 
 
 def outside_of(found: "list[Rule]", remote: Any, tier: str | None, dotted: bool | None, url: str | None) -> "Outside":
-    from hms_ops.remote.lower import Outside
+    from hms_ops.remote.promql import Outside
     from hms_ops.remote.reading import guessed_kind
 
     step_seconds = STEPS[tier or (remote.tier if remote is not None else "1m")]

@@ -18,10 +18,11 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from hms_ops.alert.rule import Rule
-from hms_ops.alert.tree import GROUP_BY_ALL, first_left
+from hms_ops.alert.tree import GROUP_BY_ALL, Absent
 from hms_ops.remote.labels import outer_tag
-from hms_ops.remote.lower import Lowered, Outside, first_selector, lower
+from hms_ops.remote.lower import lower
 from hms_ops.remote.matchers import Impossible, quoted
+from hms_ops.remote.promql import Lowered, Outside, selectors
 
 GROUP: Final = "hms-ops"
 
@@ -73,12 +74,9 @@ def with_nodata(
     known = f"({condition.promql}) or ({condition.false})"
     if not rule.group_by:
         return f"({promql}) or absent({known})", notes
-    left = first_left(rule.condition)
-    series = first_selector(left) if left is not None else None
+    series = next(selectors(rule.condition), None)
     if series is None:
-        return promql, {**notes, "NODATA alert needs a metric on the left": None}
-    from hms_ops.alert.tree import Absent
-
+        return promql, {**notes, "NODATA alert needs a metric": None}
     seen = lower(Absent(series), rule.where, rule.group_by, outside)
     return f"({promql}) or (({seen.promql} or {seen.false}) unless ({known}))", notes | dict.fromkeys(seen.notes)
 

@@ -25,8 +25,9 @@ from hms_ops.alert.tree import GROUP_BY_ALL, Query
 from hms_ops.errors import RemoteError
 from hms_ops.remote.labels import NAME, outer_tag
 from hms_ops.remote.link import Link
-from hms_ops.remote.lower import NO_KIND, Outside, lower_query
+from hms_ops.remote.lower import lower_query
 from hms_ops.remote.matchers import Alternative, quoted
+from hms_ops.remote.promql import NO_KIND, Outside, selectors
 from hms_ops.remote.settings import RemoteConfig
 from hms_ops.storage.tier import TIERS
 
@@ -120,9 +121,7 @@ class RemoteReading:
 
 def metric_of(query: Query) -> str:
     """The metric of the expression, as local answers name it: the expression itself unless there is just one."""
-    from hms_ops.alert.plan import compile_query
-
-    metrics = {reading.source.metric for reading in compile_query(query).readings}
+    metrics = {series.metric for series in selectors(query.expression)}
     return metrics.pop() if len(metrics) == 1 else query.text
 
 
