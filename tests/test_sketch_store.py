@@ -163,10 +163,28 @@ def test_a_window_that_ended_a_second_ago_leaves_the_second_since_out() -> None:
     for second in range(NOW, NOW + 30):
         series.add_many(np.full(300, 5.0))
         series.add_many(np.full(40, 7.0))
-        tick(store, second + 1)
-        end = store.sealed_second
-        if 0 < end % 10 < 9:  # the step of a 9 has closed, and counts whole
+        end = store.sealed_second  # and the second after that has come, too
+        if end > NOW and 0 < end % 10 < 9:  # the step of a 9 has closed, and counts whole
             assert _sketch.count(store.sketch_groups(slots, [0, 1], end - 1, end)[0]) == 340 * (end % 10)
+        tick(store, second + 1)
+
+
+@pytest.mark.parametrize("n", [1, 10, 64, 100])
+def test_what_came_before_the_tick_closed_a_step_belongs_to_the_next_one(n: int) -> None:
+    store, twin = make_store(), Twin()
+    series = store.handle("latency", kinds.TIMER)
+    for second in range(NOW, NOW + 70):
+        store.set_now_ns(second * SECOND_NS)  # to the nanosecond
+        for value in range(n):
+            series.add(value + 1.0)
+        store.flush()
+        twin.add("latency", second, [value + 1.0 for value in range(n)])
+        store.seal(second - 1)
+        for tier, seconds in ((1, 10), (2, 60)):
+            for step in range(store.rolled_end(tier) // seconds, second // seconds):
+                store.set_rolled(tier, step)
+        if second > NOW:
+            assert_windows_are_the_twins(store, twin, (1, 10, 60))
 
 
 def test_ten_thousand_samples_in_a_second_are_all_counted() -> None:
