@@ -66,6 +66,8 @@ def query(
         show(answer)
         if start is not None and (sys.stdout.isatty() if sparkline is None else sparkline):
             show_sparklines(answer, start, end)
+    if "remote" in answer:
+        click.echo(f"only what is kept here: {printable_lines(str(answer['remote']))}", err=True)
     values = last_values(answer)
     if not values:
         click.echo("nothing found", err=True)
