@@ -14,6 +14,7 @@ from hms_ops.storage import keys, sketchblock, tile
 from hms_ops.storage._gather import Gather, pick_blobs
 from hms_ops.storage.damage import BlockDamaged, BlockTooNew
 from hms_ops.storage.environment import Transaction
+from hms_ops.storage.inventory import keys_sum
 from hms_ops.storage.merge import Integers
 from hms_ops.storage.pages import EnvironmentDamaged
 from hms_ops.storage.partition import Partitions
@@ -70,8 +71,10 @@ def write_tiles(shelf: Shelf, partition: int, rows: Rows, sketches: Sketches | N
             blobs = between(sketches, block, end)
             if first == last and blobs is None:
                 continue
+            keys_before = keys_sum(transaction, block)
             written += put_patches(transaction, shelf, block, rows.part(first, last), blobs)
-            markers[block] = _widened(shelf, block, rows.steps[first:last], blobs)
+            keys_added = keys_sum(transaction, block) - keys_before
+            markers[block] = _widened(shelf, block, rows.steps[first:last], blobs, keys_added)
             transaction.put(keys.tile_key(block, keys.MARKER), markers[block].pack())
 
     commit(shelf.tiles, partition, shelf.put_tiles_aside, put)
@@ -147,11 +150,10 @@ def _folded(shelf: Shelf, block: int, first_id: int, parts: list[Rows]) -> Rows:
     return Rows(steps, ids[places], columns)
 
 
-def _widened(shelf: Shelf, block: int, steps: Integers, sketches: Sketches | None) -> Marker:
+def _widened(shelf: Shelf, block: int, steps: Integers, sketches: Sketches | None, keys_added: int) -> Marker:
     every = steps if sketches is None else np.concatenate([steps, sketches.steps])
     first, last = int(every.min()), int(every.max())
-    marker = shelf.sealed.get(block)
-    return Marker(0, 0, first, last) if marker is None else marker.widened(first, last)
+    return shelf.sealed.get(block, Marker(0, 0, first, last, 0)).widened(first, last, keys_added)
 
 
 def _next_tile(transaction: Transaction, block: int, number: int, kind: int) -> int:

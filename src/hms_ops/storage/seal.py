@@ -24,7 +24,8 @@ from hms_ops.sketches import Sketches, joined
 from hms_ops.storage import keys, sketchblock, slab, tile
 from hms_ops.storage._gather import fold_rows
 from hms_ops.storage.damage import BlockDamaged, BlockTooNew
-from hms_ops.storage.environment import Environment, Transaction
+from hms_ops.storage.environment import Environment, EnvironmentClosed, Transaction
+from hms_ops.storage.inventory import keys_sum
 from hms_ops.storage.merge import COUNT, FIELDS
 from hms_ops.storage.patches import Rows, packed_by_tile, put_patches
 from hms_ops.storage.row import Ids
@@ -59,7 +60,8 @@ def due(shelf: Shelf, now: int) -> list[int]:
 
 
 def seal(shelf: Shelf, block: int, is_stopping: Callable[[], bool], changing: Changing) -> int:
-    """Seal an open block; returns its tiles, 0 when it is gone, cannot be sealed by this release, or was stopped.
+    """Seal an open block; returns its tiles, 0 when it is gone, cannot be sealed by this release, was stopped, or was
+    opened anew by the writer, and is due again.
 
     `is_stopping` is asked every 512 series, and may wait, so that sealing leaves time to others. `changing` is entered
     around each transaction. StorageError: the disk failed; the block is open as before.
@@ -67,13 +69,18 @@ def seal(shelf: Shelf, block: int, is_stopping: Callable[[], bool], changing: Ch
     environment = shelf.slabs.get(block)
     if environment is None or block in shelf.sealed:
         return 0
-    sealing = _Sealing(shelf, block, environment, changing)
     try:
-        sealing.look()
+        return _seal(_Sealing(shelf, block, environment, changing), is_stopping)
     except BlockTooNew:
         shelf.unsealable.add(block)
         shelf.count_too_new()
-        return 0
+    except EnvironmentClosed:  # after a restart it was open to be read only, and a patch came
+        pass
+    return 0
+
+
+def _seal(sealing: "_Sealing", is_stopping: Callable[[], bool]) -> int:
+    sealing.look()
     for frame in range(sealing.frames):
         if is_stopping():
             return 0
@@ -150,18 +157,18 @@ class _Sealing:
                 return 0  # expired
             rows, sketches = self._added()
             steps = [part.step for part in (*self._rows, *self._sketches)] + rows.steps.tolist()
-            marker = Marker(
-                self._row_count, self._tile_count, min(steps, default=self._block), max(steps, default=self._block)
-            )
 
-            def put(transaction: Transaction) -> None:
+            def put(transaction: Transaction) -> Marker:
                 for key, data in self._waiting:
                     transaction.put(key, data)
                 put_patches(transaction, shelf, self._block, rows, sketches)
+                keys_now = keys_sum(transaction, self._block)
+                marker = Marker(self._row_count, self._tile_count, min(steps), max(steps), keys_now)
                 transaction.put(keys.tile_key(self._block, keys.MARKER), marker.pack())
+                return marker
 
             if steps:
-                shelf.tiles.create(shelf.tier.partition_start(self._block)).commit(put)
+                marker = shelf.tiles.create(shelf.tier.partition_start(self._block)).commit(put)
                 shelf.mark(self._block, marker)
             if self._is_damaged:
                 shelf.slabs.put_aside(self._block)

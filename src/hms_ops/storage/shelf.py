@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 from hms_ops.errors import StorageError
 from hms_ops.storage import keys
 from hms_ops.storage.environment import Environment, Transaction
+from hms_ops.storage.inventory import SUM_MASK, keys_sum, strange_slabs
 from hms_ops.storage.pages import EnvironmentDamaged
 from hms_ops.storage.partition import Partitions
 from hms_ops.storage.record import RecordDamaged, pack_record, unpack_record
@@ -29,18 +30,21 @@ DAMAGED_REMEMBERED: Final = 4096
 
 
 class Marker(NamedTuple):
-    """Of a sealed block: rows and tiles it was sealed with; its first and last step, those of patches included."""
+    """Of a sealed block: rows and tiles it was sealed with; its first and last step, those of patches included; the sum
+    of its keys (inventory.py)."""
 
     rows: int
     tiles: int
     first: int
     last: int
+    keys: int
 
     def pack(self) -> bytes:
         return pack_record(self._asdict())
 
-    def widened(self, first: int, last: int) -> "Marker":
-        return self._replace(first=min(first, self.first), last=max(last, self.last))
+    def widened(self, first: int, last: int, keys_added: int) -> "Marker":
+        keys_now = (self.keys + keys_added) & SUM_MASK
+        return self._replace(first=min(first, self.first), last=max(last, self.last), keys=keys_now)
 
 
 class Block(NamedTuple):
@@ -51,7 +55,7 @@ class Block(NamedTuple):
 
 
 class Shelf:
-    """`writer` encodes the slabs of `written_block`, all of `writer_width` ids; whoever appends holds `landing`."""
+    """`writer` encodes the slabs of `written_block`; whoever appends holds `landing`."""
 
     def __init__(self, root: Path, tier: int) -> None:
         """`root` is data_dir/history. StorageError: the disk fails, or something newer is there."""
@@ -63,7 +67,6 @@ class Shelf:
         self.unsealable: set[int] = set()
         self.writer = SlabWriter()
         self.written_block = -1
-        self.writer_width = 0
         self.too_new = 0
         self._counting = threading.Lock()
         self._damaged: set[tuple[int, bytes]] = set()
@@ -72,6 +75,8 @@ class Shelf:
         for block in self.slabs.starts():
             if block in self.sealed:
                 self.slabs.remove(block)
+            else:
+                self._look_at_slabs(block)
         self.slabs.reclaim()
 
     def blocks(self, start: int = 0, end: int | None = None) -> list[Block]:
@@ -141,20 +146,34 @@ class Shelf:
         except EnvironmentDamaged:
             self.put_tiles_aside(partition)
 
+    def _look_at_slabs(self, block: int) -> None:
+        environment = self.slabs.get(block)
+        if environment is None:
+            return
+        try:
+            with environment.read() as transaction:
+                for key in strange_slabs(transaction, self.tier, block):
+                    self.count_damage(block, key)
+        except EnvironmentDamaged:
+            self.slabs.put_aside(block)
+
     def _marker(self, transaction: Transaction, block: int) -> Marker | None:
         """What is there without a readable marker counts as sealed, unless the slabs are there to be sealed again."""
-        data = transaction.get(keys.tile_key(block, keys.MARKER))
+        key = keys.tile_key(block, keys.MARKER)
+        data, found = transaction.get(key), keys_sum(transaction, block)
         if data is not None:
             try:
                 members = unpack_record(data)
-                return Marker(*(int(members[name]) for name in Marker._fields))
+                marker = Marker(*(int(members[name]) for name in Marker._fields))
+                if marker.keys != found:
+                    self.count_damage(block, key)
+                return marker
             except (RecordDamaged, KeyError, TypeError, ValueError):
-                self.count_damage(block, keys.tile_key(block, keys.MARKER))
-        with transaction.cursor() as cursor:
-            is_there = cursor.set_range(keys.tile_key(block, 0)) and bytes(cursor.key()) < keys.tile_key(block + 1, 0)
-        if not is_there or block in self.slabs:
+                self.count_damage(block, key)
+        if (not found and data is None) or block in self.slabs:
             return None
-        return Marker(0, 0, block, block + self.tier.block_seconds - self.tier.step_seconds)
+        self.count_damage(block, key)
+        return Marker(0, 0, block, block + self.tier.block_seconds - self.tier.step_seconds, found)
 
     def _edge(self, blocks: list[Block], *, newest: bool) -> int | None:
         for block in blocks:
