@@ -10,10 +10,12 @@ ARGS ?=
 NATIVE := $(shell find src -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 KERNELS := $(wildcard src/hms_ops/kernels/*.py)
 FUZZ_DATAGRAMS ?= 1000000
+KILLS ?= 200
+FLIPS ?= 10000
 export PATH := $(PATH):$(CURDIR)/.make/servers/usr/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint check bench annotate wheel fuzz build clean servers
+.PHONY: help demo test quick lint check bench annotate wheel fuzz crash flips faults build clean servers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +54,14 @@ fuzz: .make/warm ## random datagrams through the build with sanitizers (FUZZ_DAT
 	@HMS_OPS_BUILD=sanitize $(PY) -W ignore setup.py -q build --build-lib build/sanitize/lib
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 	  PYTHONPATH=build/sanitize/lib $(PY) tests/fuzz.py --datagrams $(FUZZ_DATAGRAMS) $(ARGS)
+
+crash: .make/warm ## kill -9 while history is written and sealed, and look what is left (KILLS=200)
+	$(PY) tests/crash.py --kills $(KILLS) --plant $(ARGS)
+
+flips: .make/warm ## flip random bits of slabs and tiles: noticed or harmless, and nothing dies of it (FLIPS=10000)
+	$(PY) tests/flips.py --flips $(FLIPS) $(ARGS)
+
+faults: crash flips ## both, one after the other: about half an hour
 
 build: .make/built ## the native core, in place
 
