@@ -148,7 +148,7 @@ def test_a_reader_of_what_expires_reads_on_and_the_writer_does_not_wait(tmp_path
 
 
 def test_large_ones_are_left_to_the_sealer_to_unlink(tmp_path, monkeypatch):
-    monkeypatch.setattr("hms_ops.storage.history.UNLINK_BYTES", 1)
+    monkeypatch.setattr("hms_ops.storage.retention.UNLINK_BYTES", 1)
     history = History(tmp_path, HistoryConfig(keep_seconds=(HOUR, HOUR, HOUR), disk_free_min=0))
     history.append(0, START, WIDE)
     assert history.retain((START + 3 * HOUR) * SECOND_NS) == 1

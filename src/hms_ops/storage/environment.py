@@ -22,6 +22,7 @@ EnvironmentClosed, after which it may be there again under the same path. Views 
 `read` transaction are valid inside its `with` only.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -196,7 +197,7 @@ class Environment:
 
     def _open(self) -> lmdb.Environment:
         try:
-            _take_room(self.path / READERS_FILE, READERS_FILE_BYTES)
+            self._take_readers_room()
             return lmdb.Environment(
                 os.fspath(self.path),
                 map_size=self._map_bytes,
@@ -206,6 +207,13 @@ class Environment:
             )
         except (lmdb.Error, OSError) as error:
             raise self._translated(error) from error
+
+    def _take_readers_room(self) -> None:
+        try:
+            _take_room(self.path / READERS_FILE, READERS_FILE_BYTES)
+        except OSError as error:
+            if error.errno != errno.EROFS or not self.is_read_only:
+                raise  # on a disk that is read only LMDB reads without the file
 
     def _mark(self) -> None:
         """Durably: the environment's own entry first, then the marker that vouches for it."""

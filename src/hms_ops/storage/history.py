@@ -22,9 +22,8 @@ ValueError for a caller's mistake.
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -36,33 +35,19 @@ from hms_ops.errors import StorageError
 from hms_ops.sketches import Sketches, joined
 from hms_ops.storage import keys, reading, retention, rolling, seal, writing
 from hms_ops.storage.environment import Environment
+from hms_ops.storage.gate import Gate
 from hms_ops.storage.merge import COUNT, Integers, Part
 from hms_ops.storage.patches import Rows
+from hms_ops.storage.retention import HistoryConfig as HistoryConfig
+from hms_ops.storage.retention import Limits
 from hms_ops.storage.row import Columns, Ids
 from hms_ops.storage.shelf import Block, Shelf
 from hms_ops.storage.tier import TIERS
 
-COMMIT_BYTES: Final = 65_536
-"""More than a transaction writes beyond its values: pages of the tree, and the first ones of a new environment."""
-
 ROW_BYTES: Final = 8
 """What a row takes, when nobody knows yet: the limit in bytes is checked before a step is encoded."""
 
-UNLINK_BYTES: Final = 64 << 20
-"""What the writer unlinks itself, some ms; more is left to the sealer."""
-
-_COUNTS: Final = (
-    "slabs", "rows", "bytes", "patches", "blocks_sealed", "tiles", "refused", "refused_disk_floor", "expired",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryConfig:
-    """What is kept: of each tier by time, of all by bytes; and the disk's free bytes below which less is written."""
-
-    keep_seconds: tuple[int, ...] = (172_800, 2_592_000, 34_560_000)
-    bytes_max: int = 16 << 30
-    disk_free_min: int = 1 << 30
+_COUNTS: Final = ("slabs", "rows", "bytes", "patches", "blocks_sealed", "tiles")
 
 
 class History:
@@ -75,12 +60,10 @@ class History:
         root = data_dir / "history"
         _check_layout(root)
         self._shelves: list[Shelf] = []
-        self._gate = threading.Condition()
-        self._changes = 0
-        self._is_paused = False
+        self._gate = Gate()
+        self._limits = Limits(self._shelves)
         self._counting = threading.Lock()
         self._counts = dict.fromkeys(_COUNTS, 0)
-        self._problems = ["" for _ in TIERS]
         self._now: int | None = None
         try:
             for tier in range(len(TIERS)):
@@ -105,8 +88,8 @@ class History:
         if not rows and not sketches:
             return 0
         shelf = self._shelves[tier]
-        with self._changing(), shelf.landing:
-            if self._is_refused(tier, step_start, rows, rows * ROW_BYTES + _bytes_of(sketches)):
+        with self._gate.changing(), shelf.landing:
+            if self._limits.refuses(self.config, tier, step_start, rows, rows * ROW_BYTES + _bytes_of(sketches)):
                 return 0
             written = writing.write_step(shelf, step_start, columns, sketches)
         self._count(slabs=1, rows=rows, bytes=written)
@@ -128,9 +111,9 @@ class History:
         if not len(kept) and not sketches:
             return len(steps)
         shelf = self._shelves[tier]
-        with self._changing(), shelf.landing:
+        with self._gate.changing(), shelf.landing:
             at = int(patch.steps[0] if len(kept) else sketches.steps.min())  # type: ignore[union-attr]
-            if self._is_refused(tier, at, len(kept), len(kept) * ROW_BYTES + _bytes_of(sketches)):
+            if self._limits.refuses(self.config, tier, at, len(kept), len(kept) * ROW_BYTES + _bytes_of(sketches)):
                 return len(steps)
             done, written = writing.write_patch(shelf, patch, sketches, lambda second: self._is_over(shelf, second))
         self._count(patches=1, rows=done, bytes=written)
@@ -156,17 +139,8 @@ class History:
     def retain(self, now_ns: int) -> int:
         """Give up what is too old at this time, and the oldest beyond `bytes_max`; returns how many environments."""
         self._now = now = now_ns // SECOND_NS
-        count = 0
-        with self._changing():
-            for shelf, seconds in zip(self._shelves, self.config.keep_seconds, strict=True):
-                with shelf.landing:
-                    count += retention.expire(shelf, now - seconds)
-                shelf.tiles.downgrade(now - 2 * shelf.tier.block_seconds)
-            count += retention.make_room(self._shelves, len(TIERS) - 1, -1, self.config.bytes_max, 0)[0]
-            if count:
-                self._reclaim(UNLINK_BYTES)
-        self._count(expired=count)
-        return count
+        with self._gate.changing():
+            return self._limits.retain(self.config, now)
 
     # ---- sealing
 
@@ -174,7 +148,7 @@ class History:
         """(tier, block start) of the blocks to be sealed at second `now`, oldest first. Also gives the disk back what
         `retain` left: the sealer calls it now and then."""
         self._now = now
-        self._reclaim(None)
+        retention.reclaim(self._shelves)
         due = [(tier, block) for tier, shelf in enumerate(self._shelves) for block in seal.due(shelf, now)]
         return sorted(due, key=lambda found: found[1])
 
@@ -184,10 +158,10 @@ class History:
         `is_stopping` is asked every 512 series; it may wait, to leave time to others. StorageError: the disk failed,
         and the block is as before.
         """
-        tiles = seal.seal(self._shelves[tier], block_start, is_stopping, self._changing)
+        tiles = seal.seal(self._shelves[tier], block_start, is_stopping, self._gate.changing)
         if tiles:
             self._count(blocks_sealed=1, tiles=tiles)
-            self._reclaim(None)
+            retention.reclaim(self._shelves)
         return tiles
 
     # ---- reading
@@ -249,37 +223,31 @@ class History:
                         found.append((environment.path.relative_to(self.data_dir), environment))
         return found
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Nothing is written, sealed or given up inside; waits for what is going on. Short: the writer waits."""
-        with self._gate:
-            self._gate.wait_for(lambda: not self._is_paused)
-            self._is_paused = True
-            self._gate.wait_for(lambda: self._changes == 0)
-        try:
-            yield
-        finally:
-            with self._gate:
-                self._is_paused = False
-                self._gate.notify_all()
+    def paused(self) -> AbstractContextManager[None]:
+        """A context in which nothing is written, sealed or given up; it waits for what is going on, writers for it."""
+        return self._gate.paused()
 
     @property
     def problem(self) -> str:
         """Why steps are being refused, or ""; of the coarsest tier that is."""
-        return next((problem for problem in reversed(self._problems) if problem), "")
+        return self._limits.problem
 
     def counters(self) -> dict[str, int]:
         """Since the start: slabs, patches, rows and bytes written, blocks_sealed and their tiles, rows refused for
         bytes_max and refused_disk_floor, environments expired and set_aside, damaged and too_new slabs and tiles met;
         bytes_on_disk now, in all and of each tier."""
         sizes = {f"bytes_on_disk_{shelf.tier.name}": shelf.file_bytes() for shelf in self._shelves}
-        return self._counts | {
-            "damaged": sum(shelf.damaged for shelf in self._shelves),
-            "too_new": sum(shelf.too_new for shelf in self._shelves),
-            "set_aside": sum(shelf.slabs.set_aside + shelf.tiles.set_aside for shelf in self._shelves),
-            "bytes_on_disk": sum(sizes.values()),
-            **sizes,
-        }
+        return (
+            self._counts
+            | self._limits.counts
+            | {
+                "damaged": sum(shelf.damaged for shelf in self._shelves),
+                "too_new": sum(shelf.too_new for shelf in self._shelves),
+                "set_aside": sum(shelf.slabs.set_aside + shelf.tiles.set_aside for shelf in self._shelves),
+                "bytes_on_disk": sum(sizes.values()),
+                **sizes,
+            }
+        )
 
     def close(self) -> None:
         """Waits for readers; idempotent."""
@@ -287,18 +255,6 @@ class History:
             shelf.close()
 
     # ---- within
-
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        with self._gate:
-            self._gate.wait_for(lambda: not self._is_paused)
-            self._changes += 1
-        try:
-            yield
-        finally:
-            with self._gate:
-                self._changes -= 1
-                self._gate.notify_all()
 
     def _check_step(self, tier: int, step_start: int) -> None:
         seconds = TIERS[tier].step_seconds
@@ -315,36 +271,6 @@ class History:
     def _is_over(self, shelf: Shelf, second: int) -> bool:
         """Whether a block that ends at `second` is past: at the time last heard of, or else at the newest step."""
         return second <= (self._now if self._now is not None else shelf.last_step() or 0)
-
-    def _is_refused(self, tier: int, step: int, rows: int, more: int) -> bool:
-        """Makes the room a write needs; True, counted and told, when it cannot be."""
-        shelf, name = self._shelves[tier], TIERS[tier].name
-        if retention.is_below_floor(shelf, tier, self.config.disk_free_min):
-            self._count(refused_disk_floor=rows)
-            self._problems[tier] = (
-                f"less than {self.config.disk_free_min} bytes of the disk are free: {name} is not kept"
-            )
-            return True
-        count, over = retention.make_room(
-            self._shelves, tier, shelf.tier.block_start(step), self.config.bytes_max, more + COMMIT_BYTES
-        )
-        if count:
-            self._count(expired=count)
-            self._reclaim(UNLINK_BYTES)
-        if over:
-            self._count(refused=rows)
-            self._problems[tier] = (
-                f"history has its {self.config.bytes_max} bytes and nothing older of {name} to give up: "
-                f"{rows} rows of step {step} are not kept; raise the limit, or send fewer series"
-            )
-            return True
-        self._problems[tier] = ""
-        return False
-
-    def _reclaim(self, bytes_max: int | None) -> None:
-        for shelf in self._shelves:
-            shelf.tiles.reclaim(bytes_max)
-            shelf.slabs.reclaim(bytes_max)
 
     def _count(self, **more: int) -> None:
         with self._counting:

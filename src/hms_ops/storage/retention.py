@@ -10,15 +10,87 @@ sealing thread (`Partitions.reclaim`), so the writer does not wait for the file 
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from hms_ops.storage.shelf import Shelf
+from hms_ops.storage.tier import TIERS
 
 UNLINK_BYTES: Final = 64 << 20
-"""Removed by the writer itself: some ms."""
+"""What the writer unlinks itself, some ms; more is left to the sealer."""
+
+COMMIT_BYTES: Final = 65_536
+"""More than a transaction writes beyond its values: pages of the tree, and the first ones of a new environment."""
 
 FLOOR_PARTS: Final = (1, 2, 4)
 """By tier: which part of the floor it needs to be free."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryConfig:
+    """What is kept: of each tier by time, of all by bytes; and the disk's free bytes below which less is written."""
+
+    keep_seconds: tuple[int, ...] = (172_800, 2_592_000, 34_560_000)
+    bytes_max: int = 16 << 30
+    disk_free_min: int = 1 << 30
+
+
+class Limits:
+    """`expired` counts environments, `refused` and `refused_disk_floor` rows. Belongs to the writer."""
+
+    def __init__(self, shelves: Sequence[Shelf]) -> None:
+        self.counts = {"refused": 0, "refused_disk_floor": 0, "expired": 0}
+        self._shelves = shelves
+        self._problems = ["" for _ in TIERS]
+
+    @property
+    def problem(self) -> str:
+        """Why steps are being refused, or ""; of the coarsest tier that is."""
+        return next((problem for problem in reversed(self._problems) if problem), "")
+
+    def refuses(self, config: HistoryConfig, tier: int, step: int, rows: int, more: int) -> bool:
+        """Makes the room for `more` bytes of a step; True, counted and told, when it cannot be."""
+        shelf, name = self._shelves[tier], TIERS[tier].name
+        if is_below_floor(shelf, tier, config.disk_free_min):
+            self.counts["refused_disk_floor"] += rows
+            floor = config.disk_free_min
+            self._problems[tier] = f"less than {floor} bytes of the disk are free: history of {name} is not kept"
+            return True
+        kept_block = shelf.tier.block_start(step)
+        count, over = make_room(self._shelves, tier, kept_block, config.bytes_max, more + COMMIT_BYTES)
+        self._expired(count)
+        if over:
+            self.counts["refused"] += rows
+            self._problems[tier] = (
+                f"history has its {config.bytes_max} bytes and nothing older of {name} to give up: "
+                f"{rows} rows of step {step} are not kept; raise the limit, or send fewer series"
+            )
+            return True
+        self._problems[tier] = ""
+        return False
+
+    def retain(self, config: HistoryConfig, now: int) -> int:
+        """Give up what is too old at second `now`, and the oldest beyond `bytes_max`; returns how many environments."""
+        count = 0
+        for shelf, seconds in zip(self._shelves, config.keep_seconds, strict=True):
+            with shelf.landing:
+                count += expire(shelf, now - seconds)
+            shelf.tiles.downgrade(now - 2 * shelf.tier.block_seconds)
+        count += make_room(self._shelves, len(TIERS) - 1, -1, config.bytes_max, 0)[0]
+        self._expired(count)
+        return count
+
+    def _expired(self, count: int) -> None:
+        self.counts["expired"] += count
+        if count:
+            reclaim(self._shelves, UNLINK_BYTES)
+
+
+def reclaim(shelves: Sequence[Shelf], bytes_max: int | None = None) -> None:
+    """Unlink what was removed and is read no more; only those of up to `bytes_max`."""
+    for shelf in shelves:
+        shelf.tiles.reclaim(bytes_max)
+        shelf.slabs.reclaim(bytes_max)
 
 
 def expire(shelf: Shelf, oldest: int) -> int:

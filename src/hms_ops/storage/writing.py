@@ -18,7 +18,7 @@ from hms_ops.errors import StorageError
 from hms_ops.sketches import Sketches
 from hms_ops.storage import keys, sketchblock, slab
 from hms_ops.storage.environment import Transaction
-from hms_ops.storage.merge import COUNT, FIELDS
+from hms_ops.storage.merge import COUNT
 from hms_ops.storage.pages import EnvironmentDamaged
 from hms_ops.storage.patches import Rows, between, chosen, commit, next_sequence, write_tiles
 from hms_ops.storage.row import Columns
@@ -112,18 +112,7 @@ def _step_data(shelf: Shelf, step: int, columns: Columns, is_there: bool) -> Sla
         shelf.written_block = block
     if not columns[COUNT].any():
         return []
-    return [(step, keys.ROWS, shelf.writer.encode(step, seconds, _widened(shelf, columns)))]
-
-
-def _widened(shelf: Shelf, columns: Columns) -> Columns:
-    """What a writer is given gets no narrower: a key must hold what later slabs of its series refer to."""
-    width = columns.shape[1]
-    if width >= shelf.writer_width:
-        shelf.writer_width = width
-        return columns
-    wider = np.zeros((len(FIELDS), shelf.writer_width))
-    wider[:, :width] = columns
-    return wider
+    return [(step, keys.ROWS, shelf.writer.encode(step, seconds, columns))]
 
 
 def _sketch_data(shelf: Shelf, start: int, end: int, sketches: Sketches | None) -> SlabData:
