@@ -61,9 +61,7 @@ SlabWriter and a SlabReader belong to one thread. Errors: BlockDamaged when a by
 the checksums say; BlockTooNew for a later version; ValueError for columns that are no rows.
 """
 
-import struct
-import threading
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 import cramjam
 import numpy as np
@@ -71,49 +69,32 @@ from numpy.typing import NDArray
 from typing_extensions import Buffer
 
 from hms_ops.storage import _slabreader, _slabwriter
-from hms_ops.storage._crc32c import crc32c
-from hms_ops.storage.damage import BlockDamaged, BlockTooNew
 from hms_ops.storage.row import COUNT, FIELDS, Columns, Ids
+from hms_ops.storage.slabhead import FRAME_IDS as FRAME_IDS
+from hms_ops.storage.slabhead import (
+    Entries,
+    assemble,
+    check_ids,
+    damaged,
+    frame_params,
+    key_identity,
+    key_slab,
+    open_slab,
+    params_of,
+    params_where,
+)
+from hms_ops.storage.slabhead import Key as Key
+from hms_ops.storage.slabhead import SlabHead as SlabHead
 
-MAGIC: Final = b"HMSL"
-VERSION: Final = 1
-FRAME_IDS: Final = 512
 KEY_EVERY: Final = 30
 """Slabs from one key to the next."""
 KEYS_TO_LEARN: Final = (0, 2, 8)
 """Slabs of a writer's life that are keys besides, while it has little to foretell from."""
 ZSTD_LEVEL: Final = 1
 
-_IS_KEY: Final = 1
-_HEAD: Final = struct.Struct("<4sHHII")
-_STEP: Final = struct.Struct("<qIIqIIIIII")
-_FRAMES_AT: Final = _HEAD.size + _STEP.size
 _NO_PARAMS: Final = np.empty((0, _slabreader.FRAME_PARAM_BYTES), np.uint8)
 
-Entries = NDArray[np.uint32]
 Rows: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], Columns]
-
-
-class SlabHead(NamedTuple):
-    """What a slab says of itself. step_start and key_step in Unix seconds; key_step None: it is a key. No rows: the ids
-    are 0."""
-
-    step_start: int
-    step_seconds: int
-    key_step: int | None
-    rows: int
-    first_id: int
-    last_id: int
-
-
-class _Opened(NamedTuple):
-    head: SlabHead
-    crc: int
-    key_crc: int
-    entries: Entries
-    key_entries: Entries
-    payloads_at: int
-    data: memoryview
 
 
 class SlabWriter:
@@ -144,7 +125,7 @@ class SlabWriter:
         present = columns[COUNT] > 0
         rows = int((entries[:, 2] >> 16).sum())
         ids = (int(present.argmax()), len(present) - 1 - int(present[::-1].argmax())) if rows else (0, 0)
-        data, crc = _assemble((step_start, step_seconds, rows), ids, self._key, entries, payload, params)
+        data, crc = assemble((step_start, step_seconds, rows), ids, self._key, entries, payload, params)
         if is_key:
             self._key, self._since_key = (step_start, crc), 0
         self._since_key += 1
@@ -195,42 +176,24 @@ def encode_rows(step_start: int, step_seconds: int, ids: Ids, columns: Columns) 
     entries, payload = writer._rows(dense)
     entries[:, 0] = numbers[entries[:, 0]] if len(ids) else 0
     between = (int(ids[0]), int(ids[-1])) if len(ids) else (0, 0)
-    return _assemble((step_start, step_seconds, len(ids)), between, None, entries, payload, params)[0]
+    return assemble((step_start, step_seconds, len(ids)), between, None, entries, payload, params)[0]
 
 
 def head(data: Buffer) -> SlabHead:
-    return _open(data).head
-
-
-class Key:
-    """The parameters of a key slab, unpacked when first asked for: for who decodes many slabs of one key. It keeps a
-    copy of the slab. One thread."""
-
-    def __init__(self, data: Buffer) -> None:
-        self._opened = _open(bytes(data))
-        if self._opened.head.key_step is not None:
-            raise BlockDamaged(f"the slab of step {self._opened.head.step_start} is no key")
-        self._params: tuple[NDArray[np.uint8], dict[int, int]] | None = None
-
-    def params(self) -> tuple[NDArray[np.uint8], dict[int, int]]:
-        """(uint8[m, FRAME_PARAM_BYTES], frame number → row)."""
-        if self._params is None:
-            numbers = self._opened.key_entries[:, 0]
-            self._params = (_params(self._opened, numbers), {int(number): row for row, number in enumerate(numbers)})
-        return self._params
+    return open_slab(data).head
 
 
 def decode(data: Buffer, key: Buffer | Key | None) -> tuple[Ids, Columns]:
     """All rows: ids uint32[k] ascending, columns float64[6, k]. key: the slab of `head(data).key_step`; None for a
     key."""
-    opened = _open(data)
-    _check_ids(opened)
-    params, where = _params_where(opened, key)
+    opened = open_slab(data)
+    check_ids(opened)
+    params, where = params_where(opened, key)
     ids = np.empty(opened.head.rows, np.uint32)
     columns = np.empty((len(FIELDS), opened.head.rows))
     found = _slabreader.rows(opened.data, opened.entries, opened.payloads_at, params, where, ids, columns)
     if found != len(ids):
-        raise _damaged(opened, found)
+        raise damaged(opened, found)
     return ids, columns
 
 
@@ -239,26 +202,25 @@ def fold_into(data: Buffer, key: Buffer | Key | None, columns: Columns) -> int:
 
     Damage may show when some rows are merged already.
     """
-    opened = _open(data)
-    _check_ids(opened)
+    opened = open_slab(data)
+    check_ids(opened)
     if opened.head.rows and opened.head.last_id >= columns.shape[1]:
         raise ValueError(f"columns have {columns.shape[1]} ids, the slab up to {opened.head.last_id}")
-    params, where = _params_where(opened, key)
+    params, where = params_where(opened, key)
     found = _slabreader.fold(opened.data, opened.entries, opened.payloads_at, params, where, columns)
     if found < 0:
-        raise _damaged(opened, found)
+        raise damaged(opened, found)
     return found
 
 
 def frames_dense(data: Buffer, key: Buffer | Key | None, frame_number: int, out: Columns) -> bool:
     """Fill out float64[6, 512] with the rows of ids frame_number * 512 and on, COUNT 0 where there is none; whether
     there are any."""
-    opened = _open(data)
-    key_slab = _key_slab(opened, key)
-    params = _frame_params(key_slab, frame_number)
+    opened = open_slab(data)
+    params = frame_params(key_slab(opened, key), frame_number)
     found = _slabreader.frame(opened.data, opened.entries, opened.payloads_at, frame_number, params, 0, out)
     if found < 0:
-        raise _damaged(opened, -1 - int(np.searchsorted(opened.entries[:, 0], frame_number)))
+        raise damaged(opened, -1 - int(np.searchsorted(opened.entries[:, 0], frame_number)))
     return found > 0
 
 
@@ -280,11 +242,11 @@ class SlabReader:
     def take(self, data: Buffer, key: Buffer | None) -> int:
         """Add the rows of a slab; how many. key: the slab of its key_step; None for a key. Only read when it is another
         than before."""
-        opened = _open(data)
-        wanted = _key_identity(opened)
+        opened = open_slab(data)
+        wanted = key_identity(opened)
         if self._key != wanted:
             self._key = None
-            self._params = _params(_key_slab(opened, key), self._numbers)
+            self._params = params_of(key_slab(opened, key), self._numbers)
             self._key = wanted
         self._make_room()
         end = _slabreader.chosen(
@@ -298,7 +260,7 @@ class SlabReader:
             self._rows,
         )
         if end < 0:
-            raise _damaged(opened, end)
+            raise damaged(opened, end)
         rows, self._rows = end - self._rows, end
         self._taken.append((opened.head.step_start, rows))
         return rows
@@ -323,143 +285,3 @@ class SlabReader:
 def _check_columns(columns: Columns) -> None:
     if columns.dtype != np.float64 or columns.ndim != 2 or columns.shape[0] != len(FIELDS):
         raise ValueError(f"columns are {columns.dtype}{list(columns.shape)}, not float64[{len(FIELDS)}, n]")
-
-
-def _assemble(
-    step: tuple[int, int, int],
-    ids: tuple[int, int],
-    key: tuple[int, int] | None,
-    entries: Entries,
-    payload: memoryview,
-    params: list[tuple[int, bytes]],
-) -> tuple[bytes, int]:
-    """(the slab, its head's crc)."""
-    step_start, step_seconds, rows = step
-    key_entries = np.zeros((len(params), 4), "<u4")
-    offset = len(payload)
-    for entry, (frame, packed) in zip(key_entries, params, strict=True):
-        entry[:] = frame, offset, len(packed), crc32c(packed)
-        offset += len(packed)
-    key_step, key_crc = key or (step_start, 0)
-    fixed = _STEP.pack(step_start, step_seconds, rows, key_step, key_crc, *ids, len(entries), len(key_entries), offset)
-    body = b"".join([fixed, entries.astype("<u4", copy=False).tobytes(), key_entries.tobytes()])
-    start = _HEAD.pack(MAGIC, VERSION, _IS_KEY if key is None else 0, _HEAD.size + len(body), 0)[:12]
-    crc = crc32c(body, crc32c(start))
-    return b"".join([start, struct.pack("<I", crc), body, payload, *(packed for _, packed in params)]), crc
-
-
-def _open(data: Buffer) -> _Opened:
-    """The head, checked; BlockDamaged, BlockTooNew."""
-    view = memoryview(data)
-    if len(view) < _FRAMES_AT:
-        raise BlockDamaged(f"a slab of {len(view)} bytes has no head")
-    magic, version, flags, head_bytes, crc = _HEAD.unpack_from(view)
-    if magic != MAGIC:
-        raise BlockDamaged(f"no slab: it begins with {magic!r}")
-    if not _FRAMES_AT <= head_bytes <= len(view) or crc32c(view[16:head_bytes], crc32c(view[:12])) != crc:
-        raise BlockDamaged("the head of a slab does not match its checksum")
-    if version > VERSION:
-        raise BlockTooNew(f"a slab is of version {version}, this release reads up to {VERSION}")
-    step_start, step_seconds, rows, key_step, key_crc, first, last, frames, key_frames, payload = _STEP.unpack_from(
-        view, _HEAD.size
-    )
-    if head_bytes != _FRAMES_AT + 16 * (frames + key_frames) or len(view) != head_bytes + payload:
-        raise BlockDamaged(f"a slab of step {step_start} is {len(view)} bytes long, not {head_bytes + payload}")
-    entries = np.frombuffer(view, "<u4", 4 * (frames + key_frames), _FRAMES_AT).reshape(-1, 4)
-    slab_head = SlabHead(step_start, step_seconds, None if flags & _IS_KEY else key_step, rows, first, last)
-    return _Opened(slab_head, crc, key_crc, entries[:frames], entries[frames:], head_bytes, view)
-
-
-def _check_ids(opened: _Opened) -> None:
-    """That the head's ids and rows are those of its entries, so that its word may be taken for how much is there."""
-    numbers, rows = opened.entries[:, 0], opened.entries[:, 2] >> 16
-    is_bad = rows.sum() != opened.head.rows or (rows > FRAME_IDS).any() or not (numbers[1:] > numbers[:-1]).all()
-    if not is_bad and len(numbers):
-        ids = np.array([opened.head.first_id, opened.head.last_id])
-        is_bad = not (ids // FRAME_IDS == numbers[[0, -1]]).all()
-    if is_bad:
-        raise BlockDamaged(f"the head of the slab of step {opened.head.step_start} contradicts itself")
-
-
-def _key_identity(opened: _Opened) -> tuple[int, int]:
-    if opened.head.key_step is None:
-        return opened.head.step_start, opened.crc
-    return opened.head.key_step, opened.key_crc
-
-
-def _key_slab(opened: _Opened, key: Buffer | Key | None) -> _Opened:
-    """The key slab that `opened` was encoded against; BlockDamaged when `key` is another."""
-    if opened.head.key_step is None:
-        return opened
-    if key is None:
-        raise BlockDamaged(f"the slab of step {opened.head.step_start} needs its key of step {opened.head.key_step}")
-    found = key._opened if isinstance(key, Key) else _open(key)
-    if found.head.key_step is not None or _key_identity(found) != _key_identity(opened):
-        raise BlockDamaged(
-            f"the slab of step {opened.head.step_start} has another key than that of {found.head.step_start}"
-        )
-    return found
-
-
-def _params_where(opened: _Opened, key: Buffer | Key | None) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Parameters for each frame of a slab, and their rows."""
-    slab = _key_slab(opened, key)
-    if isinstance(key, Key) and slab is key._opened:
-        params, rows = key.params()
-        return params, np.array([rows.get(int(number), -1) for number in opened.entries[:, 0]], np.int32)
-    return _params(slab, opened.entries[:, 0]), np.arange(len(opened.entries), dtype=np.int32)
-
-
-def _params(slab: _Opened, numbers: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """uint8[m, FRAME_PARAM_BYTES]: the parameters of m frames, those of no key where it does not have them."""
-    params = np.empty((len(numbers), _slabreader.FRAME_PARAM_BYTES), np.uint8)
-    room = np.empty(_slabwriter.PACKED_PARAM_BYTES, np.uint8)
-    at = np.searchsorted(slab.key_entries[:, 0], numbers)
-    for row, (number, entry) in enumerate(zip(numbers, at, strict=True)):
-        if entry < len(slab.key_entries) and slab.key_entries[entry, 0] == number:
-            _unpack(slab, slab.key_entries[entry], room, params[row])
-        else:
-            params[row] = _UNKNOWN
-    return params
-
-
-def _unpack(slab: _Opened, entry: Entries, room: NDArray[np.uint8], params: NDArray[np.uint8]) -> None:
-    number, offset, size, crc = entry.tolist()
-    packed = slab.data[slab.payloads_at + offset :][:size]
-    if len(packed) != size or crc32c(packed) != crc:
-        raise BlockDamaged(f"the key of step {slab.head.step_start} is damaged in frame {number}")
-    try:
-        raw = cramjam.zstd.decompress_into(packed, room.data)
-    except (cramjam.DecompressionError, ValueError, OSError) as error:
-        raise BlockDamaged(f"the key of step {slab.head.step_start} does not unpack: {error}") from None
-    if not _slabreader.unpack(room[:raw].data, params):
-        raise BlockDamaged(f"the key of step {slab.head.step_start} has no parameters in frame {number}")
-
-
-def _unknown() -> NDArray[np.uint8]:
-    """The parameters of a frame whose ids no key knows."""
-    params = np.empty(_slabreader.FRAME_PARAM_BYTES, np.uint8)
-    assert _slabreader.unpack(bytes(FRAME_IDS), params)
-    return params
-
-
-_UNKNOWN: Final = _unknown()
-_cache: Final = threading.local()
-
-
-def _frame_params(slab: _Opened, number: int) -> NDArray[np.uint8]:
-    """uint8[1, FRAME_PARAM_BYTES]; the latest of a thread is kept, as sealing reads frame by frame."""
-    identity = (slab.head.step_start, slab.crc, number)
-    if getattr(_cache, "identity", None) != identity:
-        _cache.params = _params(slab, np.array([number], np.uint32))
-        _cache.identity = identity
-    params: NDArray[np.uint8] = _cache.params
-    return params
-
-
-def _damaged(opened: _Opened, found: int) -> BlockDamaged:
-    entry = -1 - found
-    number = int(opened.entries[entry, 0]) if 0 <= entry < len(opened.entries) else -1
-    return BlockDamaged(
-        f"the slab of step {opened.head.step_start} is damaged in the frame of ids {number * FRAME_IDS} and on"
-    )
