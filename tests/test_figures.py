@@ -185,6 +185,28 @@ def test_rules_that_read_the_same_sketches_read_them_once_and_others_never() -> 
     assert fleet.sketches_read == 4
 
 
+def test_series_whose_sketches_rules_read_are_limited_and_those_that_rules_share_count_once() -> None:
+    rules = {"a": "p99(x_ms) > 1", "b": "p50(x_ms) > 1", "c": "p99(x_ms, 5m) > 1", "d": "avg(x_ms, 5m) > 1"}
+    made = RuleSet(fleet_of("uniform", 100), sketched_max=5)
+    made.replace({name: compile_statement(parse_statement(text)) for name, text in rules.items()})
+    found = made.evaluate()
+    assert [name for name, _ in found.keys] == ["a", "b", "d"]
+    assert found.problems == {"c": "its 3 series with percentiles would make 6; 5 are allowed"}
+    assert made.refused_instances == 1
+
+
+def test_groups_that_are_silent_have_no_figure_and_cost_none() -> None:
+    fleet = fleet_of("uniform", 100)
+    for n in range(3):
+        fleet.add("x_ms", {"agency": f"silent{n}"}, [(FIRST, 5.0)])
+    fleet.seal(FIRST + 400)
+    found = query_now(parse_query("p99(x_ms, 1m) + share_le(x_ms, 5000, 1m) GROUP BY agency"), fleet)
+    values = {tags["agency"]: value for tags, value in found}
+    assert [name for name, value in values.items() if math.isnan(value)] == ["silent0", "silent1", "silent2"]
+    alone = {tags["agency"]: value for tags, value in query_now(parse_query("p99(x_ms, 1m) GROUP BY agency"), fleet)}
+    assert values["ssa"] == alone["ssa"] + 1
+
+
 def test_a_rule_on_a_kind_without_percentiles_is_a_problem_of_its_own() -> None:
     fleet = fleet_of("uniform", 100)
     found = ruleset(fleet, bad="p99(depth) > 1", good="p99(x_ms) > 1").evaluate()

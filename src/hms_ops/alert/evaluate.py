@@ -9,7 +9,8 @@ Data: an Evaluation's arrays are its own and never written again; `keys` is the 
 went. Threads: the tick's for a RuleSet; `query_now` runs anywhere, sealed columns do not change under it.
 Errors: what cannot be evaluated on a metric's kind ("a set has no avg") or would pass a limit is that rule's `problem`;
 it costs no other rule anything. A query raises ExpressionError or UnknownMetricError.
-Limits: INSTANCES_MAX instances and PAIRS_MAX rule–series pairs in all; `refused_instances` counts what was turned away.
+Limits: INSTANCES_MAX instances, PAIRS_MAX rule–series pairs and SKETCHED_MAX series with percentiles in all;
+`refused_instances` counts what was turned away.
 """
 
 import difflib
@@ -36,6 +37,7 @@ from hms_ops.tiers import SLOTS, TIER_SECONDS
 
 INSTANCES_MAX: Final = 100_000
 PAIRS_MAX: Final = 20_000_000  # series read by all rules together; 4 bytes each
+SKETCHED_MAX: Final = 100_000  # series whose sketches rules read, once for each window; 4 to 9 µs each and tick
 NEAREST_MAX: Final = 3
 _COMPARED_MAX: Final = 2_000  # names that a misspelt one is compared with
 
@@ -69,9 +71,16 @@ class Evaluation:
 class RuleSet:
     """Plans by name, bound to one store."""
 
-    def __init__(self, store: Store, instances_max: int = INSTANCES_MAX, pairs_max: int = PAIRS_MAX) -> None:
+    def __init__(
+        self,
+        store: Store,
+        instances_max: int = INSTANCES_MAX,
+        pairs_max: int = PAIRS_MAX,
+        sketched_max: int = SKETCHED_MAX,
+    ) -> None:
         self.instances_max = instances_max
         self.pairs_max = pairs_max
+        self.sketched_max = sketched_max
         self.refused_instances = 0  # of the rules that are too much now
         self.problems: dict[str, str] = {}
         self._store = store
@@ -140,23 +149,45 @@ class RuleSet:
     def _admitted(self) -> list[BoundRule]:
         """The rules that have no problem and find room, first come first served; notes why the others do not."""
         admitted: list[BoundRule] = []
-        instances = pairs = self.refused_instances = 0
+        room = _Room((self.instances_max, self.pairs_max, self.sketched_max))
+        self.refused_instances = 0
         self.problems = {}
         for rule in self._bound.values():
-            found = len(rule.instances)
             problem = rule.problem
-            if not problem and instances + found > self.instances_max:
-                self.refused_instances += found
-                problem = f"its {found} instances would make {instances + found}; {self.instances_max} are allowed"
-            elif not problem and pairs + rule.pairs > self.pairs_max:
-                self.refused_instances += found
-                problem = f"its {rule.pairs} series would make {pairs + rule.pairs}; {self.pairs_max} are allowed"
+            if not problem and (problem := room.take(rule)):
+                self.refused_instances += len(rule.instances)
             if problem:
                 self.problems[rule.name] = problem
-                continue
-            admitted.append(rule)
-            instances, pairs = instances + found, pairs + rule.pairs
+            else:
+                admitted.append(rule)
         return admitted
+
+
+class _Room:
+    """How much of a rule set's limits is taken: instances, series read, series whose sketches are read."""
+
+    def __init__(self, limits: tuple[int, int, int]) -> None:
+        self._limits = limits
+        self._taken: tuple[int, ...] = (0, 0, 0)
+        self._sketched: set[tuple[int, int]] = set()  # sources over windows, which rules share
+
+    def take(self, rule: BoundRule) -> str:
+        """Take a rule's share, or nothing: then why there is no room for it."""
+        sketched = {
+            (id(source), reading.window_seconds): len(source.member)
+            for reading, source in zip(rule.plan.readings, rule.sources, strict=True)
+            if reading.figure is not None
+        }
+        fresh = sketched.keys() - self._sketched
+        needs = len(rule.instances), rule.pairs, sum(sketched[key] for key in fresh)
+        taken = tuple(map(sum, zip(self._taken, needs, strict=True)))
+        names = ("instances", "series", "series with percentiles")
+        for name, need, made, limit in zip(names, needs, taken, self._limits, strict=True):
+            if made > limit:
+                return f"its {need} {name} would make {made}; {limit} are allowed"
+        self._taken = taken
+        self._sketched |= fresh
+        return ""
 
 
 class _Machine:

@@ -36,17 +36,29 @@ def fill_figures(wanted: Sequence[FigureGroups], store: Store, end: int, stats: 
     """Put the figures of all groups as LAST into `stats` (float64[G, 8], whose MIN and MAX are those of the groups),
     over windows that end before second `end`."""
     for one in wanted:
+        first, groups = one.first[0], len(one.source.keys)
+        live = np.flatnonzero(stats[first : first + groups, COUNT] > 0)
+        span = *_members(one.source, live), end - one.seconds, end
         ranks = np.unique([figure.at for figure in one.figures if figure.sort == "quantile"])
-        span = one.source.member, one.source.offset, end - one.seconds, end
-        quantiles = store.sketch_quantiles(*span, ranks)[0] if len(ranks) else np.empty((0, 0))
+        quantiles = store.sketch_quantiles(*span, ranks)[0] if len(ranks) else np.empty((len(live), 0))
         blobs = store.sketch_groups(*span) if len(ranks) < len(one.figures) else []
         for figure, first in zip(one.figures, one.first, strict=True):
-            into = stats[first : first + len(one.source.keys)]
+            into = stats[first : first + groups]
+            into[:, LAST] = np.nan
             if figure.sort == "quantile":
-                found = quantiles[:, np.searchsorted(ranks, figure.at)]
-                into[:, LAST] = clamped(found, figure.at, into)
+                into[live, LAST] = clamped(quantiles[:, np.searchsorted(ranks, figure.at)], figure.at, into[live])
             else:
-                into[:, LAST] = shares(figure, blobs, into)
+                into[live, LAST] = shares(figure, blobs, into[live])
+
+
+def _members(source: Source, groups: NDArray[np.intp]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """The members and offsets of some of a source's groups, ascending; silent ones need not be looked up."""
+    if len(groups) == len(source.keys):
+        return source.member, source.offset
+    sizes = np.diff(source.offset)
+    is_chosen = np.zeros(len(sizes), np.bool_)
+    is_chosen[groups] = True
+    return source.member[np.repeat(is_chosen, sizes)], np.concatenate(([0], np.cumsum(sizes[groups])))
 
 
 def clamped(quantiles: NDArray[np.float64], rank: float, stats: NDArray[np.float64]) -> NDArray[np.float64]:
