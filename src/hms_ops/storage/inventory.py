@@ -11,14 +11,14 @@ Pure functions of a transaction. Cost: 0.6 us a key; values of tiles are not tou
 from collections.abc import Iterator
 from typing import Final
 
-from hms_ops.storage import keys, sketchblock, slab
+from hms_ops.storage import keys, sketchblock, slabhead
 from hms_ops.storage._crc32c import crc32c
 from hms_ops.storage.environment import Transaction
 from hms_ops.storage.tier import Tier
 
 SUM_MASK: Final = 0xFFFF_FFFF
 
-_MAGIC: Final = {keys.ROWS: slab.MAGIC, keys.SKETCHES: sketchblock.MAGIC}
+_MAGIC: Final = {keys.ROWS: slabhead.MAGIC, keys.SKETCHES: sketchblock.MAGIC}
 
 
 def keys_sum(transaction: Transaction, block: int) -> int:
