@@ -114,7 +114,7 @@ def test_a_tile_under_anothers_key_is_found(data_dir: Path) -> None:
         tile = bytes(transaction.get(keys.tile_key(BEGIN, 0)) or b"")
     environment.commit(lambda transaction: transaction.put(keys.tile_key(BEGIN + 3600, 7), tile))
     environment.close()
-    assert "another block or tile" in only_problem(verify(data_dir), where, data_dir)
+    assert any("another block or tile" in problem for problem in verify(data_dir).problems)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,43 @@ def test_a_damaged_record_is_named(data_dir: Path, path: str, database: bytes, k
 def test_a_name_that_points_at_another_series_is_found(data_dir: Path) -> None:
     key = keys.series_key("hits", {})
     changed(data_dir / "catalogue", key, lambda _: keys.id_key(1), b"ids")
-    assert "its number is not that of a series" in only_problem(verify(data_dir), data_dir / "catalogue", data_dir)
+    found = verify(data_dir).problems
+    assert "its number is not that of a series" in found[0]
+    assert "cannot be found by its name" in found[1]
+
+
+def test_a_name_that_is_gone_is_found_by_its_record_and_a_deleted_one_is_not_missed(data_dir: Path) -> None:
+    with stored(data_dir) as storage:
+        storage.catalogue.delete(SERIES[:1], 1)
+    assert verify(data_dir).problems == []
+    changed(data_dir / "catalogue", keys.series_key("hits", {}), lambda _: None, b"ids")
+    assert "cannot be found by its name" in only_problem(verify(data_dir), data_dir / "catalogue", data_dir)
+
+
+def test_a_tile_or_a_marker_that_is_gone_is_missed(data_dir: Path) -> None:
+    where = min((data_dir / TILES).iterdir())
+    changed(where, keys.tile_key(BEGIN, 0), lambda _: None)
+    assert "not those that it was sealed with" in only_problem(verify(data_dir), where, data_dir)
+    changed(where, keys.tile_key(BEGIN, keys.MARKER), lambda _: None)
+    assert verify(data_dir).problems == [], "nothing is left that tells of the block"
+
+
+def test_tiles_without_a_marker_are_found_unless_their_slabs_are_there(data_dir: Path) -> None:
+    where = min((data_dir / TILES).iterdir())
+    changed(where, keys.tile_key(BEGIN, keys.MARKER), lambda _: None)
+    assert "no marker, and no slabs" in only_problem(verify(data_dir), where, data_dir)
+
+
+def test_a_slab_under_a_key_that_was_never_written_is_found(data_dir: Path) -> None:
+    where = max((data_dir / "history/10s/slabs").iterdir())
+    step = keys.partition_time(where.name)
+    assert step is not None
+    environment = Environment(where)
+    with environment.read() as transaction:
+        slab = bytes(transaction.get(keys.slab_key(step)) or b"")
+    environment.commit(lambda transaction: transaction.put(keys.slab_key(step + 5), slab))
+    environment.close()
+    assert any("never written so" in problem for problem in verify(data_dir).problems)
 
 
 @pytest.mark.parametrize("how", ["cut", "emptied", "zeroed", "gone", "foreign", "unmarked", "newer", "scribbled"])

@@ -30,9 +30,10 @@ import lmdb
 from hms_ops.errors import StartError, StorageError
 from hms_ops.storage import backup, keys, sketchblock, slab, tile
 from hms_ops.storage.environment import DAMAGED, DATA_FILE, LOCK_FILE, MARKER_FILE, check_files
+from hms_ops.storage.inventory import keys_sum, strange_slabs
 from hms_ops.storage.partition import EXPIRED
 from hms_ops.storage.record import unpack_record
-from hms_ops.storage.tier import TIERS
+from hms_ops.storage.tier import TIERS, Tier
 
 PROBLEMS_MAX: Final = 1_000
 """Those beyond are counted as `problems_beyond`."""
@@ -173,7 +174,7 @@ def check_environment(root: Path, path: str, report: Callable[[str], None]) -> d
     )
     try:
         with environment.begin(buffers=True) as transaction:
-            for key, text in _checkers(path)(transaction, environment, counts):
+            for key, text in _checkers(root, path)(transaction, environment, counts):
                 report(f"{path}: {key}: {text}")
     except lmdb.Error as error:
         report(f"{path}: {error}")
@@ -198,16 +199,38 @@ Problems = Iterator[tuple[str, str]]
 Check = Callable[[Any, lmdb.Environment, Counter[str]], Problems]
 
 
-def _checkers(path: str) -> Check:
+def _checkers(root: Path, path: str) -> Check:
     parts = path.split("/")
-    if parts[0] == "history":
-        step_seconds = next(tier.step_seconds for tier in TIERS if tier.name == parts[1])
-        values = _slab if parts[2] == "slabs" else _tile
-        return lambda transaction, _, counts: _history(transaction, values, step_seconds, counts)
-    return _catalogue if path == "catalogue" else _state
+    if parts[0] != "history":
+        return _catalogue if path == "catalogue" else _state
+    tier = next(tier for tier in TIERS if tier.name == parts[1])
+    if parts[2] == "slabs":
+        block = keys.partition_time(parts[3])
+        assert block is not None  # else it would not have been listed
+        return lambda transaction, _, counts: _slabs(transaction, tier, block, counts)
+    slabs = root / "history" / tier.name / "slabs"
+    return lambda transaction, _, counts: _tiles(transaction, tier, slabs, counts)
 
 
-def _history(transaction: Any, check: Callable[..., int], step_seconds: int, counts: Counter[str]) -> Problems:
+def _slabs(transaction: Any, tier: Tier, block: int, counts: Counter[str]) -> Problems:
+    yield from _values(transaction, _slab, tier.step_seconds, counts)
+    for key in strange_slabs(transaction, tier, block):
+        yield key.hex(), "its key was never written so, or its value is another's"
+
+
+def _tiles(transaction: Any, tier: Tier, slabs: Path, counts: Counter[str]) -> Problems:
+    """Blocks without a marker are being sealed, as long as their slabs are there."""
+    yield from _values(transaction, _tile, tier.step_seconds, counts)
+    with transaction.cursor() as cursor:
+        there = {bytes(key)[:8] for key in cursor.iternext(keys=True, values=False)}
+    waiting = {keys.partition_time(path.name) for path in slabs.glob("*")}
+    for block in sorted(int.from_bytes(start) for start in there):
+        marker = keys.tile_key(block, keys.MARKER)
+        if transaction.get(marker) is None and block not in waiting:
+            yield marker.hex(), "the block has no marker, and no slabs"
+
+
+def _values(transaction: Any, check: Callable[..., int], step_seconds: int, counts: Counter[str]) -> Problems:
     with transaction.cursor() as cursor:
         for key, value in cursor:
             key = bytes(key)
@@ -236,8 +259,9 @@ def _slab(transaction: Any, key: bytes, value: memoryview, step_seconds: int, co
 def _tile(transaction: Any, key: bytes, value: memoryview, step_seconds: int, counts: Counter[str]) -> int:
     block, number, kind, _ = keys.tile_of(key)
     if number == keys.MARKER:
-        unpack_record(value)
         counts["records"] += 1
+        if unpack_record(value).get("keys") != keys_sum(transaction, block):
+            raise StorageError("the block's tiles are not those that it was sealed with")
         return 0
     if kind == keys.SKETCHES:
         counts["sketches"] += len(sketchblock.select(value, None, 0, 1 << 62))
@@ -252,14 +276,18 @@ def _tile(transaction: Any, key: bytes, value: memoryview, step_seconds: int, co
 def _catalogue(transaction: Any, environment: lmdb.Environment, counts: Counter[str]) -> Problems:
     """Every record, and that each name's number is that of a series with this name."""
     names: dict[bytes, dict[str, Any]] = {}
+    named = set()
     yield from _records(transaction, environment, b"series", counts, names.__setitem__)
     yield from _records(transaction, environment, b"metrics", counts, lambda *_: None)
     with transaction.cursor(environment.open_db(b"ids", transaction, create=False)) as cursor:
         for key, value in cursor:
-            members = names.get(bytes(value))
-            is_ours = members is not None and keys.series_key(members["name"], members["tags"]) == bytes(key)
-            if not is_ours:
+            members = names.get(bytes(value), {})
+            named.add(bytes(value))
+            if not members or keys.series_key(members.get("name", "?"), members.get("tags", {})) != bytes(key):
                 yield bytes(key).hex(), "its number is not that of a series of this name"
+    for number in sorted(number for number, members in names.items() if "deleted" not in members):
+        if number not in named:
+            yield f"series {number.hex()}", "it has a number and cannot be found by its name"
 
 
 def _state(transaction: Any, environment: lmdb.Environment, counts: Counter[str]) -> Problems:
