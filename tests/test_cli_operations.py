@@ -17,6 +17,7 @@ from hms_ops import Engine
 from hms_ops.cli import import_ as import_module
 from hms_ops.cli.export import copied
 from hms_ops.cli.main import call
+from hms_ops.errors import StorageError
 from hms_ops.storage.csvrows import HEADER
 
 NOBODY = "http://127.0.0.1:1"
@@ -217,6 +218,19 @@ def test_a_file_that_did_not_get_whole_is_not_there(
     assert (code, sorted(path.name for path in tmp_path.glob("out*"))) == (4, [])
     code, _, err = answer(capsys, "export", "-o", tmp_path / "no" / "out.csv")
     assert (code, "No such file" in err) == (1, True)
+
+
+def test_an_export_that_fails_on_its_way_is_not_taken_for_whole(
+    engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pieces(*_: object) -> Iterator[str]:
+        yield "x" * 100_000
+        raise StorageError("the disk is gone")
+
+    monkeypatch.setattr(engine.operations, "export", pieces)
+    code, _, err = answer(capsys, "export", "-o", tmp_path / "out.csv")
+    assert (code, "broke its answer off" in err) == (1, True)
+    assert [path.name for path in tmp_path.glob("out*")] == []
 
 
 def test_lines_are_counted_and_comments_are_not() -> None:
