@@ -249,3 +249,29 @@ def test_ten_thousand_flipped_bits_are_all_noticed():
             changed[bit // 8] ^= 1 << bit % 8
             with pytest.raises(BlockDamaged):
                 slab.decode(bytes(changed), other)
+
+
+# ---- what they take --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("only", "samples", "tile_bytes_max", "slab_bytes_max"),
+    [(None, 10, 2.8, 3.75), (None, 1, 0.7, 1.4), ("gauges", 10, 6.3, 7.5), ("constant", 10, 0.06, 0.35)],
+)
+def test_a_row_takes_no_more_bytes_than_we_say(only, samples, tile_bytes_max, slab_bytes_max):
+    steps = fleet(1_280, 360, only=only, samples=samples)
+    columns = np.stack(steps, axis=1)
+    rows = int((columns[COUNT] > 0).sum())
+    slabs = slabs_of(steps)
+    tiles = [
+        tile.encode(BLOCK, 10, at, np.ascontiguousarray(columns[:, :, at : at + 64])) for at in range(0, 1_280, 64)
+    ]
+    assert sum(map(len, filter(None, tiles))) / rows < tile_bytes_max
+    assert sum(len(data) for data, _ in slabs) / rows < slab_bytes_max
+
+
+def test_full_entropy_doubles_take_less_than_six_bytes_a_value():
+    columns = full_entropy(64, 360)
+    packed = tile.encode(BLOCK, 10, 0, columns)
+    assert packed is not None
+    assert len(packed) / columns[COUNT].size / 5 < 6

@@ -102,8 +102,8 @@ cdef inline double to_double(int64_t i, int scale, int shift) noexcept nogil:
 
 
 cdef inline int scale_of(double v, int least) noexcept nogil:
-    """The smallest decimal scale from `least` on that v has an integer at; BITS when there is none that says something:
-    one double of nine has 15 digits by chance, one of a thousand 13."""
+    """The smallest decimal scale from `least` on that v has an integer at; BITS when none says something: one double of
+    nine has 15 digits by chance, one of a thousand 13."""
     cdef int64_t i
     cdef int scale
     for scale in range(least, SCALE_MAX + 1):

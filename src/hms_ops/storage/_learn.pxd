@@ -144,7 +144,7 @@ cdef inline void learn_row(const param_t* p, learn_t* l, row_t* row) noexcept no
 # ---- the parameters of a key -----------------------------------------------------------------------------------------
 
 cdef inline int k_of(int size) noexcept nogil:
-    """The Rice parameter for residuals of a mean length: measured best a quarter bit below it, for Gauss and Laplace."""
+    """Rice's parameter for residuals of a mean length: measured best a quarter bit below, for Gauss and Laplace."""
     cdef int k = (size + SIZE_ONE // 4) // SIZE_ONE
     return k if k < RICE_K_MAX else RICE_K_MAX
 
@@ -232,7 +232,8 @@ cdef inline void renew_expect(param_t* p, const learn_t* l) noexcept nogil:
 cdef inline void renew_cross(param_t* p, learn_t* l, int f, bint may_cross) noexcept nogil:
     """Whether a field is foretold from others: the other way must be a quarter bit better, for it begins anew."""
     cdef bint is_crossed = p.cross >> f & 1
-    cdef bint better = l.crossed[f] + SIZE_ONE // 4 < l.own[f] if not is_crossed else l.own[f] + SIZE_ONE // 4 < l.crossed[f]
+    cdef int size = l.crossed[f] if is_crossed else l.own[f], other = l.own[f] if is_crossed else l.crossed[f]
+    cdef bint better = other + SIZE_ONE // 4 < size
     if is_crossed == (may_cross and is_crossed != better):
         return
     p.cross ^= 1 << f

@@ -235,7 +235,9 @@ cdef inline void set_residuals(scratch_t* s, int f, int n, const plan_t* plan) n
         remember(&past, s.t[j])
 
 
-cdef inline void try_plan(scratch_t* s, int f, int n, int crosses, int kind, plan_t* best, int64_t* least) noexcept nogil:
+cdef inline void try_plan(
+    scratch_t* s, int f, int n, int crosses, int kind, plan_t* best, int64_t* least
+) noexcept nogil:
     """Take the plan when it is better than the best so far. The terms are set."""
     cdef plan_t plan
     cdef bint is_zero

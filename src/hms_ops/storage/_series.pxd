@@ -53,16 +53,20 @@ cdef inline int64_t told(const past_t* past) noexcept nogil:
 
 
 cdef inline void remember(past_t* past, int64_t term) noexcept nogil:
+    cdef int64_t away
     if past.kind == PLAIN:
         return
     if past.kind >= MEAN2:
-        past.mean = wrap_add(past.mean, wrap_sub(<int64_t> (<uint64_t> term << FRACTION), past.mean) >> (past.kind - DELTA2))
+        away = wrap_sub(<int64_t> (<uint64_t> term << FRACTION), past.mean)
+        past.mean = wrap_add(past.mean, away >> (past.kind - DELTA2))
         return
     past.before2 = past.before
     past.before = term
 
 
-cdef inline int64_t crossing(int f, int crosses, const int64_t* count, const int64_t* last, const int64_t* least, const int64_t* most, int j) noexcept nogil:
+cdef inline int64_t crossing(
+    int f, int crosses, const int64_t* count, const int64_t* last, const int64_t* least, const int64_t* most, int j
+) noexcept nogil:
     """What other fields say of field f in row j; the first row has none before it but itself."""
     cdef int64_t before
     if f == SUM:

@@ -60,8 +60,8 @@ cdef inline void take_row(bitreader_t* r, const param_t* p, int coded, double* v
     if value[LEAST] != value[MOST]:
         is_raw = False
         u = take_rice(r, p.k[M2], &is_raw) if coded >> M2 & 1 else 0
-        i[M2] = wrap_add(wrap_add(unzigzag(u), p.base[M2]), m2_guess(value[COUNT], value[SUM], value[LEAST], value[MOST]))
-        value[M2] = m2_of(i[M2])
+        i[M2] = m2_guess(value[COUNT], value[SUM], value[LEAST], value[MOST])
+        value[M2] = m2_of(wrap_add(wrap_add(unzigzag(u), p.base[M2]), i[M2]))
 
 
 cdef bint is_valid(const param_t* p) noexcept nogil:
@@ -371,8 +371,10 @@ def chosen(
     int64_t[::1] places not None, double[:, ::1] columns not None, Py_ssize_t at,
 ):
     cdef Py_ssize_t end
-    if at < 0 or places.shape[0] - at < ids.shape[0] or columns.shape[0] != FIELDS or columns.shape[1] != places.shape[0]:
+    if at < 0 or places.shape[0] - at < ids.shape[0]:
         raise ValueError(f"no room for {ids.shape[0]} rows")
+    if columns.shape[0] != FIELDS or columns.shape[1] != places.shape[0]:
+        raise ValueError("places and columns are not of one length")
     if entries.shape[1] != 4 or params.shape[1] != FRAME_IDS * sizeof(param_t):
         raise ValueError("params and entries do not belong together")
     with nogil:
