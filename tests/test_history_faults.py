@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pytest
-from tests.histories import NO_LIMITS, START, Twin, corrupt, directories, one, patch_of
+from tests.histories import NO_LIMITS, START, Twin, corrupt, directories, one, patch_of, seal_all
 
 from hms_ops.errors import StorageError
-from hms_ops.storage import keys
+from hms_ops.storage import keys, partition
 from hms_ops.storage.history import History, HistoryConfig
 
 HOUR = 3_600
@@ -159,6 +160,7 @@ def test_a_forked_child_may_neither_read_nor_write(tmp_path):
 WRITER = """
 import os, sys, threading
 from pathlib import Path
+import lmdb
 import numpy as np
 from hms_ops.storage.history import History
 history = History(Path(sys.argv[1]))
@@ -207,6 +209,7 @@ def test_a_killed_writer_loses_no_acknowledged_step_and_tears_none_while_it_writ
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
+import lmdb
 import numpy as np
 from hms_ops.errors import StorageError
 from hms_ops.storage.history import History, HistoryConfig
@@ -300,3 +303,34 @@ def test_a_closed_history_says_so(tmp_path):
     ):
         with pytest.raises(StorageError, match="closed"):
             use()
+
+
+def test_a_map_that_is_full_grows_in_the_middle_of_anything(tmp_path, monkeypatch):
+    monkeypatch.setattr(partition, "MAP_BYTES", 1 << 15)
+    history = History(tmp_path, NO_LIMITS)
+    twin = Twin()
+    rng = np.random.default_rng(1)
+    for step in range(START, START + 600, 10):
+        twin.append(history, step, {i: rng.normal(size=2).tolist() for i in range(1, 40)}, sketched=True)
+    twin.patch(history, {(START + 10 * i, 1 + 64 * i): [float(i)] for i in range(60)}, sketched=True)
+    assert seal_all(history) == 1
+    many = {(START + 10 * i, 1 + 64 * j): [0.25 * i] for i in range(40) for j in range(60)}
+    twin.patch(history, many, sketched=True)
+    twin.assert_same(history)
+    assert history.counters()["damaged"] == 0
+    history.close()
+
+
+def test_foreign_keys_among_slabs_and_tiles_are_passed_over(tmp_path):
+    twin = filled(tmp_path)
+    for path in (tmp_path / SLABS.with_name("2023-11-12T01"), tmp_path / TILES):
+        with lmdb.open(str(path), map_size=1 << 30) as environment, environment.begin(write=True) as transaction:
+            for key in (b"a", b"\0" * 20, keys.slab_key(START + HOUR + 100, 7), keys.tile_key(START, 0, 9)):
+                transaction.put(key, b"what is this")
+    history = History(tmp_path, NO_LIMITS)
+    twin.assert_same(history)
+    seal_all(history)
+    twin.assert_same(history)
+    assert history.tile_numbers(0, START + HOUR) == [0, 1, 9]
+    assert directories(tmp_path, 0, "slabs")[0].startswith("2023-11-12T01.damaged-"), "kept: we did not write it all"
+    history.close()
