@@ -53,8 +53,10 @@ scales 0, 2, 2, shifts 0, k 2, 12, 2, 2, 2, 4, cross 0b11100, steady 0, bases 0.
 - The code of m2 is base + the unzigzagged number + the code of count * (max - mean) * (mean - min), mean = sum / count,
   computed in doubles in this order: ((max - mean) * (mean - min)) * count.
 
-Measured on two cores (AMD EPYC), fleet mix of benchmarks/fleet_mix.py, 100,000 rows: see benchmarks/bench_codec.py.
-Tried: a key every 20 to 90 slabs: within 3 % of each other; zstd over rows: nothing to win behind Rice's code.
+Measured on two cores (AMD EPYC), fleet mix of benchmarks/fleet_mix.py, by benchmarks/bench_codec.py: 100,000 rows in 6
+ms, a key in 22 ms; 3.4 bytes a row, of which keys are 0.35 (1.2 with one sample a step); one series of a slab in 8 us,
+all merged in 3 ms. Tried: a key every 20 to 90 slabs, within 3 % of each other; zstd over rows, nothing to win behind
+Rice's code; learning from every slab: a third more time, and half a byte more where values drift.
 
 All functions are pure and thread-safe; input may be a read-only LMDB view, and nothing returned points into it. A
 SlabWriter and a SlabReader belong to one thread. Errors: BlockDamaged when a byte is not what was written, whatever
