@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME…]`: measure, print, and write the table into README.md and results.json.
+"""`python -m benchmarks [NAME…]`: measure, print, and write it into README.md, docs/storage.md and results.json.
 
 Everything takes about twenty minutes; run it on a machine that does nothing else. With `--only` the other rows stay as
 the last run left them. `--quick` tries the harness in a minute or two and writes nothing.
@@ -25,12 +25,14 @@ from benchmarks import (
     page,
     receive,
     remote,
+    sketches,
     start,
     tick,
 )
 from benchmarks.figure import FULL, QUICK, Figure, Pace
 from benchmarks.machine import machine, text_of
 from benchmarks.report import line_of, merged, read_results, write_readme, write_results
+from benchmarks.sizing import write_storage
 
 # In the order of the table; each name is the beginning of its figures' names.
 MEASUREMENTS: dict[str, Callable[[Pace], list[Figure]]] = {
@@ -43,6 +45,7 @@ MEASUREMENTS: dict[str, Callable[[Pace], list[Figure]]] = {
     "gap": tick.measure_gap,
     "moving-mean": others.measure_moving_mean,
     "memory": memory.measure,
+    "sketch": sketches.measure,
     "start": start.measure,
     "import": start.measure_imports,
     "page": page.measure,
@@ -93,6 +96,7 @@ def main() -> int:
         everything = merged(read_results(), figures, list(MEASUREMENTS))
         write_results(about, everything)
         write_readme(about, everything)
+        write_storage(about, everything)
     missed = sum(figure.is_met is False for figure in figures)
     print(f"{len(figures)} figures, {missed} targets missed, {len(failures)} measurements failed")
     return 1 if failures else 0

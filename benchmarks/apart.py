@@ -16,7 +16,7 @@ from typing import Any
 def apart(function: Callable[..., Any], **arguments: Any) -> Any:
     """What `function(**arguments)` returns, called in a fresh interpreter. CalledProcessError when it fails there."""
     name = f"{function.__module__}.{function.__qualname__}"
-    command = [sys.executable, "-m", "benchmarks.apart", name, json.dumps(arguments)]
+    command = [sys.executable, "-X", "faulthandler", "-m", "benchmarks.apart", name, json.dumps(arguments)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 

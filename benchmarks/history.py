@@ -18,9 +18,11 @@ import numpy as np
 from benchmarks.apart import apart
 from benchmarks.figure import Figure, Pace
 from benchmarks.fleet_mix import Columns, Fleet, full_entropy, uniform_gauges
+from hms_ops._sketch import from_values
 from hms_ops.bench import BenchError
+from hms_ops.sketches import Sketches
 from hms_ops.storage.history import History, HistoryConfig
-from hms_ops.storage.tier import HOUR, TEN_SECONDS, TIERS
+from hms_ops.storage.tier import HOUR, MINUTE, TEN_SECONDS, TIERS
 
 START: Final = 703 * TIERS[HOUR].partition_seconds
 """Where the partitions of all tiers begin: 2023-11-23."""
@@ -32,10 +34,10 @@ DEVIATION: Final = 0.022  # of a standard deviation, by which it may be off
 PROBES: Final = 200  # series whose every row is compared
 
 SERIES: Final = 100_000
-HOUR_SERIES: Final = 4_096
-HOUR_SAMPLES: Final = 3_600
+COARSE_SERIES: Final = 4_096
 PURE_SERIES: Final = 4_096
-PURE_STEPS: Final = 360
+SKETCH_SERIES: Final = 256
+SAMPLES_A_SECOND: Final = 5
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,9 @@ def disk_bytes(path: Path) -> int:
 
 
 class Writes:
-    """Bytes written while its body ran, as often as it is entered: by this process, and as the disk's driver counts.
-
-    The disk's are all that went to the device below `path` meanwhile: whole pages, the file system's journal, and what
-    others wrote, so rather too much. Where no device can be told they are the process's write_bytes.
-    """
+    """Bytes written while its body ran, as often as it is entered. `own`: by this process's calls, which is all that
+    LMDB writes. `disk`: by the disk below `path` meanwhile, the file system's own blocks and whatever others wrote
+    included; the process's write_bytes where no disk can be told."""
 
     def __init__(self, path: Path) -> None:
         device = path.stat().st_dev
@@ -173,10 +173,9 @@ def fleet_sizes(tier: int, series: int, samples: int, steps: int, seed: int) -> 
     return measured(Span(tier, START, steps, by_id(Fleet(series, samples, seed))), series)
 
 
-def pure_sizes(name: str, series: int, steps: int, seed: int) -> dict[str, float]:
-    """`measured` of series that are all of one sort; name: gauges or doubles."""
-    make = uniform_gauges if name == "gauges" else full_entropy
-    every = make(series, steps, seed=seed)
+def pure_sizes(sort: str, series: int, steps: int) -> dict[str, float]:
+    """`measured` of series that are all of one sort of PURE."""
+    every = PURE[sort](series, steps)
     at = iter(range(steps))
     dense = np.zeros((6, series + 1))
 
@@ -187,86 +186,135 @@ def pure_sizes(name: str, series: int, steps: int, seed: int) -> dict[str, float
     return measured(Span(TEN_SECONDS, START, steps, next_step), series)
 
 
+def sketch_sizes(tier: int, series: int, samples: int, steps: int) -> dict[str, float]:
+    """Sketches, and allocated bytes as slabs and as tiles, of lognormal latencies; their rows are all alike."""
+    random = np.random.default_rng(1)
+    seconds, ids = TIERS[tier].step_seconds, np.arange(1, series + 1, dtype=np.uint32)
+    rows = np.ones((6, series + 1))
+    rows[:, 0] = rows[2] = 0.0
+    with tempfile.TemporaryDirectory(prefix="hms-ops-bench-") as directory:
+        path, history = Path(directory), History(Path(directory), KEEP_ALL)
+        for step in range(START, START + steps * seconds, seconds):
+            blobs = [from_values(random.lognormal(4, 0.6, samples)) for _ in range(series)]
+            offsets = np.concatenate([[0], np.cumsum([len(blob) for blob in blobs])]).astype(np.int64)
+            history.append(tier, step, rows, Sketches(ids, np.full(series, step), offsets, b"".join(blobs)))
+        slabs = disk_bytes(path)
+        seal_all(history, START + steps * seconds)
+        found = len(history.read_sketches(tier, ids, START, START + steps * seconds))
+        tiles = disk_bytes(path)
+        history.close()
+    if found != series * steps:
+        raise BenchError(f"{series * steps} sketches were written, {found} are read")
+    return {"rows": found, "slabs": slabs, "tiles": tiles}
+
+
+def cpu_gauges(series: int, steps: int) -> Columns:
+    """float64[6, steps, series]: the fleet mix's gauges only."""
+    fleet = Fleet(series, only="gauges")
+    return np.stack([fleet.step() for _ in range(steps)], axis=1)
+
+
+PURE: Final[dict[str, Callable[[int, int], Columns]]] = {
+    "gauges": cpu_gauges,
+    "even": uniform_gauges,
+    "doubles": full_entropy,
+}
+
+
 def measure(pace: Pace) -> list[Figure]:
     """Blocks as long as they are, at a quick pace of fewer series."""
-    block = TIERS[TEN_SECONDS].block_steps
-    rounds = range(1, pace.part(3) + 1)
-    fleet = partial(apart, fleet_sizes, tier=TEN_SECONDS, series=pace.part(SERIES), steps=block)
-    ten = [fleet(samples=10, seed=seed) for seed in rounds]
-    one = fleet(samples=1, seed=1)
-    hours = apart(
-        fleet_sizes,
-        tier=HOUR,
-        series=pace.part(HOUR_SERIES, 512),
-        samples=HOUR_SAMPLES,
-        steps=TIERS[HOUR].block_steps,
-        seed=1,
+    fleet = partial(
+        apart, fleet_sizes, tier=TEN_SECONDS, series=pace.part(SERIES), steps=TIERS[TEN_SECONDS].block_steps
     )
-    sizes = {"series": pace.part(PURE_SERIES, 1024), "steps": PURE_STEPS, "seed": 1}
-    gauges, doubles = (apart(pure_sizes, name=name, **sizes) for name in ("gauges", "doubles"))
-    return [*_row_figures(ten, one, hours), *_value_figures(gauges, doubles), _amplification(ten, hours)]
+    ten = [fleet(samples=10, seed=seed + 1) for seed in range(pace.part(3))]
+    one = fleet(samples=1, seed=1)
+    coarser = [
+        apart(
+            fleet_sizes,
+            tier=tier,
+            series=pace.part(COARSE_SERIES, 512),
+            samples=TIERS[tier].step_seconds,
+            steps=TIERS[tier].block_steps,
+            seed=1,
+        )
+        for tier in (MINUTE, HOUR)
+    ]
+    sizes = {"series": pace.part(PURE_SERIES, 1024), "steps": TIERS[TEN_SECONDS].block_steps}
+    pure = {sort: apart(pure_sizes, sort=sort, **sizes) for sort in PURE}
+    sketches = {
+        tier: apart(
+            sketch_sizes,
+            tier=tier,
+            series=pace.part(SKETCH_SERIES, 32),
+            samples=SAMPLES_A_SECOND * TIERS[tier].step_seconds,
+            steps=TIERS[tier].block_steps,
+        )
+        for tier in (MINUTE, HOUR)
+    }
+    figures = [*_row_figures(ten, one, *coarser), *_value_figures(pure), *_sketch_figures(sketches)]
+    return [*figures, _amplification(ten)]
 
 
 def _a_row(found: dict[str, float], what: str = "tiles") -> float:
     return found[what] / found["rows"]
 
 
-def _row_figures(ten: list[dict[str, float]], one: dict[str, float], hours: dict[str, float]) -> list[Figure]:
-    slabs = np.median([_a_row(found, "slabs") for found in ten])
+def _row_figures(
+    ten: list[dict[str, float]], one: dict[str, float], minutes: dict[str, float], hours: dict[str, float]
+) -> list[Figure]:
     sealing = np.median([found["rows"] / found["seal_seconds"] for found in ten]) / 1e6
-    return [
-        Figure(
-            "history-bytes.10s",
-            "a row on disk, fleet mix, 10-s tier, ten samples a step",
-            "bytes",
-            [_a_row(found) for found in ten],
-            at_most=3.0,
-            note=f"{slabs:.2f} as slabs, until its block is sealed; sealing: {sealing:.1f} M rows/s",
-        ),
-        Figure(
-            "history-bytes.10s.one",
-            "the same, one sample a step",
-            "bytes",
-            [_a_row(one)],
-            at_most=3.0,
-            note=f"{_a_row(one, 'slabs'):.2f} as slabs",
-        ),
-        Figure(
-            "history-bytes.1h",
-            f"a row on disk, fleet mix, 1-h tier, {HOUR_SAMPLES:,} samples a step",
-            "bytes",
-            [_a_row(hours)],
-            at_most=6.0,
-            note=f"{_a_row(hours, 'slabs'):.2f} as slabs",
-        ),
-    ]  # fmt: skip
-
-
-def _value_figures(gauges: dict[str, float], doubles: dict[str, float]) -> list[Figure]:
-    found = (
-        ("gauges", "two-decimal gauges, even over 0 to 100", gauges, 1.3),
-        ("doubles", "full-entropy doubles, lossless", doubles, 6.0),
+    rows = (
+        ("10s", "10-s tier, ten samples a step", ten, 3.0, f"; sealed at {sealing:.1f} M rows/s"),
+        ("10s.one", "10-s tier, one sample a step", [one], 3.0, ""),
+        ("1m", "1-min tier, a sample a second", [minutes], None, ""),
+        ("1h", "1-h tier, a sample a second", [hours], 6.0, ""),
     )
     return [
         Figure(
             f"history-bytes.{name}",
-            f"a value on disk, {what}",
+            f"a row on disk, fleet mix, {what}",
             "bytes",
-            [_a_row(sizes) / VALUES_A_ROW],
+            [_a_row(sizes) for sizes in found],
             at_most=at_most,
-            note="five values a row, of ten samples",
+            note=f"{np.median([_a_row(sizes, 'slabs') for sizes in found]):.2f} as slabs, until it is sealed{more}",
         )
-        for name, what, sizes, at_most in found
+        for name, what, found, at_most, more in rows
     ]
 
 
-def _amplification(ten: list[dict[str, float]], hours: dict[str, float]) -> Figure:
-    own = np.median([found["own"] / found["tiles"] for found in ten])
+def _value_figures(pure: dict[str, dict[str, float]]) -> list[Figure]:
+    """Of the five values of a row, of ten samples."""
+    of = {sort: _a_row(sizes) / VALUES_A_ROW for sort, sizes in pure.items()}
+    what = "a value on disk"
+    worst = f"even over 0 to 100 and without memory {of['even']:.2f}"
+    return [
+        Figure("history-bytes.gauges", f"{what}, two-decimal gauges", "bytes", [of["gauges"]], at_most=1.3, note=worst),
+        Figure(
+            "history-bytes.doubles", f"{what}, full-entropy doubles, lossless", "bytes", [of["doubles"]], at_most=6.0
+        ),
+    ]
+
+
+def _sketch_figures(sketches: dict[int, dict[str, float]]) -> list[Figure]:
+    return [
+        Figure(
+            f"history-bytes.sketch.{TIERS[tier].name}",
+            f"a sketch on disk, lognormal latencies at {SAMPLES_A_SECOND} samples a second, {TIERS[tier].name} tier",
+            "bytes",
+            [_a_row(found)],
+            note=f"{_a_row(found, 'slabs'):.0f} in slabs",
+        )
+        for tier, found in sketches.items()
+    ]
+
+
+def _amplification(ten: list[dict[str, float]]) -> Figure:
+    disk = np.median([found["disk"] / found["tiles"] for found in ten])
     return Figure(
         "history-bytes.written",
-        "bytes the disk wrote over bytes that are left, 10-s tier: slabs, sealing, all pages, the journal of the files",
+        "bytes written over bytes that are left, 10-s tier: slabs, tiles and every other page",
         "×",
-        [found["disk"] / found["tiles"] for found in ten],
+        [found["own"] / found["tiles"] for found in ten],
         at_most=2.5,
-        note=f"by the engine's own writes {own:.2f}; 1-h tier {hours['disk'] / hours['tiles']:.2f}",
+        note=f"the disk wrote {disk:.2f} meanwhile, with the file system's own and what others wrote",
     )
