@@ -53,11 +53,15 @@ def test_on_a_full_disk_alerts_and_queries_go_on_and_history_resumes_by_itself(
         wait_until(lambda: history_of(engine)["write_errors"] > 0)
         problems = engine.health()
         assert any("history is not written" in problem and "No space left" in problem for problem in problems)
+        wait_until(lambda: engine.counters()["journal"]["errors"] > 0)
         assert [alert.state for alert in engine.alerts()] == ["firing"]
         assert seen(engine, 120) == 120
         filler.unlink()
         feed(engine, "load", 1.0, 30)
         wait_until(lambda: history_of(engine)["waiting"] == 0)
+        wait_until(lambda: engine.counters()["journal"]["waiting"] == 0)
+        assert "firing" in [event.get("state") for event in engine.journalist.tail(100)]
+        assert engine.counters()["journal"]["dropped"] == 0
         assert engine.health() == []
         assert engine.alerts() == []
         assert seen(engine, 150) == 150

@@ -1,7 +1,8 @@
 """Writes events to the journal from a worker of its own, so that no tick and no receiver waits for the disk.
 
 Fed by the engine (alerts, anomalies, notifications, actions, start, stop, reload). Events keep their order; those that
-come while a transaction syncs go into the next one together. Limit: EVENTS_WAITING_MAX, drop-newest, counted.
+come while a transaction syncs go into the next one together. What the disk refuses waits and is tried again each
+RETRY_SECONDS. Limit: EVENTS_WAITING_MAX, drop-newest, counted; so is what a stop leaves.
 Without a data directory events are counted and let go.
 """
 
@@ -20,6 +21,7 @@ log = logging.getLogger("hms_ops.journal")
 
 EVENTS_WAITING_MAX: Final = 10_000
 EVENTS_IN_ONE_GO: Final = 1_000
+RETRY_SECONDS: Final = 1.0
 
 
 class Journalist:
@@ -31,6 +33,7 @@ class Journalist:
         self._queue: deque[dict[str, Any]] = deque()
         self._wake = threading.Event()
         self._is_stopped = False
+        self._problem = ""
         self._pid = os.getpid()
         self._counting = threading.Lock()
         self._counts = {"events": 0, "written": 0, "dropped": 0, "errors": 0}
@@ -60,14 +63,25 @@ class Journalist:
         self._wake.set()
 
     def run(self) -> None:
-        """Write until `stop`, and then what is left."""
+        """Write until `stop`, and then what is left, once."""
         while True:
-            self._wake.wait()
+            self._wake.wait(RETRY_SECONDS if self._problem else None)
             self._wake.clear()
-            while self._queue:
-                self._write(*self._next())
-            if self._is_stopped:
+            is_last = self._is_stopped
+            self._write_waiting()
+            if is_last:
+                if self._queue:
+                    self._lose(list(self._queue), self._problem)
                 return
+
+    def _write_waiting(self) -> None:
+        while self._queue:
+            events = self._next()
+            done = self._write(events)
+            if done < len(events):
+                self._queue.extendleft(reversed(events[done:]))
+                return
+            self._problem = ""
 
     def counters(self) -> dict[str, int]:
         """events put, written, dropped before they were written, errors; waiting now."""
@@ -82,20 +96,28 @@ class Journalist:
     def _next(self) -> list[dict[str, Any]]:
         return [self._queue.popleft() for _ in range(min(len(self._queue), EVENTS_IN_ONE_GO))]
 
-    def _write(self, *events: dict[str, Any]) -> None:
+    def _write(self, events: Sequence[dict[str, Any]]) -> int:
+        """How many of the first are done with; the others are to be tried again."""
         assert self._journal is not None
         try:
             self._journal.append(*events)
             self._count(written=len(events))
         except StorageError as error:
-            self._lose(events, error)
+            self._fail(str(error))
+            return 0
         except Exception as error:  # ours: an event that cannot be packed must not take its neighbours along
-            if len(events) == 1:
-                self._lose(events, error)
-                return
-            for event in events:
-                self._write(event)
+            if len(events) > 1:
+                return next((done for done, event in enumerate(events) if not self._write([event])), len(events))
+            self._count(errors=1)
+            self._lose(events, str(error))
+        return len(events)
 
-    def _lose(self, events: Sequence[dict[str, Any]], error: Exception) -> None:
-        self._count(errors=1, dropped=len(events))
-        log.error("%d events are not in the journal: %s", len(events), error)
+    def _fail(self, problem: str) -> None:
+        self._count(errors=1)
+        if problem != self._problem:
+            log.error("the journal is not written, its events wait in memory: %s", problem)
+        self._problem = problem
+
+    def _lose(self, events: Sequence[dict[str, Any]], problem: str) -> None:
+        self._count(dropped=len(events))
+        log.error("%d events are not in the journal: %s", len(events), problem)
