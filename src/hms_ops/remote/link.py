@@ -38,15 +38,26 @@ class Link:
         self._timeout_seconds = timeout_seconds
         self._connection: http.client.HTTPConnection | None = None
         self._guard = threading.Lock()
+        self._unsent: Answer | None = None
         self._is_aborted = False
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         """POST to the URL as it was given."""
-        return self._exchange("POST", request_path(self._place), body, headers, SAID_BYTES_MAX)[0]
+        self.send(body, headers)
+        return self.receive()
+
+    def send(self, body: bytes, headers: Mapping[str, str]) -> None:
+        """The first half of `post`: `receive` has to follow, there may be one on its way."""
+        self._unsent = self._request("POST", request_path(self._place), body, headers)
+
+    def receive(self) -> Answer:
+        """The answer to what was sent, or why it could not be."""
+        return self._answer(SAID_BYTES_MAX)[0] if self._unsent is None else self._unsent
 
     def get(self, path: str, bytes_max: int) -> tuple[Answer, bytes]:
         """GET of a path below the URL's own; the body, or b"" with an error when it is longer than `bytes_max`."""
-        return self._exchange("GET", self._place.path.rstrip("/") + path, None, {}, bytes_max)
+        failed = self._request("GET", self._place.path.rstrip("/") + path, None, {})
+        return self._answer(bytes_max) if failed is None else (failed, b"")
 
     def close(self) -> None:
         """Let the connection go; the next request opens one."""
@@ -64,23 +75,33 @@ class Link:
             with contextlib.suppress(OSError):
                 connection.sock.shutdown(socket.SHUT_RDWR)
 
-    def _exchange(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], bytes_max: int
-    ) -> tuple[Answer, bytes]:
+    def _request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer | None:
+        """None when it is on its way."""
         try:
             connection = self._opened()
         except OSError as error:
-            return Answer(error=f"cannot connect: {describe(error)}", sent=False), b""
+            return Answer(error=f"cannot connect: {describe(error)}", sent=False)
         try:
             connection.request(method, path, body, {**self._headers, **headers})
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            return Answer(error=f"no answer: {describe(error)}")
+        except ValueError as error:
+            self.close()
+            return Answer(400, f"the URL or a header is wrong: {error}", sent=False)
+        return None
+
+    def _answer(self, bytes_max: int) -> tuple[Answer, bytes]:
+        with self._guard:
+            connection = self._connection
+        if connection is None:
+            return Answer(error="no answer: the connection is closed"), b""
+        try:
             response = connection.getresponse()
             content = read_at_most(response, bytes_max)
         except (OSError, http.client.HTTPException) as error:
             self.close()
             return Answer(error=f"no answer: {describe(error)}"), b""
-        except ValueError as error:
-            self.close()
-            return Answer(400, f"the URL or a header is wrong: {error}", sent=False), b""
         if content is None:
             self.close()
             return Answer(error=f"the answer is longer than {bytes_max:,} bytes"), b""

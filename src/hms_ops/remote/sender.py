@@ -31,7 +31,7 @@ from hms_ops.clock import SECOND_NS, Clock
 from hms_ops.errors import StorageError
 from hms_ops.remote.again import Again
 from hms_ops.remote.encode import Encoder, Request, Rows
-from hms_ops.remote.feed import Feed, Position
+from hms_ops.remote.feed import Chunk, Feed, Position
 from hms_ops.remote.link import Link
 from hms_ops.remote.settings import RemoteConfig
 from hms_ops.sketches import Sketches
@@ -168,12 +168,12 @@ class Remote:
         if chunk is None:
             self._link.close()
             return False
-        number = 0
+        done = 0
         try:
-            for number, request in enumerate(self._requests(chunk.rows)):
-                self._deliver(request, self._again.is_known(chunk, position, number))
+            for _ in self._delivered(chunk, position):
+                done += 1
         except Interrupted:
-            self._go_back(position, chunk.after, number)
+            self._go_back(position, chunk.after, done)
             return not self._stopping.is_set()
         self._position = chunk.after
         self._again.accepted(self._clock.now_ns(), position, chunk.after)
@@ -235,11 +235,24 @@ class Remote:
         found = self._history.read_sketches(self._tier, wanted, first, end)
         return Sketches(wanted[found.ids], found.steps, found.offsets, found.data)
 
-    def _deliver(self, request: Request, is_known: bool = False) -> None:
-        """Until it is accepted or refused for good; Interrupted when the connection fails or the engine stops.
-        is_known: it was accepted before, and a refusal may say so."""
+    def _delivered(self, chunk: Chunk, position: Position) -> Iterator[None]:
+        """Each request of a chunk, delivered; the next is made while one is on its way."""
+        on_its_way: Request | None = None
+        for number, request in enumerate(self._requests(chunk.rows)):
+            if on_its_way is not None:
+                self._deliver(on_its_way, self._again.is_known(chunk, position, number - 1))
+                yield
+            self._link.send(request.body, HEADERS)
+            on_its_way = request
+        if on_its_way is not None:
+            self._deliver(on_its_way, self._again.is_known(chunk, position, number))
+            yield
+
+    def _deliver(self, request: Request, is_known: bool) -> None:
+        """What was sent, until it is accepted or refused for good; Interrupted when the connection fails or the engine
+        stops. is_known: it was accepted before, and a refusal may say so."""
+        answer = self._link.receive()
         while True:
-            answer = self._link.post(request.body, HEADERS)
             if answer.is_success:
                 self._accept(request)
                 return
@@ -252,6 +265,7 @@ class Remote:
             self._wait(answer)
             if answer.status == 0:
                 raise Interrupted
+            answer = self._link.post(request.body, HEADERS)
 
     def _accept(self, request: Request) -> None:
         if self._failures:
@@ -272,7 +286,8 @@ class Remote:
         self._splits_left -= 1
         for half in halves:
             for smaller in self._requests(half):
-                self._deliver(smaller)
+                self._link.send(smaller.body, HEADERS)
+                self._deliver(smaller, is_known=False)
 
     def _wait(self, answer: Answer) -> None:
         """Before it is tried again: what the remote asked for, else twice as long each time, with some jitter."""
