@@ -92,7 +92,8 @@ class Twin:
         expected = columns_of([self.rows[key] for key in keys])
         np.testing.assert_array_equal(columns[[0, 3, 4, 5]], expected[[0, 3, 4, 5]])
         np.testing.assert_allclose(columns[1], expected[1], rtol=1e-12, atol=1e-12)
-        np.testing.assert_allclose(columns[2], expected[2], rtol=0.1, atol=1e-9)
+        # 2.2 % of a standard deviation for a slab, and again where parts of a step were merged into a tile.
+        np.testing.assert_allclose(columns[2], expected[2], rtol=0.09, atol=1e-9)
         self._assert_same_sketches(history, start, end, wanted)
 
     def _assert_same_sketches(self, history: History, start: int, end: int, wanted: list[int]) -> None:
