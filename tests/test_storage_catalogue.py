@@ -172,8 +172,22 @@ def test_a_number_that_points_at_another_metrics_record_finds_nothing(catalogue)
     catalogue.ids_for([API, OTHER], 1)
     ids = catalogue.environment.database(b"ids")
     key = keys.series_key(API.name, API.tags)
-    catalogue.environment.commit(lambda transaction: transaction.put(key, keys.id_key(2), db=ids))
+    catalogue.environment.commit(lambda transaction: transaction.put(key, keys.named_id(key, 2), db=ids))
     assert catalogue.find(API.name) == []
+
+
+@pytest.mark.parametrize("bit", range(0, 64, 7))
+def test_a_flipped_bit_in_a_number_is_counted_and_never_another_series(catalogue, bit):
+    catalogue.ids_for([API, OTHER], 1)
+    ids = catalogue.environment.database(b"ids")
+    key = keys.series_key(API.name, API.tags)
+    value = bytearray(keys.named_id(key, catalogue.find(API.name)[0][0]))
+    value[bit // 8] ^= 1 << bit % 8
+    catalogue.environment.commit(lambda transaction: transaction.put(key, bytes(value), db=ids))
+    assert catalogue.find(API.name) == []
+    assert catalogue.ids_for([API, OTHER], 2).tolist() == [3, next(number for number, _ in catalogue.find(OTHER.name))]
+    assert catalogue.find(API.name) == [(3, API)]
+    assert catalogue.counters()["damaged"] == 2
 
 
 def test_after_a_lost_catalogue_no_old_row_gets_a_new_name(tmp_path):

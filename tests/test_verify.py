@@ -133,7 +133,7 @@ def test_a_damaged_record_is_named(data_dir: Path, path: str, database: bytes, k
 
 def test_a_name_that_points_at_another_series_is_found(data_dir: Path) -> None:
     key = keys.series_key("hits", {})
-    changed(data_dir / "catalogue", key, lambda _: keys.id_key(1), b"ids")
+    changed(data_dir / "catalogue", key, lambda _: keys.named_id(key, 1), b"ids")
     found = verify(data_dir).problems
     assert "its number is not that of a series" in found[0]
     assert "cannot be found by its name" in found[1]

@@ -143,8 +143,10 @@ class Catalogue:
             found = transaction.get(key, db=self._ids)
             if found is None:
                 continue
-            number = bytes(found)
+            number = bytes(found[:4])
             transaction.delete(key, db=self._ids)
+            if self._number(key, found) is None:
+                continue
             record = transaction.get(number, db=self._series)
             members = self._readable(record) if record is not None else {}
             transaction.put(number, pack_record(members | {"deleted": now_ns}), db=self._series)
@@ -169,7 +171,8 @@ class Catalogue:
 
     def _known_ids(self, by_key: list[bytes]) -> dict[bytes, int]:
         with self.environment.read() as transaction, transaction.cursor(self._ids) as cursor:
-            return {bytes(key): keys.id_of(number) for key, number in cursor.getmulti(sorted(by_key))}
+            found = [(bytes(key), self._number(key, value)) for key, value in cursor.getmulti(sorted(by_key))]
+        return {key: number for key, number in found if number is not None}
 
     def _settled_kinds(self, series: Sequence[SeriesInfo]) -> dict[str, int]:
         """Metrics whose kind on disk is to change, and those that are new."""
@@ -197,7 +200,7 @@ class Catalogue:
     ) -> None:
         kept = [(key, number) for key, number in given.items() if number != NOT_KEPT]
         with transaction.cursor(self._ids) as cursor:
-            cursor.putmulti([(key, keys.id_key(number)) for key, number in sorted(kept)])
+            cursor.putmulti([(key, keys.named_id(key, number)) for key, number in sorted(kept)])
         with transaction.cursor(self._series) as cursor:
             cursor.putmulti([(keys.id_key(number), _series_record(fresh[key], now_ns)) for key, number in kept])
         for name, kind in settled.items():
@@ -216,12 +219,20 @@ class Catalogue:
         with self.environment.read() as transaction, transaction.cursor(self._ids) as cursor:
             is_there = cursor.set_range(prefix)
             while is_there and bytes(cursor.key()).startswith(prefix):
-                number = bytes(cursor.value())
-                data = transaction.get(number, db=self._series)
+                number = self._number(cursor.key(), cursor.value())
+                data = None if number is None else transaction.get(keys.id_key(number), db=self._series)
                 record = self._readable(data) if data is not None else {}
-                if "tags" in record:
-                    yield keys.id_of(number), record
+                if number is not None and "tags" in record:
+                    yield number, record
                 is_there = cursor.next()
+
+    def _number(self, key: bytes | memoryview, value: memoryview) -> int | None:
+        """The number of a series by its key; None, counted, when a byte of it is not what was written."""
+        number = keys.id_named(key, value)
+        if number is None:
+            with self._counting:
+                self.damaged += 1
+        return number
 
     def _readable(self, data: memoryview) -> dict[str, Any]:
         try:

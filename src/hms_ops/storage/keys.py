@@ -8,7 +8,7 @@
                                                    patches behind it; tile 2^32 - 1: the marker (seal.py)
     catalogue/
         series    id u32 BE                     -> record: name, tags, time of creation
-        ids       series key (see series_key)   -> id u32 BE
+        ids       series key (see series_key)   -> id u32 BE, CRC32C of key and id u32 BE
         metrics   name, UTF-8                   -> record: kind, unit, help
     state/
         journal   time_ns u64 BE, sequence u32 BE -> record: the event
@@ -23,6 +23,8 @@ from hashlib import blake2b
 from typing import Final
 
 import msgpack
+
+from hms_ops.storage._crc32c import crc32c
 
 DAY_SECONDS: Final = 86_400
 KEY_BYTES_MAX: Final = 511
@@ -88,6 +90,19 @@ def id_key(series_id: int) -> bytes:
 def id_of(key: bytes | memoryview) -> int:
     series_id: int = _ID.unpack(key)[0]
     return series_id
+
+
+def named_id(key: bytes, series_id: int) -> bytes:
+    """What stands under a series key: the number, and a checksum that binds it to the key."""
+    number = _ID.pack(series_id)
+    return number + _ID.pack(crc32c(number, crc32c(key)))
+
+
+def id_named(key: bytes | memoryview, value: bytes | memoryview) -> int | None:
+    """The number in a `named_id`; None when key or value is not what was written."""
+    if len(value) != 2 * _ID.size or _ID.unpack(value[_ID.size :])[0] != crc32c(value[: _ID.size], crc32c(key)):
+        return None
+    return id_of(value[: _ID.size])
 
 
 def name_prefix(name: str) -> bytes:

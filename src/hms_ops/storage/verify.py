@@ -281,8 +281,9 @@ def _catalogue(transaction: Any, environment: lmdb.Environment, counts: Counter[
     yield from _records(transaction, environment, b"metrics", counts, lambda *_: None)
     with transaction.cursor(environment.open_db(b"ids", transaction, create=False)) as cursor:
         for key, value in cursor:
-            members = names.get(bytes(value), {})
-            named.add(bytes(value))
+            number = bytes(value[:4])
+            members = {} if keys.id_named(key, value) is None else names.get(number, {})
+            named.add(number)
             if not members or keys.series_key(members.get("name", "?"), members.get("tags", {})) != bytes(key):
                 yield bytes(key).hex(), "its number is not that of a series of this name"
     for number in sorted(number for number, members in names.items() if "deleted" not in members):
