@@ -159,6 +159,26 @@ def test_large_ones_are_left_to_the_sealer_to_unlink(tmp_path, monkeypatch):
     history.close()
 
 
+def test_a_file_that_somebody_reads_is_never_made_shorter(tmp_path, monkeypatch):
+    """It is mapped: what is cut off would be a SIGBUS."""
+    monkeypatch.setattr(partition, "SHRINK_BYTES", 4096)
+    history = History(tmp_path, HistoryConfig(keep_seconds=(HOUR, HOUR, HOUR), disk_free_min=0))
+    for step in range(START, START + 400, 10):
+        history.append(0, step, WIDE)
+    ((_, environment),) = history.environments()
+    with environment.read() as transaction:
+        history.retain((START + 3 * HOUR) * SECOND_NS)
+        (path,) = (tmp_path / "history" / "10s" / "slabs").iterdir()
+        size = (path / "data.mdb").stat().st_size
+        history.sealable(START)
+        assert (path / "data.mdb").stat().st_size == size
+        with transaction.cursor() as cursor:
+            assert sum(len(value) for _, value in cursor) > size // 2
+    history.sealable(START)
+    assert not path.exists()
+    history.close()
+
+
 def test_what_was_half_removed_is_removed_at_the_next_start(tmp_path):
     history = History(tmp_path, NO_LIMITS)
     history.append(0, START, one(1.0))
