@@ -8,10 +8,11 @@
 Rows are merge.py's, ids the catalogue's numbers. A step may have several parts (late rows, the rest of a step after a
 restart), which are merged when read; nothing on disk is ever changed.
 
-    shelf.py       one tier: which blocks there are, and where
-    writing.py     steps and patches          reading.py     by series, by step, by tile
-    seal.py        slabs to tiles             retention.py   time, bytes, free disk
-    rolling.py     a coarser tier's step
+    shelf.py       one tier: which blocks there are, and where          partition.py   their directories
+    writing.py     steps, and patches of open blocks                    patches.py     of sealed ones
+    reading.py     by series, by step, by tile                          walk.py        slabs and tiles one by one
+    seal.py        slabs to tiles                                       rolling.py     a coarser tier's step
+    retention.py   time, bytes, free disk                               gate.py        pauses
 
 Threads: `append`, `append_patch`, `roll` and `retain` belong to one writer, `sealable` and `seal` to one sealer; all
 else is anybody's. `paused` keeps both out.
