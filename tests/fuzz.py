@@ -4,8 +4,8 @@
 
 Three sources in turn: datagrams built from the grammar of each format, those with bytes changed, cut, repeated or
 mixed, and plain noise. Each goes through `Store.ingest` and the twins; one round in UDP_SHARE also through a listener
-whose socket may drop. After every round the books must close, kinds, cells, rings and members must equal the twin's,
-and nothing may have crashed: run it with the sanitizers (`make fuzz`).
+whose socket may drop. After every round the books must close, kinds, cells, rings, sketches and members must equal the
+twin's, and nothing may have crashed: run it with the sanitizers (`make fuzz`).
 
 `--plant` changes one datagram on its way into the store and must be found: exit code 0 when it was. Otherwise 1 means a
 difference, printed with the seed and the datagram that shows it.
@@ -26,9 +26,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import msgpack
 import numpy as np
-from tests.reference.cells import Series, StoreTwin
+from tests.reference.cells import TIMINGS, Series, StoreTwin
 
 from hms_ops._ring import Store
+from hms_ops._sketch import count, from_values
 from hms_ops.books import ledger_of
 from hms_ops.collector.listener import ListenerConfig, open_listeners
 from hms_ops.quantity import Address
@@ -247,6 +248,18 @@ def check_series(store: Store, slot: int, series: Series, seconds: range) -> Non
                 raise Difference(f"m2 of {second}: got {got[2]!r}, expected {cell.m2!r} of {cell.samples!r}")
 
 
+def check_sketch(store: Store, slot: int, series: Series, seconds: range) -> None:
+    """Weights that are no integers are summed in another order, and rounded differently."""
+    if store.series(slot).kind not in TIMINGS:
+        return
+    [blob] = store.sketch_groups([slot], [0, 1], seconds[0], seconds[-1] + 1)
+    values, weights = [value for value, _ in series.timed], [weight for _, weight in series.timed]
+    if all(weight == int(weight) < 2**40 for weight in weights):
+        want("sketch", blob, from_values(values, weights))
+    elif not math.isclose(count(blob), min(math.fsum(weights), 1e300), rel_tol=1e-9):
+        raise Difference(f"samples in the sketch: got {count(blob)!r}, expected {math.fsum(weights)!r}")
+
+
 def check_members(store: Store, slot: int, series: Series, seconds: range) -> None:
     for second in seconds:
         expected = len(series.members.get(second, ()))
@@ -264,6 +277,7 @@ def check_store(store: Store, twin: StoreTwin, seconds: range) -> None:
         want(f"kind of {name!r}", store.series(slot).kind, twin.kinds[name][0])
         try:
             check_series(store, slot, series, seconds)
+            check_sketch(store, slot, series, seconds)
             check_members(store, slot, series, seconds)
         except Difference as difference:
             raise Difference(f"series {name!r} {tags!r}: {difference}") from None

@@ -55,6 +55,7 @@ class Series:
     members: dict[int, set[bytes]] = field(default_factory=dict)
     ring: list[tuple[int, float]] = field(default_factory=list)
     late: list[tuple[int, float, float]] = field(default_factory=list)
+    timed: list[tuple[float, float]] = field(default_factory=list)  # value, weight of those that percentiles are of
 
 
 @dataclass
@@ -119,6 +120,8 @@ class StoreTwin:
         series.last = value
         series.cells.setdefault(now, Cell()).samples.append((value, weight))
         series.ring.append((time_ns or now_ns, value))
+        if kind in TIMINGS:
+            series.timed.append((value, weight))
 
     def settle(self, sample: Sample) -> int:
         """The metric's kind, which this sample may be the first to name."""
