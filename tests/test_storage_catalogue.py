@@ -190,6 +190,27 @@ def test_a_flipped_bit_in_a_number_is_counted_and_never_another_series(catalogue
     assert catalogue.counters()["damaged"] == 2
 
 
+def test_a_metric_whose_name_is_no_text_any_more_is_counted_and_hides_no_other(catalogue):
+    catalogue.ids_for([API, OTHER], 1)
+    metrics = catalogue.environment.database(b"metrics")
+    catalogue.environment.commit(lambda transaction: transaction.put(b"\xed9", b"", db=metrics))
+    assert catalogue.names() == sorted({API.name, OTHER.name})
+    assert catalogue.counters()["damaged"] == 1
+
+
+def test_a_database_under_another_name_does_not_look_like_a_new_one(tmp_path):
+    catalogue, _ = open_catalogue(tmp_path, lambda: 0)
+    catalogue.ids_for([API], 1)
+    catalogue.close()
+    data = tmp_path / "catalogue" / "data.mdb"
+    data.write_bytes(data.read_bytes().replace(b"series", b"serier"))
+    catalogue, was_damaged = open_catalogue(tmp_path, lambda: 7)
+    assert was_damaged
+    assert catalogue.ids_for([API], 2).tolist() == [8]
+    catalogue.close()
+    assert len(list(tmp_path.glob("catalogue.damaged-*"))) == 1
+
+
 def test_after_a_lost_catalogue_no_old_row_gets_a_new_name(tmp_path):
     storage = open_storage(tmp_path)
     numbers = storage.catalogue.ids_for([API, OTHER], 1)

@@ -4,7 +4,7 @@ The engine asks `ids_for` once for each series it meets and keeps the numbers be
 Everything is in LMDB (data_dir/catalogue, three databases, keys in keys.py); nothing grows in memory.
 
     series    id   -> {name, tags, created}      created in ns; deleted too, of a series that was deleted
-    ids       name, tags -> id                   a metric's series are one range of keys
+    ids       name, tags -> id, checksum         a metric's series are one range of keys
     metrics   name -> {kind, unit, help}         a kind belongs to the metric: settling it is one write
 
 Threads: anybody's; what gives or takes numbers waits for its turn. Limits: `series_max` series for good; those
@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 from hms_ops import kinds
 from hms_ops.series import SeriesInfo
 from hms_ops.storage import keys
-from hms_ops.storage.environment import Environment, Transaction, open_or_set_aside
+from hms_ops.storage.environment import Environment, Transaction, open_or_set_aside, set_aside
 from hms_ops.storage.record import RecordDamaged, pack_record, unpack_record
 
 SERIES_MAX: Final = 16_777_216
 NOT_KEPT: Final = 0
+DATABASES: Final = {b"series", b"ids", b"metrics"}
 
 
 class Catalogue:
@@ -96,7 +97,8 @@ class Catalogue:
     def names(self) -> list[str]:
         """All metrics that have series or a description, in order."""
         with self.environment.read() as transaction, transaction.cursor(self._metrics) as cursor:
-            return [bytes(key).decode() for key in cursor.iternext(keys=True, values=False)]
+            found = [bytes(key) for key in cursor.iternext(keys=True, values=False)]
+        return [name for name in map(self._decoded, found) if name is not None]
 
     def describe(self, name: str, *, unit: str | None = None, help: str | None = None) -> None:
         """Keep a metric's unit and help; None leaves what is there."""
@@ -226,6 +228,14 @@ class Catalogue:
                     yield number, record
                 is_there = cursor.next()
 
+    def _decoded(self, name: bytes) -> str | None:
+        try:
+            return name.decode()
+        except UnicodeDecodeError:
+            with self._counting:
+                self.damaged += 1
+            return None
+
     def _number(self, key: bytes | memoryview, value: memoryview) -> int | None:
         """The number of a series by its key; None, counted, when a byte of it is not what was written."""
         number = keys.id_named(key, value)
@@ -245,8 +255,18 @@ class Catalogue:
 
 def open_catalogue(data_dir: Path, highest_id: Callable[[], int]) -> tuple[Catalogue, bool]:
     """The catalogue of a data directory, and whether a damaged one was set aside."""
-    environment, was_damaged = open_or_set_aside(data_dir / "catalogue", databases=4)
+    path = data_dir / "catalogue"
+    environment, was_damaged = open_or_set_aside(path, databases=len(DATABASES))
+    if not _databases(environment) <= DATABASES:  # else one whose name is not what was written would be begun anew
+        environment.close()
+        set_aside(path)
+        environment, was_damaged = Environment(path, databases=len(DATABASES)), True
     return Catalogue(environment, highest_id), was_damaged
+
+
+def _databases(environment: Environment) -> set[bytes]:
+    with environment.read() as transaction, transaction.cursor() as cursor:
+        return {bytes(key) for key in cursor.iternext(keys=True, values=False)}
 
 
 def _series_record(info: SeriesInfo, now_ns: int) -> bytes:
