@@ -42,6 +42,11 @@ def table(figures: Sequence[Figure]) -> str:
     for series in SERIES:
         parts = [*(series * one for one in rows), series * LATENCIES * sketches]
         lines.append("| " + " | ".join([f"{series:,}", *map(size_text, [*parts, sum(parts)])]) + " |")
+    fitting = HistoryConfig().bytes_max / (sum(rows) + LATENCIES * sketches)
+    lines += [
+        "",
+        f"`history.bytes` of {HistoryConfig().bytes_max >> 30} GiB, the default, holds {fitting:,.0f} such series.",
+    ]
     return "\n".join(lines)
 
 

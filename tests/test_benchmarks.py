@@ -6,6 +6,7 @@ import pytest
 from benchmarks.figure import Figure
 from benchmarks.ledger import difference
 from benchmarks.report import merged, number_text, read_results, write_readme, write_results
+from benchmarks.sizing import STORAGE, bytes_of_series, size_text, write_storage
 from benchmarks.tick import quantile_ms
 
 MACHINE: dict[str, str | int] = {"cpu": "c", "cores": 2, "kernel": "6", "python": "3.11", "date": "2026-01-01"}
@@ -91,3 +92,41 @@ def test_a_quantile_lies_in_its_bin() -> None:
     assert 2**10 < quantile_ms(bins, 0.5) * 1e6 < 2**11
     assert quantile_ms(bins, 0.999) * 1e6 <= 2**11
     assert 2**20 < quantile_ms(bins, 1.0) * 1e6 <= 2**21
+
+
+def bytes_figures() -> list[Figure]:
+    sizes = {"10s": 2.0, "1m": 3.0, "1h": 5.0, "sketch.1m": 50.0, "sketch.1h": 150.0}
+    return [Figure(f"history-bytes.{name}", name, "bytes", [size]) for name, size in sizes.items()]
+
+
+def test_the_sizes_of_a_series_are_those_of_all_its_steps() -> None:
+    rows, sketches = bytes_of_series(bytes_figures())
+    assert rows == [17_280 * 2.0, 43_200 * 3.0, 9_600 * 5.0]
+    assert sketches == 43_200 * 50.0 + 9_600 * 150.0
+
+
+def test_sizes_and_figures_of_history_are_written_into_its_page(tmp_path: Path) -> None:
+    page = tmp_path / "storage.md"
+    page.write_text(STORAGE.read_text())
+    for _ in range(2):
+        write_storage(MACHINE, [Figure("tick.1", "a tick", "ms", [1.0]), *bytes_figures()], page)
+    text = page.read_text()
+    assert "| 1,000 | 35 MB | 130 MB | 48 MB | 180 MB | 392 MB |" in text
+    assert "| 10s |" in text
+    assert "a tick" not in text
+    assert text.startswith("# What is stored")
+    assert text.rstrip().endswith("<!-- figures:end -->")
+
+
+def test_a_page_without_markers_or_figures_that_are_not_there_are_errors(tmp_path: Path) -> None:
+    page = tmp_path / "storage.md"
+    page.write_text("<!-- figures:begin -->\n<!-- figures:end -->\n")
+    with pytest.raises(ValueError, match="sizing:begin"):
+        write_storage(MACHINE, bytes_figures(), page)
+    with pytest.raises(KeyError):
+        bytes_of_series(bytes_figures()[:2])
+
+
+@pytest.mark.parametrize(("size", "text"), [(0, "0 MB"), (3.4e6, "3.4 MB"), (9.9e10, "99 GB"), (2.5e11, "250 GB")])
+def test_a_size_is_told_in_two_digits(size: float, text: str) -> None:
+    assert size_text(size) == text
