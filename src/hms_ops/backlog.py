@@ -35,7 +35,7 @@ STEP_SECONDS: Final = TIERS[0].step_seconds
 class Waiting:
     """Rows on their way to a tier. steps int64[k] (starts, Unix seconds), slots int64[k], columns float64[6, k].
 
-    sketches: those of a patch, by slot; a closed step's own are still in the store when it is written.
+    sketches: those of the same steps, by slot; of minutes and longer.
     """
 
     tier: int
@@ -44,6 +44,10 @@ class Waiting:
     columns: Columns
     is_patch: bool
     sketches: Sketches | None = None
+
+    @property
+    def bytes(self) -> int:
+        return self.columns.nbytes + (len(self.sketches.data) if self.sketches is not None else 0)
 
     def first_block(self) -> "Waiting":
         """What one transaction writes."""
@@ -86,11 +90,13 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._waiting) + bool(self._late)
 
-    def add_step(self, tier: int, start: int, slots: NDArray[np.int64], columns: Columns) -> None:
+    def add_step(
+        self, tier: int, start: int, slots: NDArray[np.int64], columns: Columns, sketches: Sketches | None = None
+    ) -> None:
         """A closed step, and behind one of 10 s what came late since the last one."""
         steps = np.broadcast_to(np.int64(start), len(slots))
         with self.guard:
-            self._put(Waiting(tier, steps, slots, columns, is_patch=False))
+            self._put(Waiting(tier, steps, slots, columns, False, sketches))
             if tier == 0:
                 self.taken_end = start + STEP_SECONDS
                 self._put_late()
@@ -161,7 +167,7 @@ class Backlog:
             del self._waiting[oldest]
 
     def _is_too_much(self) -> bool:
-        return len(self._waiting) > WAITING_MAX or sum(x.columns.nbytes for x in self._waiting) > WAITING_BYTES_MAX
+        return len(self._waiting) > WAITING_MAX or sum(x.bytes for x in self._waiting) > WAITING_BYTES_MAX
 
     def _count_lost(self, rows: Waiting) -> None:
         self.counts["patches_lost" if rows.is_patch else "steps_lost"] += 1

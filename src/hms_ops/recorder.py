@@ -87,12 +87,14 @@ class Recorder:
     # ---- the tick's side
 
     def take(self, tier: int, step_start: int) -> None:
-        """Copy the rows of a step for the writer: once it was rolled, before late samples are merged again."""
+        """Copy a step for the writer, with its sketches if its tier has them: once it was rolled, before late samples
+        are merged again."""
         if self.storage is None:
             return
-        n = self.store.series_count
-        row = step_start // TIERS[tier].step_seconds % SLOTS
-        self.backlog.add_step(tier, step_start, self._all_slots[:n], self.store.cols[tier + 1, :, row, :n].copy())
+        n, number = self.store.series_count, step_start // TIERS[tier].step_seconds
+        columns = self.store.cols[tier + 1, :, number % SLOTS, :n].copy()
+        sketches = self.store.take_sketches(tier + 1, number) if tier == MINUTE else None
+        self.backlog.add_step(tier, step_start, self._all_slots[:n], columns, sketches)
         self._wake.set()
 
     def patch(self, late: Late | None) -> None:
@@ -167,7 +169,7 @@ class Recorder:
     def _write_step(self, history: "History", rows: Waiting) -> None:
         step = int(rows.steps[0])
         is_from_disk = rows.tier == MINUTE and step in self._minutes_begun and step >= self.minutes_end
-        sketches = self._sketches(step) if rows.tier == MINUTE else None
+        sketches = self._by_id(rows.sketches)
         columns = None if is_from_disk else self._dense_rows(rows)
         with self.landing:
             if columns is None:
@@ -185,11 +187,7 @@ class Recorder:
 
     def _write_patch(self, history: "History", rows: Waiting) -> None:
         ids = self.roster.ids_of(rows.slots).astype(np.int64)
-        sketches = rows.sketches
-        if sketches is not None:
-            sketches = Sketches(
-                self.roster.ids_of(sketches.ids.astype(np.int64)), sketches.steps, sketches.offsets, sketches.data
-            )
+        sketches = self._by_id(rows.sketches)
         kept = (ids > 0) & (rows.columns[merge.COUNT] > 0)  # of a series that was deleted meanwhile it is 0
         with self.landing:
             written = history.append_patch(rows.tier, (rows.steps[kept], ids[kept], rows.columns[:, kept]), sketches)
@@ -229,17 +227,14 @@ class Recorder:
         if len(rows.slots):
             self._dense[merge.COUNT] = 0.0
 
-    def _sketches(self, minute: int) -> Sketches | None:
-        """Those of a closed minute, by id; None when there are none."""
-        return self._by_id(self.store.take_sketches(2, minute // MINUTE_SECONDS))
-
-    def _by_id(self, sketches: Sketches) -> Sketches | None:
-        ids = self.roster.ids_of(sketches.ids.astype(np.int64))
-        order = np.argsort(ids, kind="stable")
-        order = order[ids[order] > 0]
-        if not len(order):
+    def _by_id(self, sketches: Sketches | None) -> Sketches | None:
+        """Sketches by slot, steps ascending, with catalogue ids, by step and id; None when there are none."""
+        if sketches is None or not len(sketches):
             return None
-        return Sketches(ids, sketches.steps, sketches.offsets, sketches.data).chosen(order)
+        ids = self.roster.ids_of(sketches.ids.astype(np.int64))
+        order = np.lexsort((ids, sketches.steps))
+        order = order[ids[order] > 0]
+        return Sketches(ids, sketches.steps, sketches.offsets, sketches.data).chosen(order) if len(order) else None
 
     def _catch_up(self, history: "History") -> None:
         """Once: roll the minutes and hours that an earlier run closed, or left open, and did not come to roll."""
