@@ -57,11 +57,13 @@ def size_text(size: float) -> str:
 
 
 def write_storage(about: Mapping[str, Any], figures: Sequence[Figure], path: Path = STORAGE) -> None:
-    """Put history's figures and the sizes between their markers. ValueError when those are not there."""
+    """Put history's figures, and the sizes if their bytes were measured, between the markers. ValueError without those."""
     found = [figure for figure in figures if figure.name.startswith("history-")]
     if not found:
         return
     write_readme(about, found, path)
+    if not {f"history-bytes.{tier.name}" for tier in TIERS} <= {figure.name for figure in found}:
+        return  # only others were measured so far
     before, begin, rest = path.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

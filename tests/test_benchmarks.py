@@ -118,6 +118,17 @@ def test_sizes_and_figures_of_history_are_written_into_its_page(tmp_path: Path) 
     assert text.rstrip().endswith("<!-- figures:end -->")
 
 
+def test_sizes_wait_until_their_bytes_were_measured(tmp_path: Path) -> None:
+    page = tmp_path / "storage.md"
+    page.write_text(STORAGE.read_text())
+    write_storage(MACHINE, [Figure("history-read.one", "a read", "ms", [1.0])], page)
+    assert "a read" in page.read_text()
+    sizes = [
+        text.partition("sizing:begin")[2].partition("sizing:end")[0] for text in map(Path.read_text, (page, STORAGE))
+    ]
+    assert sizes[0] == sizes[1]
+
+
 def test_a_page_without_markers_or_figures_that_are_not_there_are_errors(tmp_path: Path) -> None:
     page = tmp_path / "storage.md"
     page.write_text("<!-- figures:begin -->\n<!-- figures:end -->\n")
