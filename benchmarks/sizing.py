@@ -57,7 +57,7 @@ def size_text(size: float) -> str:
 
 
 def write_storage(about: Mapping[str, Any], figures: Sequence[Figure], path: Path = STORAGE) -> None:
-    """Put history's figures, and the sizes if their bytes were measured, between the markers. ValueError without those."""
+    """Put history's figures, and the sizes once their bytes are measured, between the markers; ValueError without."""
     found = [figure for figure in figures if figure.name.startswith("history-")]
     if not found:
         return
