@@ -381,12 +381,13 @@ class Engine:
         log.warning("the wall clock was set by %.3f s; time is anchored to it again", step_ns / SECOND_NS)
 
     def advance(self, seconds: int) -> None:
-        """With a ManualClock: move it on second by second, with a tick at each."""
+        """With a ManualClock: move it on second by second, with a tick at each, no faster than the disk writes."""
         assert isinstance(self.clock, ManualClock)
         for _ in range(seconds):
             self.store.flush()
             self.store.set_now_ns(self.clock.advance(1.0))
             self._tick_once()
+            self.recorder.let_write()
 
     # ---- values in
 
