@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from tests.histories import NO_LIMITS, START, Twin, corrupt, directories, one, seal_all
 
+from hms_ops import _sketch
 from hms_ops.errors import StorageError
-from hms_ops.storage import keys, partition, seal, shelf, tile
+from hms_ops.sketches import Sketches
+from hms_ops.storage import keys, merge, partition, seal, shelf, tile
 from hms_ops.storage._crc32c import crc32c
 from hms_ops.storage.environment import Environment
 from hms_ops.storage.history import History
@@ -321,3 +323,16 @@ def test_a_pause_keeps_writer_and_sealer_out(tmp_path):
 def reopened(history: History) -> History:
     history.close()
     return History(history.data_dir, NO_LIMITS)
+
+
+def test_sketches_of_ids_beyond_the_last_row_are_sealed_too(tmp_path):
+    history = History(tmp_path, NO_LIMITS)
+    blob = _sketch.from_values(np.array([5.0]))
+    ids = np.array([3, 900], np.uint32)
+    alone = Sketches(ids, np.full(2, START), np.array([0, len(blob), 2 * len(blob)]), blob * 2)
+    history.append(0, START, np.ones((6, 5)))
+    history.append_patch(0, merge.join([]), alone)
+    history.seal(0, START)
+    found = history.read_sketches(0, ids, START, BLOCK_END)
+    assert (found.ids.tolist(), found.steps.tolist(), found.blob(1)) == ([0, 1], [START, START], blob)
+    history.close()

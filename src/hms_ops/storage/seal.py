@@ -43,7 +43,7 @@ Changing = Callable[[], AbstractContextManager[None]]
 
 
 class Part(NamedTuple):
-    """A part of a step in the slabs, as its head says; of sketches there is no head to read."""
+    """A part of a step in the slabs, as its head says."""
 
     key: bytes
     step: int
@@ -117,13 +117,13 @@ class _Sealing:
                     self._look_at(key, data)
                 except BlockDamaged:
                     self._count_damage(key)
-        last_id = max((part.last_id for part in self._rows), default=-1)
+        last_id = max((part.last_id for part in (*self._rows, *self._sketches)), default=-1)
         self.frames = last_id // keys.FRAME_IDS + 1
 
     def _look_at(self, key: bytes, data: memoryview) -> None:
         step, kind, _ = _slab_of(key, self._block, self._end)
         if kind == keys.SKETCHES:
-            self._sketches.append(Part(key, step, bytes=len(data)))
+            self._sketches.append(Part(key, step, last_id=sketchblock.head(data).last_id, bytes=len(data)))
             return
         head = slab.head(data)
         if head.step_start != step:

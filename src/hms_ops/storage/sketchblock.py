@@ -57,6 +57,7 @@ _SKETCH_BYTES: Final = 16
 class SketchHead(NamedTuple):
     step_seconds: int
     sketches: int
+    last_id: int
 
 
 def pack(step_seconds: int, sketches: Sketches) -> bytes:
@@ -145,7 +146,8 @@ def _open(view: memoryview) -> tuple[SketchHead, NDArray[np.uint32], int]:
     entries = np.frombuffer(view[_FRAMES_AT:head_bytes], "<u4") if not head_bytes % 4 else np.empty(0, "<u4")
     if len(entries) != 6 * frames or head_bytes + int(entries[3::6].sum(dtype=np.int64)) != len(view):
         raise BlockDamaged(f"a block of sketches is {len(view)} bytes long, and its head says otherwise")
-    return SketchHead(step_seconds, sketches), entries.reshape(-1, 6), head_bytes
+    last_id = int(entries[1::6].max(initial=0))
+    return SketchHead(step_seconds, sketches, last_id), entries.reshape(-1, 6), head_bytes
 
 
 def _is_wanted(entries: NDArray[np.uint32], ids: Ids | None) -> NDArray[np.bool_]:
