@@ -51,7 +51,7 @@ any_row = st.tuples(st.integers(0, 0xFFFFFFFF), st.integers(0, FOREVER - 1), st.
 @settings(deadline=None)
 def test_sketches_come_back_ascending_by_id_and_step(rows):
     data = sketchblock.pack(60, sketches_of(rows))
-    assert sketchblock.head(data) == (60, len(rows))
+    assert sketchblock.head(data)[:2] == (60, len(rows))
     assert rows_of(sketchblock.select(memoryview(data), None, 0, FOREVER)) == sorted(rows, key=lambda row: row[:2])
 
 
@@ -135,5 +135,5 @@ def test_a_hostile_head_with_the_right_checksum_is_damage_not_a_crash():
 def test_a_golden_block_reads_as_on_the_day_it_was_written():
     data = (Path(__file__).parent / "golden" / "sketches-1.bin").read_bytes()
     expected = [(1, 0, b""), (3, 0, b"three" * 20), (3, 60, b"one")]
-    assert sketchblock.head(data) == (60, 3)
+    assert sketchblock.head(data)[:2] == (60, 3)
     assert rows_of(sketchblock.select(data, None, 0, FOREVER)) == expected
