@@ -126,7 +126,7 @@ class History:
     retention_seconds: float = setting(172_800.0, duration("1h", "3650d"), key="retention")
     retention_1m_seconds: float = setting(2_592_000.0, duration("1h", "3650d"), key="retention_1m")
     retention_1h_seconds: float = setting(34_560_000.0, duration("1h", "3650d"), key="retention_1h")
-    bytes_max: int = setting(16 * 1024**3, size(64 * 1024**2, 1024**5), key="bytes")
+    bytes_max: int = setting(48 * 1024**3, size(64 * 1024**2, 1024**5), key="bytes")
     disk_free_min: int = setting(1024**3, size(0, 1024**5), key="disk_free")
 
 

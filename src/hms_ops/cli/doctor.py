@@ -125,7 +125,7 @@ def machine(config: "Config") -> Iterator[Finding]:
     yield open_files()
     yield from memory(config)
     if config.data_dir is not None:
-        yield disk(config.data_dir)
+        yield disk(config.data_dir, config.history.bytes_max + config.history.disk_free_min)
 
 
 def read_proc(path: str) -> str:
@@ -190,16 +190,19 @@ def memory_bound_bytes(config: "Config") -> int | None:
         return None  # not built, or more than this machine can address: other findings say so
 
 
-def disk(data_dir: Path) -> Finding:
+def disk(data_dir: Path, wanted_bytes: int) -> Finding:
+    """Whether history may grow to its limit there."""
     existing = next(path for path in (data_dir.absolute(), *data_dir.absolute().parents) if path.exists())
     if not os.access(existing, os.W_OK | os.X_OK):
         return Finding("data", "bad", f"{existing} cannot be written", "chown it, or give another --data-dir")
     found = os.statvfs(existing)
     free = found.f_bavail * found.f_frsize
-    text = f"{free / 1e9:.1f} GB free at {data_dir}"
-    if free >= DISK_FREE_BYTES_MIN:
+    taken = sum(path.stat().st_size for path in (data_dir / "history").rglob("*.mdb"))
+    text = f"{free / 1e9:.1f} GB free at {data_dir}, history has {taken / 1e9:.1f} GB"
+    if free >= DISK_FREE_BYTES_MIN and free + taken >= wanted_bytes:
         return Finding("data", "fine", text)
-    return Finding("data", "warn", text, "free some space, or lower history.bytes")
+    mend = f"free some space, or lower history.bytes: it and history.disk_free may take {wanted_bytes / 1e9:.1f} GB"
+    return Finding("data", "warn", text, mend)
 
 
 def running(config: "Config", url: str) -> Iterator[Finding]:

@@ -31,7 +31,7 @@ class HistoryConfig:
     """What is kept: of each tier by time, of all by bytes; and the disk's free bytes below which less is written."""
 
     keep_seconds: tuple[int, ...] = (172_800, 2_592_000, 34_560_000)
-    bytes_max: int = 16 << 30
+    bytes_max: int = 48 << 30
     disk_free_min: int = 1 << 30
 
 
