@@ -121,6 +121,18 @@ def test_what_passes_with_a_flipped_bit_can_be_followed_and_written_to(
     assert child.returncode == 0, (child.stdout.split()[-1:], child.stderr)
 
 
+@pytest.mark.parametrize("commits", [1, 2, 3, 4, 9])
+def test_a_flipped_bit_of_a_transactions_id_does_not_bring_an_older_state_back(tmp_path: Path, commits: int) -> None:
+    with lmdb.open(str(tmp_path), map_size=1 << 24) as environment:
+        for number in range(commits):
+            with environment.begin(write=True) as transaction:
+                transaction.put(b"%d" % number, b"value")
+    data = bytearray((tmp_path / "data.mdb").read_bytes())
+    ids = [8 * (page + 144) + bit for page in (0, PAGE) for bit in range(64)]
+    assert [bit for bit in ids if passes(data, tmp_path / "copy", bit)] == []
+    check_pages(tmp_path / "data.mdb")
+
+
 def test_a_free_list_that_names_a_page_in_use_is_damage(environment: lmdb.Environment, tmp_path: Path) -> None:
     """LMDB would write over it."""
     for number in range(40):
@@ -155,7 +167,7 @@ def walk(path: Path, tree: int) -> tuple[np.ndarray, np.ndarray]:
     root, depth, pages = roots(path)[tree]
     fd = os.open(path, os.O_RDONLY)
     try:
-        problem, _, runs, values = _pages.walk_tree(fd, PAGE, pages, 1 << 40, root, depth, tree == 0)
+        problem, _, runs, values, _ = _pages.walk_tree(fd, PAGE, pages, 1 << 40, root, depth, tree == 0)
     finally:
         os.close(fd)
     assert problem == 0

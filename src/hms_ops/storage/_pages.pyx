@@ -67,6 +67,7 @@ cdef struct walk_t:
     size_t runs_room
     size_t data_used
     size_t data_room
+    uint64_t last_key           # of the free list: the greatest
 
 
 cdef inline uint16_t u16(const uint8_t* at) noexcept nogil:
@@ -210,6 +211,8 @@ cdef int look_at_leaf(walk_t* w, const uint8_t* page, uint64_t number, uint32_t 
         node = page + u16(page + PAGE_HEAD + 2 * i)
         flags, size = u16(node + 4), u16(node) | <uint32_t> u16(node + 2) << 16
         value = node + NODE_HEAD + u16(node + 6)
+        if w.is_free_list:
+            w.last_key = u64(node + NODE_HEAD)
         if flags == DATA_ON_PAGES:
             first, pages = u64(value), (PAGE_HEAD - 1 + <uint64_t> size) // w.page_bytes + 1
             w.at = first
@@ -263,6 +266,7 @@ def walk_tree(int fd, uint32_t page_bytes, uint64_t pages, uint64_t file_pages, 
     w.fd, w.page_bytes, w.pages, w.file_pages, w.at = fd, page_bytes, pages, file_pages, root
     w.is_integer = w.is_free_list = is_free_list
     w.runs = w.data = NULL
+    w.last_key = 0
     w.runs_used = w.runs_room = w.data_used = w.data_room = 0
     w.rooms = <uint8_t*> calloc(DEPTH_MAX, page_bytes)
     if w.rooms == NULL:
@@ -272,7 +276,7 @@ def walk_tree(int fd, uint32_t page_bytes, uint64_t pages, uint64_t file_pages, 
             problem = walk(&w, root, depth, NULL, 0, NULL, 0)
         if problem < 0:
             raise OSError(-problem, "a page cannot be read")
-        return problem, w.at, taken(w.runs, w.runs_used), taken(w.data, w.data_used)
+        return problem, w.at, taken(w.runs, w.runs_used), taken(w.data, w.data_used), w.last_key
     finally:
         free(w.rooms)
         free(w.runs)

@@ -13,10 +13,11 @@ number, a size or an offset that is wrong takes it beyond the end of the map, wh
     free    values of the free list: how many u64, page numbers u64[]
 
 The meta page with the higher transaction id counts; transactions write page 0 and page 1 in turn, so their ids are
-neighbours and a wrong one shows. Then every page of the trees is read (`_pages.walk_tree`) and must be what its place
-says: in the file, of this number, level and size, with ascending keys. No page is in use twice, or in use and free.
-What values hold is not looked at: they have checksums of their own. Nor need a free page be in the file, when it was
-freed by the transaction that took it.
+neighbours. Each but the first frees the page of the root it replaces, under its own id, so the last key of a free list
+is the id of its meta page: a wrong id shows, which would bring back the state before the last commit. Then every page
+of the trees is read (`_pages.walk_tree`) and must be what its place says: in the file, of this number, level and size,
+with ascending keys. No page is in use twice, or in use and free. What values hold is not looked at: they have checksums
+of their own. Nor need a free page be in the file, when it was freed by the transaction that took it.
 
 Cost: a read for each page of the trees; values that lie on pages of their own are not read. Measured on two cores (AMD
 EPYC), cached: 30 ms for a partition of 94,000 tiles, 150 ms for the catalogue of 1,000,000 series.
@@ -45,6 +46,8 @@ _NONE: Final = (1 << 64) - 1
 _META_PAGE: Final = 0x08
 _FREE_LIST_FLAGS: Final = 0x08
 _DEPTH_MAX: Final = 32
+_FREEING: Final = 2
+"""The first transaction that replaces pages."""
 
 Numbers = NDArray[np.uint64]
 
@@ -76,7 +79,9 @@ def check_pages(path: Path) -> None:
         if first is None or second is None:
             return
         _check_turn(path, first, second)
-        meta = max(first, second, key=lambda meta: meta.transaction_id)
+        older, meta = sorted((first, second), key=lambda meta: meta.transaction_id)
+        _check_id(path, fd, older)
+        _check_id(path, fd, meta)
         used, values = _walk(path, fd, meta, meta.free, is_free_list=True)
         free = _free_pages(path, fd, meta, values)
         _check_once(path, np.concatenate([used, _walk(path, fd, meta, meta.main, is_free_list=False)[0], free]))
@@ -107,8 +112,26 @@ def _read_meta(path: Path, fd: int, number: int, offset: int) -> _Meta | None:
 def _check_turn(path: Path, first: _Meta, second: _Meta) -> None:
     """Even transactions write page 0, odd ones page 1; a new file has 0 in both."""
     ids = first.transaction_id, second.transaction_id
-    if ids != (0, 0) and (abs(ids[0] - ids[1]) != 1 or ids[0] % 2):
+    is_new = ids == (0, 0) and first.main.root == second.main.root == _NONE
+    if not is_new and (abs(ids[0] - ids[1]) != 1 or ids[0] % 2):
         raise EnvironmentDamaged(f"{path} has the transactions {ids[0]} and {ids[1]} in its first pages")
+
+
+def _check_id(path: Path, fd: int, meta: _Meta) -> None:
+    """The older page's free list may be damaged without harm; where it is read, it must be of its id."""
+    if meta.free.depth > _DEPTH_MAX:
+        return
+    problem, last = 0, 0
+    if meta.free.depth:
+        problem, *_, last = _walk_tree(fd, meta, meta.free, is_free_list=True)
+    is_first = meta.transaction_id < _FREEING and last == 0
+    if not problem and not is_first and last != meta.transaction_id:
+        raise EnvironmentDamaged(f"{path} says it has transaction {meta.transaction_id}, its pages are of {last}")
+
+
+def _walk_tree(fd: int, meta: _Meta, tree: _Tree, *, is_free_list: bool) -> tuple[int, int, Numbers, Numbers, int]:
+    pages, file_pages = meta.last_page + 1, os.fstat(fd).st_size // meta.page_bytes
+    return _pages.walk_tree(fd, meta.page_bytes, pages, file_pages, tree.root, tree.depth, is_free_list)
 
 
 def _walk(path: Path, fd: int, meta: _Meta, tree: _Tree, *, is_free_list: bool) -> tuple[Numbers, Numbers]:
@@ -117,11 +140,9 @@ def _walk(path: Path, fd: int, meta: _Meta, tree: _Tree, *, is_free_list: bool) 
         raise EnvironmentDamaged(f"{path} has a tree of {tree.depth} levels with the root {tree.root}")
     if tree.depth == 0:
         return np.empty((0, 2), np.uint64), np.empty((0, 2), np.uint64)
-    size = os.fstat(fd).st_size
-    problem, page, runs, values = _pages.walk_tree(
-        fd, meta.page_bytes, meta.last_page + 1, size // meta.page_bytes, tree.root, tree.depth, is_free_list
-    )
+    problem, page, runs, values, _ = _walk_tree(fd, meta, tree, is_free_list=is_free_list)
     if problem:
+        size = os.fstat(fd).st_size
         how = "was cut" if "not in the file" in _pages.problems[problem] else "is damaged"
         raise EnvironmentDamaged(f"{path} {how}: it has {size} bytes, and page {page} {_pages.problems[problem]}")
     return runs, values
