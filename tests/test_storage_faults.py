@@ -106,6 +106,37 @@ def test_a_value_under_another_key_is_counted_when_it_is_opened(tmp_path: Path, 
     history.close()
 
 
+@pytest.mark.parametrize("number", [1 << 26, (1 << 32) - 2])
+def test_a_tile_number_that_no_id_has_is_no_tile(tmp_path: Path, number: int) -> None:
+    day(tmp_path)
+    path = str(tmp_path / "history/10s/tiles/2023-11-12T00")
+    with lmdb.open(path, map_size=1 << 30) as raw, raw.begin(write=True) as transaction:
+        transaction.put(keys.tile_key(START, number), transaction.get(keys.tile_key(START, 1)))
+    history = History(tmp_path, NO_LIMITS)
+    assert history.tile_numbers(0, START) == [0, 1, 9]
+    assert history.highest_id() == 639
+    assert history.counters()["damaged"] == 1
+    history.close()
+
+
+def test_a_patch_under_a_wild_sequence_is_merged_once_and_soon(tmp_path: Path) -> None:
+    """A flipped bit made 2^31 of it: the writer must not look for all those between."""
+    twin = day(tmp_path)
+    history = History(tmp_path, NO_LIMITS)
+    twin.patch(history, {(START, 1): [5.0]})
+    history.close()
+    before, after = keys.tile_key(START, 0, keys.ROWS, 1), keys.tile_key(START, 0, keys.ROWS, 1 << 31)
+    path = str(tmp_path / "history/10s/tiles/2023-11-12T00")
+    with lmdb.open(path, map_size=1 << 30) as raw, raw.begin(write=True) as transaction:
+        transaction.put(after, transaction.pop(before))
+    history = History(tmp_path, NO_LIMITS)
+    for number in range(5):
+        twin.patch(history, {(START + 10, 1): [float(number)]})
+    twin.assert_same(history)
+    assert history.counters()["damaged"] == 1
+    history.close()
+
+
 @pytest.mark.parametrize("part", ["catalogue", "state"])
 @pytest.mark.parametrize("how", LOST)
 def test_a_catalogue_or_state_that_was_lost_is_named_and_the_engine_starts(tmp_path: Path, part: str, how: str) -> None:

@@ -41,6 +41,9 @@ TILE_IDS: Final = 64
 FRAME_IDS: Final = 512
 """Ids, from a multiple of it on, in a tile and in a slab's frame."""
 
+TILES_MAX: Final = (1 << 32) // TILE_IDS
+"""Ids are uint32: no tile has this number."""
+
 _TIME_SEQUENCE: Final = struct.Struct(">QI")
 _SLAB: Final = struct.Struct(">QBI")
 _TILE: Final = struct.Struct(">QIBI")

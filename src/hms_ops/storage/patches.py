@@ -113,28 +113,30 @@ def packed_by_tile(step_seconds: int, sketches: Sketches) -> Iterator[tuple[int,
 def _put_patch(transaction: Transaction, shelf: Shelf, block: int, number: int, rows: Rows) -> int:
     first_id = number * keys.TILE_IDS
     sequence = max(1, _next_tile(transaction, block, number, keys.ROWS))
-    before: list[Rows] = []
+    before: dict[bytes, Rows] = {}
     if sequence > PATCHES_MAX:
-        before = _patches(transaction, block, number, sequence)
+        before = _patches(transaction, block, number)
         sequence = 1 if before else sequence
-    for part in range(1, PATCHES_MAX + 1 if before else 0):
-        transaction.delete(keys.tile_key(block, number, keys.ROWS, part))
-    folded = _folded(shelf, block, first_id, [*before, rows])
+    for key in before:
+        transaction.delete(key)
+    folded = _folded(shelf, block, first_id, [*before.values(), rows])
     data = tile.encode_rows(block, shelf.tier.step_seconds, first_id, *folded)
     transaction.put(keys.tile_key(block, number, keys.ROWS, sequence), data)
     return len(data)
 
 
-def _patches(transaction: Transaction, block: int, number: int, end: int) -> list[Rows]:
-    """The rows of all patches of a tile; none when one of them cannot be read, for it must not be lost."""
-    found: list[Rows] = []
-    for sequence in range(1, end):
-        data = transaction.get(keys.tile_key(block, number, keys.ROWS, sequence))
-        try:
-            if data is not None:
-                found.append(Rows(*tile.select(data, None, 0, 1 << 62)))
-        except (BlockDamaged, BlockTooNew):
-            return []
+def _patches(transaction: Transaction, block: int, number: int) -> dict[bytes, Rows]:
+    """The rows of all patches of a tile by their keys; none when one of them cannot be read: it must not be lost."""
+    found: dict[bytes, Rows] = {}
+    last = keys.tile_key(block, number, keys.ROWS, 0xFFFF_FFFF)
+    with transaction.cursor() as cursor:
+        is_there = cursor.set_range(keys.tile_key(block, number, keys.ROWS, 1))
+        while is_there and (key := bytes(cursor.key())) <= last:
+            try:
+                found[key] = Rows(*tile.select(cursor.value(), None, 0, 1 << 62))
+            except (BlockDamaged, BlockTooNew):
+                return {}
+            is_there = cursor.next()
     return found
 
 

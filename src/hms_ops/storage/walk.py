@@ -65,7 +65,7 @@ def tile_numbers(cursor: Cursor, block: int) -> Iterator[int]:
         if len(key) != keys.TILE_BYTES:
             return
         at, number, _, _ = keys.tile_of(key)
-        if at != block or number == keys.MARKER:
+        if at != block or number >= keys.TILES_MAX:  # the marker, or what a flipped bit made of a number
             return
         yield number
         number += 1
