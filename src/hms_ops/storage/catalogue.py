@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from hms_ops import kinds
 from hms_ops.series import SeriesInfo
 from hms_ops.storage import keys
-from hms_ops.storage.environment import Environment, Transaction, open_or_set_aside, set_aside
+from hms_ops.storage.environment import Database, Environment, Transaction, open_or_set_aside, set_aside
 from hms_ops.storage.record import RecordDamaged, pack_record, unpack_record
 
 SERIES_MAX: Final = 16_777_216
@@ -43,9 +43,8 @@ class Catalogue:
         self.damaged = 0
         self._counting = threading.Lock()
         self._naming = threading.Lock()
-        self._series = environment.database(b"series")
-        self._ids = environment.database(b"ids")
-        self._metrics = environment.database(b"metrics")
+        for name in sorted(DATABASES):
+            environment.database(name)
         self._last_id = self._highest() or highest_id()
 
     def ids_for(self, series: Sequence[SeriesInfo], now_ns: int) -> NDArray[np.uint32]:
@@ -166,6 +165,18 @@ class Catalogue:
             self._change_metric(transaction, name, {"kind": kinds.UNKNOWN})
         else:
             transaction.delete(name.encode(), db=self._metrics)
+
+    @property
+    def _series(self) -> Database:
+        return self.environment.database(b"series")
+
+    @property
+    def _ids(self) -> Database:
+        return self.environment.database(b"ids")
+
+    @property
+    def _metrics(self) -> Database:
+        return self.environment.database(b"metrics")
 
     def _highest(self) -> int:
         with self.environment.read() as transaction, transaction.cursor(self._series) as cursor:

@@ -8,7 +8,7 @@ Errors: StorageError when the disk fails, ValueError for a name that is too long
 from collections.abc import Mapping
 from typing import Any, Final
 
-from hms_ops.storage.environment import Environment
+from hms_ops.storage.environment import Database, Environment
 from hms_ops.storage.record import RecordDamaged, pack_record, unpack_record
 
 NAME_BYTES_MAX: Final = 200
@@ -19,7 +19,7 @@ class Cursors:
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
-        self._cursors = environment.database(b"cursors")
+        environment.database(b"cursors")
 
     def get(self, name: str) -> dict[str, Any] | None:
         """What was put last; None when there is nothing, or nothing that can be read."""
@@ -34,6 +34,10 @@ class Cursors:
         """On disk when this returns."""
         key, data = _key(name), pack_record(position)
         self.environment.commit(lambda transaction: transaction.put(key, data, db=self._cursors))
+
+    @property
+    def _cursors(self) -> Database:
+        return self.environment.database(b"cursors")
 
 
 def _key(name: str) -> bytes:

@@ -27,8 +27,8 @@ import fcntl
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
@@ -50,6 +50,7 @@ DATA_FILE: Final = "data.mdb"
 CREATED_BYTES: Final = 8192
 """The first two pages, which LMDB writes when it creates the file."""
 
+REOPEN_SECONDS_MAX: Final = 1.0
 MARKER_FILE: Final = "FORMAT"
 LOCK_FILE: Final = "engine.lock"
 READERS_FILE: Final = "lock.mdb"
@@ -59,6 +60,7 @@ DAMAGED: Final = ".damaged-"
 
 Transaction: TypeAlias = "lmdb.Transaction[memoryview]"  # a string: subscriptable in its stub only
 Cursor: TypeAlias = "lmdb.Cursor[memoryview]"
+Database: TypeAlias = "lmdb._Database"
 T = TypeVar("T")
 
 _DAMAGE: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)
@@ -126,7 +128,8 @@ class Environment:
         self._pid = os.getpid()
         self._gate = threading.Condition()
         self._readers = 0
-        self._is_shut = False
+        self._is_shut = self._is_broken = False
+        self._handles: dict[bytes, Database] = {}
         self._writing = threading.Lock()
         fresh = check_files(path)
         self.is_read_only = is_read_only and not fresh
@@ -156,10 +159,13 @@ class Environment:
                 except lmdb.Error as error:
                     raise self._translated(error) from error
 
-    def database(self, name: bytes) -> "lmdb._Database":
-        """The named database, created when it is not there. Before any other thread uses the environment."""
+    def database(self, name: bytes) -> Database:
+        """The named database, created when it is not there, before any other thread uses the environment. To be asked
+        for in each transaction: after an error the handle is another."""
         try:
-            return self._lmdb.open_db(name)
+            if name not in self._handles:
+                self._handles[name] = self._lmdb.open_db(name)
+            return self._handles[name]
         except lmdb.Error as error:
             raise self._translated(error) from error
 
@@ -244,6 +250,8 @@ class Environment:
         with self._gate:
             if self._is_shut:
                 raise EnvironmentClosed(f"{self.path} is closed")
+            if self._is_broken:
+                self._reopen()
             self._readers += 1
             return self._lmdb
 
@@ -253,38 +261,37 @@ class Environment:
             if self._readers == 0:
                 self._gate.notify_all()
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """No transaction is open in this process, and none begins, while the body runs."""
-        with self._gate:
-            self._gate.wait_for(lambda: self._readers == 0)
-            yield
-
     def _grow(self) -> None:
         if self._map_bytes >= MAP_BYTES_MAX:
             raise StorageError(f"{self.path} is full at {self._map_bytes} bytes, the most it may take")
         self._map_bytes *= 2
-        with self._alone():
+        with self._gate:
+            self._gate.wait_for(lambda: self._readers == 0)
             try:
                 self._lmdb.set_mapsize(self._map_bytes)
             except lmdb.Error as error:
                 raise self._translated(error) from error
 
     def _translated(self, error: Exception) -> StorageError:
-        if isinstance(error, lmdb.PanicError):
-            self._reopen()
+        self._is_broken |= isinstance(error, lmdb.PanicError)
         kind = EnvironmentDamaged if isinstance(error, _DAMAGE) else StorageError
         return kind(f"{self.path}: {error.strerror if isinstance(error, OSError) else error}")
 
     def _reopen(self) -> None:
-        """After a failed write of a meta page LMDB refuses everything until it is opened again."""
-        with self._alone():
+        """After a failed write of a meta page LMDB refuses everything until it is opened again: by who comes next, and
+        when that fails by who comes then. Inside the gate."""
+        if not self._gate.wait_for(lambda: self._readers == 0, REOPEN_SECONDS_MAX):
+            raise StorageError(f"{self.path} must be opened again, and is being read")
+        if self._is_shut:
+            raise EnvironmentClosed(f"{self.path} is closed")
+        if self._is_broken:
             self._lmdb.close()
+            self._lmdb = self._open()
             try:
-                self._lmdb = self._open()
-            except StorageError:
-                self._is_shut = True
-                raise
+                self._handles = {name: self._lmdb.open_db(name) for name in self._handles}
+            except lmdb.Error as error:
+                raise self._translated(error) from error
+            self._is_broken = False
 
 
 class Reading:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from hms_ops.storage import keys
-from hms_ops.storage.environment import Environment, Transaction
+from hms_ops.storage.environment import Database, Environment, Transaction
 from hms_ops.storage.record import RecordDamaged, pack_record, unpack_record
 
 EVENTS_MAX: Final = 100_000
@@ -26,7 +26,7 @@ class Journal:
     def __init__(self, environment: Environment, events_max: int = EVENTS_MAX) -> None:
         self.environment = environment
         self.events_max = events_max
-        self._events = environment.database(b"journal")
+        environment.database(b"journal")
         self._counting = threading.Lock()
         self._counts = {"appended": 0, "expired": 0, "damaged": 0}
 
@@ -56,6 +56,10 @@ class Journal:
         """Events stored now; appended, expired (the oldest beyond `events_max`) and damaged since the start."""
         with self.environment.read() as transaction:
             return {"stored": transaction.stat(self._events)["entries"], **self._counts}
+
+    @property
+    def _events(self) -> Database:
+        return self.environment.database(b"journal")
 
     def _write(self, transaction: Transaction, packed: list[tuple[int, bytes]]) -> int:
         for time_ns, data in packed:

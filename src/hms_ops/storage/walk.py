@@ -6,6 +6,7 @@ once, and who reads never waits for the writer.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from hms_ops.storage import keys, slab
 from hms_ops.storage.damage import BlockDamaged, BlockTooNew
@@ -13,11 +14,17 @@ from hms_ops.storage.environment import Cursor, Environment, EnvironmentClosed, 
 from hms_ops.storage.pages import EnvironmentDamaged
 from hms_ops.storage.shelf import Shelf
 
+CLOSED_MAX: Final = 100
+
 Read = Callable[[Transaction, Cursor], None]
 
 
 def in_block(shelf: Shelf, block: int, from_slabs: Read, from_tiles: Read) -> None:
-    """Run one of the two in a transaction on the environment where the block's rows are; nothing when it is gone."""
+    """Run one of the two in a transaction on the environment where the block's rows are; nothing when it is gone.
+
+    EnvironmentClosed when it was closed each of CLOSED_MAX times, which no writer does that fast.
+    """
+    closed = 0
     while (found := _where(shelf, block)) is not None:
         environment, is_sealed = found
         try:
@@ -25,7 +32,9 @@ def in_block(shelf: Shelf, block: int, from_slabs: Read, from_tiles: Read) -> No
                 (from_tiles if is_sealed else from_slabs)(transaction, cursor)
             return
         except EnvironmentClosed:
-            continue
+            closed += 1
+            if closed >= CLOSED_MAX:
+                raise
         except EnvironmentDamaged:
             shelf.count_damage(block, b"")
             return
