@@ -225,6 +225,76 @@ def test_a_clock_that_is_set_back_takes_the_cursor_along(past: Chronicle) -> Non
         assert (START + 130) * 1000 - 1 in {t for samples in there.accepted().values() for t, _ in samples}
 
 
+def test_what_is_written_after_the_clock_was_set_back_by_less_than_a_block_is_sent(past: Chronicle) -> None:
+    with receiver() as there:
+        past.fill(START + 1800, 100)
+        remote = past.remote(there.url)
+        drain(remote)
+        begin = START + 1900
+        past.set_time(begin)
+        for step in range(begin, begin + 600, 10):
+            past.fill(step, 1, seed=step)
+            past.set_time(step + 10)
+            remote.late(0, np.array([step]))
+            if step == begin + 100:
+                drain(remote)
+                assert "the clock was set back" in remote.problems()[0]
+        past.set_time(begin + 620)
+        drain(remote)
+        accepted = there.accepted()
+        for step in range(begin, begin + 600, 10):
+            rows = past.storage.history.read_columns(0, np.arange(1, 101), step, step + 10)
+            time_ms = (step + 10) * 1000 - 1
+            sent = [samples for key, samples in accepted.items() if "_count" in key]
+            assert sorted(rows[2][0].tolist()) == sorted(
+                dict(samples)[time_ms] for samples in sent if time_ms in dict(samples)
+            )
+        counters = remote.counters()
+        assert (counters["late_not_sent"], counters["clock_set_back"] > 0) == (0, True)
+
+
+def test_a_clock_that_is_set_back_while_a_sealed_block_is_sent_costs_no_tile(tmp_path: Path) -> None:
+    with receiver() as there, chronicle(tmp_path / "data", 200) as past:
+        past.fill(START, 360)
+        past.seal(START + HOUR + 900)
+        past.set_time(START + HOUR + 900)
+        remote = past.remote(there.url)
+        assert remote.send_next()
+        past.set_time(START + 1800)
+        drain(remote)
+        past.set_time(START + HOUR + 60)
+        drain(remote)
+        accepted = there.accepted()
+        assert accepted.keys() == past.expected.keys()
+        assert all(set(accepted[key]) == set(past.expected[key]) for key in accepted)
+
+
+def test_late_rows_of_a_sealed_block_are_counted_by_their_tile(tmp_path: Path) -> None:
+    with receiver() as there, chronicle(tmp_path / "data", 200) as past:
+        past.fill(START, 360)
+        past.seal(START + HOUR + 900)
+        past.set_time(START + HOUR + 900)
+        remote = past.remote(there.url)
+        assert remote.send_next()
+        steps = np.array([START, START + 100, START + 100, START + HOUR])
+        remote.late(0, steps, np.array([1, 63, 64, 1]))
+        assert remote.counters()["late_not_sent"] == 2
+        remote.late(0, steps)
+        assert remote.counters()["late_not_sent"] == 5, "whose they are is not known: all may have been sent"
+        drain(remote)
+
+
+def test_the_rest_of_a_step_after_a_restart_is_counted_before_anything_is_sent(past: Chronicle) -> None:
+    with receiver() as there:
+        past.fill(START, 3)
+        remote = past.remote(there.url)
+        drain(remote)
+        remote._save(is_due=False)
+        again = past.remote(there.url)
+        again.late(0, np.array([START + 20]))
+        assert again.counters()["late_not_sent"] == 1
+
+
 # ---- refusals and failures
 
 

@@ -12,9 +12,8 @@ from tests.reference import remote_write
 
 from hms_ops import kinds
 from hms_ops.remote import protobuf
-from hms_ops.remote.encode import Encoder, Request, Rows, bound_text, bounds_of
+from hms_ops.remote.encode import Encoder, Request, Rows, bound_text, bounds_of, halved
 from hms_ops.remote.labels import labelled, outer_labels, outer_metric, outer_tag
-from hms_ops.remote.sender import halved
 from hms_ops.series import SeriesInfo
 
 START = 1_700_000_000

@@ -302,3 +302,15 @@ def _by_id(sketches: Sketches | None) -> dict[int, dict[int, list[bytes]]]:
         for n, (series_id, step) in enumerate(zip(sketches.ids.tolist(), sketches.steps.tolist(), strict=True)):
             found.setdefault(series_id, {}).setdefault(step, []).append(sketches.blob(n))
     return found
+
+
+def halved(rows: Rows) -> tuple[Rows, ...]:
+    """Two parts: the older and the younger steps, or of one step the lower and the upper ids; () of a single row."""
+    steps = np.unique(rows.steps)
+    if len(steps) > 1:
+        is_first = rows.steps < steps[len(steps) // 2]
+    elif len(rows.ids) > 1:
+        is_first = np.arange(len(rows.ids)) < len(rows.ids) // 2
+    else:
+        return ()
+    return rows.at(is_first), rows.at(~is_first)

@@ -58,10 +58,10 @@ class Remotes:
             remote.stop()
         return [f"hms-remote-{remote.config.name}" for remote in self._senders]
 
-    def late(self, tier: int, steps: NDArray[np.int64]) -> None:
-        """Rows of these steps of a tier were added to history behind their time."""
+    def late(self, tier: int, steps: NDArray[np.int64], ids: NDArray[np.int64] | None = None) -> None:
+        """Rows of these steps of a tier, of these series if they are known, were added to history behind their time."""
         for remote in self._senders:
-            remote.late(tier, steps)
+            remote.late(tier, steps, ids)
 
     def counters(self) -> dict[str, dict[str, int]]:
         return {str(remote.config): remote.counters() for remote in self._senders}

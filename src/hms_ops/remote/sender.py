@@ -6,7 +6,8 @@
 
 The cursor over local history is the queue: nothing waits in memory, and a remote that was down for a day gets all of
 it, in order. A step is sent `delay` after its end, when all of it is there. What comes later for a step that was sent
-is not sent any more, and counted: `late_not_sent`.
+is not sent any more, and counted: `late_not_sent`. When the clock was set back the cursor goes back with it, so
+what is written anew is sent (`clock_set_back`), even for times that were sent.
 
 Once, or twice and the same: a request that was not answered is sent again, and what was accepted in the last seconds
 before a connection failed (again.py). Samples sent again are bit for bit the same; VictoriaMetrics keeps one of them
@@ -30,12 +31,13 @@ from hms_ops.alert.receivers.post import Answer
 from hms_ops.clock import SECOND_NS, Clock
 from hms_ops.errors import StorageError
 from hms_ops.remote.again import Again
-from hms_ops.remote.encode import Encoder, Request, Rows
+from hms_ops.remote.encode import Encoder, Request, Rows, halved
 from hms_ops.remote.feed import Chunk, Feed, Position
 from hms_ops.remote.link import Link
 from hms_ops.remote.settings import RemoteConfig
 from hms_ops.sketches import Sketches
 from hms_ops.storage.tier import TIERS
+from hms_ops.storage.tile import TILE_IDS
 
 if TYPE_CHECKING:
     from hms_ops.storage.cursors import Cursors
@@ -52,6 +54,7 @@ SPLITS_MAX: Final = 64
 REFUSED_SHOWN_SECONDS: Final = 300
 FORGET_SECONDS: Final = 600  # then kinds, units and names are looked up again
 TOO_MANY: Final = 429
+SET_BACK: Final = "the clock was set back; what is written anew is sent"
 
 HEADERS: Final = {
     "Content-Encoding": "snappy",
@@ -94,13 +97,15 @@ class Remote:
         self._failures = 0
         self._splits_left = SPLITS_MAX
         self._problem = self._refusal = ""
-        self._refused_ns = 0
+        self._refused_ns = self._set_back_ns = 0
+        self._back_to: int | None = None  # a step that was written behind the cursor, after the clock was set back
         self._stopping = threading.Event()
         self._counting = threading.Lock()
         self._counts = dict.fromkeys(
             (
                 "samples", "requests", "bytes", "retries", "resent_steps", "known_already", "refused_requests",
                 "refused_samples", "late_not_sent", "expired_steps",
+                "clock_set_back",
             ), 0,
         )  # fmt: skip
 
@@ -129,12 +134,35 @@ class Remote:
         self._stopping.set()
         self._link.abort()
 
-    def late(self, tier: int, steps: NDArray[np.int64]) -> None:
-        """Rows of these steps were added to history after they had been appended; those sent already are counted."""
-        position = self._position
-        if tier == self._tier and position is not None:
+    def late(self, tier: int, steps: NDArray[np.int64], ids: NDArray[np.int64] | None = None) -> None:
+        """Rows of these steps [k], of these series [k] if they are known, were added to history behind its end. Those
+        that were sent already are counted, as are those that may have been; after the clock was set back they are sent
+        again, with all that follows."""
+        if tier != self._tier or not len(steps):
+            return
+        try:
+            position = self._position or self._kept_position()
+        except StorageError:
+            return  # `run` says so
+        missed = steps[self._is_past(position, steps, ids)]
+        if not len(missed):
+            return
+        if self._is_ahead(position):
             with self._counting:
-                self._counts["late_not_sent"] += int((steps < position.step).sum())
+                first = int(missed.min())
+                self._back_to = first if self._back_to is None else min(first, self._back_to)
+        else:
+            self._count(late_not_sent=len(missed))
+
+    def _is_past(
+        self, position: Position, steps: NDArray[np.int64], ids: NDArray[np.int64] | None
+    ) -> NDArray[np.bool_]:
+        """Which rows a cursor there will not meet any more; without ids also those of tiles that it might."""
+        tier = TIERS[self._tier]
+        is_in_block = steps < tier.block_start(position.step) + tier.block_seconds
+        is_tile_sent = np.asarray(position.tile > 0 if ids is None else ids // TILE_IDS < position.tile)
+        is_past: NDArray[np.bool_] = (steps < position.step) | (is_in_block & is_tile_sent)
+        return is_past
 
     # ---- what it says of itself
 
@@ -156,6 +184,8 @@ class Remote:
             found.append(f"{self.config}: {self._problem}; {self.behind_seconds():,} s wait to be sent")
         if self._refusal and self._clock.now_ns() - self._refused_ns < REFUSED_SHOWN_SECONDS * SECOND_NS:
             found.append(f"{self.config} refuses samples, they are skipped: {self._refusal}")
+        if self._set_back_ns and abs(self._clock.now_ns() - self._set_back_ns) < REFUSED_SHOWN_SECONDS * SECOND_NS:
+            found.append(f"{self.config}: {SET_BACK}")
         return found
 
     # ---- sending
@@ -183,16 +213,41 @@ class Remote:
     def _begin(self) -> Position:
         """Where to go on: the cursor, at first from disk; beyond what is kept no more."""
         if self._position is None:
-            kept = self._cursors.get(self._key) or {}
-            self._position = Position(int(kept.get("step", 0)), int(kept.get("tile", 0)))
+            self._position = self._kept_position()
         position = self._position
         first = self._history.first_step(self._tier)
         if position.step and first is not None and first > position.step:
             self._skip_expired(position, first)
-        if position.step > self._end() + TIERS[self._tier].block_seconds:
-            log.warning("%s: the cursor is ahead of the clock, which was set back; it is set back too", self.config)
-            self._position = Position(self._end())
+        self._follow_clock()
         return self._position
+
+    def _kept_position(self) -> Position:
+        kept = self._cursors.get(self._key) or {}
+        return Position(int(kept.get("step", 0)), int(kept.get("tile", 0)))
+
+    def _is_ahead(self, position: Position) -> bool:
+        """Whether steps were sent that have not begun yet: the clock was set back."""
+        tier = TIERS[self._tier]
+        sent = position.step if position.tile == 0 else tier.block_start(position.step) + tier.block_seconds
+        return sent > self._clock.now_ns() // SECOND_NS
+
+    def _follow_clock(self) -> None:
+        """Set the cursor back to what is written anew after the clock was set back."""
+        position = self._position
+        assert position is not None
+        with self._counting:
+            back_to, self._back_to = self._back_to, None
+        if self._is_ahead(position):
+            end = self._end()
+            back_to = min(end - end % self._step_seconds, end if back_to is None else back_to)
+        if back_to is None:
+            return
+        self._position = Position(max(0, min(position.step, back_to)))
+        if self._position != position:
+            self._again = Again()  # a refusal is of what is new
+            self._set_back_ns = self._clock.now_ns()
+            self._count(clock_set_back=1)
+            log.warning("%s: %s, from second %d on", self.config, SET_BACK, self._position.step)
 
     def _skip_expired(self, position: Position, first: int) -> None:
         """Steps between the cursor and the oldest that is kept, as far as retention took them."""
@@ -340,15 +395,3 @@ class Remote:
         with self._counting:
             for name, number in more.items():
                 self._counts[name] += number
-
-
-def halved(rows: Rows) -> tuple[Rows, ...]:
-    """Two parts: the older and the younger steps, or of one step the lower and the upper ids; () of a single row."""
-    steps = np.unique(rows.steps)
-    if len(steps) > 1:
-        is_first = rows.steps < steps[len(steps) // 2]
-    elif len(rows.ids) > 1:
-        is_first = np.arange(len(rows.ids)) < len(rows.ids) // 2
-    else:
-        return ()
-    return rows.at(is_first), rows.at(~is_first)
