@@ -3,12 +3,16 @@
 import shutil
 import threading
 import time
+from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.histories import NO_LIMITS, START, Twin, directories, one, patch_of, seal_all
 
+from hms_ops.errors import StorageError
 from hms_ops.storage import partition
+from hms_ops.storage.environment import Environment
 from hms_ops.storage.history import History, HistoryConfig
 from hms_ops.storage.row import Columns
 from hms_ops.storage.tier import TIERS
@@ -189,34 +193,54 @@ def test_what_was_half_removed_is_removed_at_the_next_start(tmp_path):
     assert directories(tmp_path, 0, "slabs") == []
 
 
-def test_sealed_partitions_are_read_only_until_somebody_patches_them(tmp_path):
+def test_a_patch_does_not_wait_for_who_reads_what_it_patches_after_a_restart(tmp_path):
     history = History(tmp_path, NO_LIMITS)
     twin = Twin()
     for step in range(START, START + 400, 10):
         twin.append(history, step, {1: [1.0]})
     seal_all(history)
-    now = START + 86_400
-    history.retain(now * SECOND_NS)
-
-    def is_read_only() -> bool:
-        ((_, environment),) = history.environments()
-        return environment.is_read_only
-
-    assert is_read_only()
+    twin.append(history, START + HOUR, {1: [1.0]})
+    history.close()
     data = tmp_path / "history" / "10s" / "tiles" / "2023-11-12T00" / "data.mdb"
     before = data.read_bytes()
+    history = History(tmp_path, NO_LIMITS)
     twin.assert_same(history)
-    assert data.read_bytes() == before
-    twin.patch(history, {(START, 1): [4.0], (START + 10, 64): [5.0]})
-    assert not is_read_only()
-    twin.assert_same(history)
-    history.retain(now * SECOND_NS)
-    assert is_read_only()
+    history.retain((START + 86_400) * SECOND_NS)
+    assert data.read_bytes() == before, "who only reads writes nothing"
+    with ExitStack() as readers:
+        for _, environment in history.environments():
+            readers.enter_context(environment.read())
+        began = time.monotonic()
+        twin.patch(history, {(START, 1): [4.0], (START + 10, 64): [5.0], (START + HOUR, 2): [1.0]})
+        assert time.monotonic() - began < 0.9
     twin.assert_same(history)
     history.close()
 
 
-def test_readers_go_on_while_what_they_read_is_opened_to_be_written_and_closed_again(tmp_path):
+def test_what_the_disk_refused_to_have_written_is_patched_when_it_is_well_and_nobody_reads_it(tmp_path, monkeypatch):
+    history = History(tmp_path, NO_LIMITS)
+    twin = Twin()
+    twin.append(history, START, {1: [1.0]})
+    history.close()
+
+    def refuse(path: Path, map_bytes: int, *, is_read_only: bool = False) -> Environment:
+        if not is_read_only:
+            raise StorageError("read-only file system")
+        return Environment(path, map_bytes=map_bytes, is_read_only=True)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(partition, "Environment", refuse)
+        history = History(tmp_path, NO_LIMITS)
+        twin.assert_same(history)
+    ((_, environment),) = history.environments()
+    with environment.read(), pytest.raises(StorageError, match="is being read"):
+        history.append(0, START + 10, one(1.0))
+    twin.append(history, START + 10, {1: [1.0]})
+    twin.assert_same(history)
+    history.close()
+
+
+def test_readers_go_on_while_what_they_read_is_patched(tmp_path):
     history = History(tmp_path, NO_LIMITS)
     twin = Twin()
     for step in range(START, START + 400, 10):

@@ -199,7 +199,7 @@ def test_a_reader_beside_the_sealer_sees_each_row_exactly_once(tmp_path, monkeyp
     for reader in readers:
         reader.start()
     assert seal_all(history) == 6
-    history.retain((START + 12 * 3_600) * 1_000_000_000)  # closes what was written, to be read only
+    history.retain((START + 12 * 3_600) * 1_000_000_000)
     is_done.set()
     for reader in readers:
         reader.join(60)

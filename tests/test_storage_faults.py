@@ -277,8 +277,7 @@ def environment_of(history: History, kind: str) -> environment.Environment:
     return next(found for path, found in history.environments() if path.parts[2] == kind)
 
 
-def test_readers_that_come_without_end_do_not_starve_the_writer_of_its_upgrade(tmp_path: Path) -> None:
-    """After a restart the open block was opened to be read; its first write needs the readers to be done."""
+def test_readers_that_come_without_end_do_not_starve_the_writer_after_a_restart(tmp_path: Path) -> None:
     history, twin = History(tmp_path, NO_LIMITS), Twin()
     twin.append(history, START, {1: [1.0], 90: [2.0]})
     history.close()

@@ -1,4 +1,4 @@
-"""After a failed write of a meta page LMDB refuses all until it is opened again: that happens, whatever the disk does."""
+"""After a failed write of a meta page LMDB refuses all until it is opened again: it is, once the disk is well."""
 
 from pathlib import Path
 

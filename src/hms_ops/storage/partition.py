@@ -1,8 +1,10 @@
 """Directories of one kind, named by the time at which they begin, each an LMDB environment of its own.
 
 LMDB files never shrink, so what is too old goes by unlinking a directory whole. `Partitions` knows which there are,
-opens them when they are asked for (to be read only, until somebody is to write), and sets damaged ones aside. Used for
-the slabs of a block and for the tiles of a partition (shelf.py).
+opens them when they are asked for, and sets damaged ones aside. Used for the slabs of a block and for the tiles of a
+partition (shelf.py). They are opened to be written, readers or not: late rows may come for any, LMDB cannot have one
+open twice, and to open it anew would wait for its readers, a backup among them. Only what a disk refuses to have
+written is opened to be read only.
 
 Removing takes no longer than a rename: the directory is called `.expired` at once, and closed and unlinked by `reclaim`
 when its last reader is done, or at the next start. Readers that had it go on reading it.
@@ -39,9 +41,6 @@ MAP_BYTES: Final = 1 << 34
 SHRINK_BYTES: Final = 16 << 20
 """A file shrinks by so much at a time before it is unlinked: where a file system discards blocks at once (ext4 without
 a journal), half a GiB takes 100 ms, and all that time nobody's fdatasync returned; so the writer waits 15 ms."""
-
-UPGRADE_SECONDS_MAX: Final = 1.0
-"""A writer waits so long for the readers of a directory that was open to be read only."""
 
 
 class Partitions:
@@ -83,20 +82,21 @@ class Partitions:
             if start not in self._open:
                 self._check_open()
                 try:
-                    self._open[start] = Environment(self.path(start), map_bytes=MAP_BYTES, is_read_only=True)
+                    self._open[start] = _opened(self.path(start))
                 except EnvironmentDamaged:
                     self._put_aside(start)
             return self._open.get(start)
 
     def create(self, start: int) -> Environment:
-        """The same to be written, made when it is not there."""
+        """The same to be written, made when it is not there. StorageError at once, too, while one that the disk refused
+        to have written is being read."""
         with self._lock:
             environment = self._open.get(start)
             if environment is not None and not environment.is_read_only:
                 return environment
             self._check_open()
             if environment is not None:
-                if not environment.close(UPGRADE_SECONDS_MAX):
+                if not environment.close(0):
                     raise StorageError(f"{environment.path} is being read and cannot be written now")
                 del self._open[start]
             environment, was_damaged = open_or_set_aside(self.path(start), map_bytes=MAP_BYTES)
@@ -142,13 +142,6 @@ class Partitions:
             with self._lock:
                 self._leaving += kept
         return len(self._leaving)
-
-    def downgrade(self, before: int) -> None:
-        """Close those that end by `before` and were opened to be written, unless in use: next they are read only."""
-        with self._lock:
-            for start, environment in list(self._open.items()):
-                if start + self.seconds <= before and not environment.is_read_only and environment.close(0):
-                    del self._open[start]
 
     def file_bytes(self) -> int:
         """What all of them take on disk."""
@@ -199,6 +192,15 @@ class Partitions:
         start = keys.partition_time(path.name)
         is_ours = start is not None and start % self.seconds == 0 and self.path(start) == path
         return start if is_ours else None
+
+
+def _opened(path: Path) -> Environment:
+    try:
+        return Environment(path, map_bytes=MAP_BYTES)
+    except EnvironmentDamaged:
+        raise
+    except StorageError:
+        return Environment(path, map_bytes=MAP_BYTES, is_read_only=True)
 
 
 def _unlink(path: Path) -> None:

@@ -75,7 +75,6 @@ class Limits:
         for shelf, seconds in zip(self._shelves, config.keep_seconds, strict=True):
             with shelf.landing:
                 count += expire(shelf, now - seconds)
-            shelf.tiles.downgrade(now - 2 * shelf.tier.block_seconds)
         count += make_room(self._shelves, len(TIERS) - 1, -1, config.bytes_max, 0)[0]
         self._expired(count)
         return count

@@ -74,7 +74,7 @@ def seal(shelf: Shelf, block: int, is_stopping: Callable[[], bool], changing: Ch
     except BlockTooNew:
         shelf.unsealable.add(block)
         shelf.count_too_new()
-    except EnvironmentClosed:  # after a restart it was open to be read only, and a patch came
+    except EnvironmentClosed:  # it was put aside, or the disk had it read only, and a patch came
         pass
     return 0
 
