@@ -11,6 +11,7 @@ from hms_ops._ring import Store
 from hms_ops.kernels.rollup import rollup_step
 from hms_ops.past import Past
 from hms_ops.recorder import Recorder
+from hms_ops.sealer import Sealer
 from hms_ops.storage.history import HistoryConfig
 from hms_ops.storage.store import open_storage
 
@@ -37,6 +38,8 @@ class Recording:
         self.recorder = Recorder(self.store)
         if self.storage is not None:
             self.recorder.open(self.storage)
+        self.sealer = Sealer(self.store.now_ns)
+        self.sealer.history = self.storage.history if self.storage is not None else None
         self.past = Past(self.recorder)
         self.now = self.first
 

@@ -40,11 +40,12 @@ def test_every_sample_counts_once_in_every_tier_at_any_moment(tmp_path_factory, 
     recording = Recording(data_dir, is_written=False)
     for operation, number in operations:
         if operation == "add":
-            recording.add("depth", 1.0, tags=("", "host:a", "host:b")[number])
+            recording.add("depth", 1.0, tags=("host:b", "host:a", "")[number])
         elif operation == "late":
             # The store has no place for the seconds of its first step that were before it.
             if recording.now - number not in range(recording.first - recording.first % 10, recording.first):
-                recording.add("depth", 2.0, tags="host:a", ago=number)
+                for tags in ("host:c", "host:a", "host:b"):  # slots that do not ascend as the numbers on disk do
+                    recording.add("depth", 2.0, tags=tags, ago=number)
             recording.advance(1)
         elif operation == "advance":
             recording.advance(number)
@@ -53,7 +54,7 @@ def test_every_sample_counts_once_in_every_tier_at_any_moment(tmp_path_factory, 
         elif operation == "write":
             assert recording.recorder.write_waiting()
         elif operation == "seal":
-            recording.recorder.seal_due()
+            recording.sealer.seal_due()
         elif operation == "restart":
             recording.advance(1)
             recording.close()
@@ -159,7 +160,7 @@ def test_percentiles_are_of_all_samples_in_every_step_across_a_restart_and_late_
     assert_quantiles(recording, 60)
     assert_quantiles(recording, 120)
     assert_quantiles(recording, 3_600)
-    recording.recorder.seal_due()
+    recording.sealer.seal_due()
     assert_quantiles(recording, 3_600)
     recording.close()
 

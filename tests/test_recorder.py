@@ -371,3 +371,84 @@ def test_a_step_that_rows_have_is_answered(tmp_path, step):
         recording.advance(25)
         found = counted(recording.past, "depth", FIRST, FIRST + 20, step)
         assert found == {FIRST - FIRST % step: 1.0}
+
+
+# ---- errors of our own
+
+
+def test_an_error_behind_the_write_costs_no_other_step(tmp_path, caplog):
+    with Recording(tmp_path, is_written=False) as recording:
+
+        def fail(tier, steps):
+            raise RuntimeError("planted")
+
+        recording.recorder.on_patch = fail
+        for _ in range(12):
+            recording.add("depth", 1.0)
+            recording.advance(10)
+            recording.add("depth", 2.0, ago=15)
+        recording.advance(15)
+        with caplog.at_level(logging.ERROR, "hms_ops.history"):
+            assert recording.recorder.write_waiting()
+        assert "could not be told" in caplog.text
+        counters = recording.recorder.counters()
+        assert (counters["steps_lost"], counters["patches_lost"], counters["waiting"]) == (0, 0, 0)
+        assert_exact(recording)
+
+
+def test_the_writer_outlives_an_error_nobody_thought_of_and_says_so(tmp_path, monkeypatch, wait_until):
+    with Recording(tmp_path, is_written=False) as recording:
+        recorder = recording.recorder
+
+        def fail(now_ns):
+            raise MemoryError("planted")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(recording.storage.history, "retain", fail)
+            writer = threading.Thread(target=recorder.run)
+            writer.start()
+            recording.add("depth", 1.0)
+            recording.advance(20)
+            wait_until(lambda: "planted" in recorder.problem)
+            assert writer.is_alive()
+        wait_until(lambda: recorder.counters()["waiting"] == 0)
+        assert recorder.problem == ""
+        assert_exact(recording)
+        recorder.stop()
+        writer.join(5)
+
+
+def test_old_history_goes_before_what_was_not_rolled_is_written(tmp_path, monkeypatch):
+    with Recording(tmp_path) as recording:
+        recording.add("depth", 1.0)
+        recording.advance(10)
+    with Recording(tmp_path, first=FIRST + 100) as recording:
+        asked = []
+        retain = recording.storage.history.retain
+        monkeypatch.setattr(
+            recording.storage.history, "retain", lambda now_ns: asked.append("retain") or retain(now_ns)
+        )
+        with full_disk():
+            assert not recording.recorder.write_waiting()
+        assert asked == ["retain"]
+
+
+@pytest.mark.parametrize("back", [30, 90, 3_700, -90, -3_700])
+def test_after_the_clock_was_set_minutes_and_hours_miss_nothing(tmp_path, back):
+    with Recording(tmp_path, first=FIRST, is_written=False) as recording:
+        for _ in range(4_000 // 20):
+            recording.add("depth", 1.0)
+            recording.advance(20)
+            recording.recorder.write_waiting()
+        recording.advance(10 - recording.now % 10)
+        recording.now -= back
+        recording.store.set_now_ns(recording.now * 1_000_000_000)
+        recording.store.reanchor(0)
+        recording.recorder.begin_anew()
+        for _ in range(20):
+            recording.add("depth", 1.0)
+            recording.advance(7)
+            recording.recorder.write_waiting()
+            for step in (10, 60, 3_600):
+                found = counted(recording.past, "depth", FIRST - 4_000, FIRST + 12_000, step)
+                assert sum(found.values()) == len(recording.given), f"by {step} s"

@@ -86,9 +86,16 @@ class Backlog:
         self._waiting: deque[Waiting] = deque()
         self._late: list[Waiting] = []
         self._is_writing = False
+        self._written: Waiting | None = None  # what `head` gave out
 
     def __len__(self) -> int:
         return len(self._waiting) + bool(self._late)
+
+    def begin_anew(self, taken_end: int) -> int:
+        """The clock was set: steps are added from this second on. Returns where they were before."""
+        with self.guard:
+            before, self.taken_end = self.taken_end, taken_end
+        return before
 
     def add_step(
         self, tier: int, start: int, slots: NDArray[np.int64], columns: Columns, sketches: Sketches | None = None
@@ -115,17 +122,22 @@ class Backlog:
         """The oldest rows, of one block, for the writer; they stay here until `remove` or `keep`."""
         with self.guard:
             self._is_writing = bool(self._waiting)
-            return self._waiting[0].first_block() if self._waiting else None
+            self._written = self._waiting[0].first_block() if self._waiting else None
+            return self._written
 
-    def remove(self, follows: Waiting | None = None) -> None:
-        """The head was written; `follows` is to be written next: what of it a coarser tier lacks now."""
+    def remove(self, rows: Waiting, follows: Waiting | None = None) -> bool:
+        """The head, `rows`, was written; `follows` is to be written next: what of it a coarser tier lacks now. False
+        when it is the head no more."""
         with self.guard:
-            self._is_writing = False
+            if self._written is not rows:
+                return False
+            self._is_writing, self._written = False, None
             rest = self._waiting.popleft().after_first_block()
             if len(rest.steps):
                 self._waiting.appendleft(rest)
             if follows is not None:
                 self._waiting.appendleft(follows)
+            return True
 
     def keep(self) -> None:
         """The head was not written and waits on."""
@@ -133,8 +145,8 @@ class Backlog:
 
     def give_up(self, rows: Waiting) -> None:
         """The head will never be written."""
-        self.remove()
-        self._count_lost(rows)
+        if self.remove(rows):
+            self._count_lost(rows)
 
     def forget(self, slots: NDArray[np.int64]) -> None:
         """These series were deleted: what waits of them goes nowhere, but for the head if it is being written."""

@@ -53,6 +53,7 @@ from hms_ops.quantity import Address, as_address, as_addresses, parse_duration
 from hms_ops.reading import Reading
 from hms_ops.recorder import Recorder
 from hms_ops.remote.remotes import Remotes
+from hms_ops.sealer import Sealer
 from hms_ops.series import SeriesInfo
 from hms_ops.threads import Threads, left_seconds
 from hms_ops.vitals import Vitals
@@ -137,6 +138,7 @@ class Engine:
         self._units: dict[str, str] = {}
         self._make_store()
         self.recorder = Recorder(self.store)
+        self.sealer = Sealer(self.store.now_ns)
         self.past = Past(self.recorder)
         self.values = ValueHooks(self.store)
         self.journalist = Journalist(self.clock)
@@ -245,7 +247,7 @@ class Engine:
         self._threads.start("hms-recorder", self.recorder.run)
         if self._storage is not None:
             self._remotes.open(self._storage, self._threads.start)
-        self._threads.start("hms-sealer", self.recorder.run_sealing)
+        self._threads.start("hms-sealer", self.sealer.run)
         self.values.start(self._threads.start)
         if self._http is not None:
             self._open_http(self._http)
@@ -275,6 +277,7 @@ class Engine:
         kept = HistoryConfig(tuple(map(int, keep)), wanted.bytes_max, wanted.disk_free_min)
         self._storage = open_storage(data_dir, kept)
         self.recorder.open(self._storage)
+        self.sealer.history = self._storage.history
         self.journalist.open(self._storage.journal)
 
     def _open_http(self, address: Address) -> None:
@@ -298,6 +301,7 @@ class Engine:
         if self._tick is not None:
             self._tick.close(self.clock.now_ns())
         self.values.stop()
+        self.sealer.stop()
         self.recorder.stop()  # writes while notifications leave
         notify_seconds = max(0.0, left_seconds(end_ns) - HISTORY_SECONDS)
         self.duty.stop(self._steady.now_ns() + int(notify_seconds * SECOND_NS))
@@ -305,7 +309,7 @@ class Engine:
         self.values.crew.stop(HOOKS_SECONDS)
         self._threads.join(end_ns, "hms-recorder")
         self.journalist.stop()
-        self._shut_storage(self._threads.join(end_ns, "hms-recorder", "hms-journal", *sending))
+        self._shut_storage(self._threads.join(end_ns, "hms-recorder", "hms-sealer", "hms-journal", *sending))
 
     def _shut_listeners(self) -> None:
         for listener in self._listeners:
@@ -643,6 +647,8 @@ class Engine:
         problems = self.stalls() + self.duty.problems() + self.values.crew.problems() + self._remotes.problems()
         if self.recorder.problem:
             problems.append(f"history is not written: {self.recorder.problem}")
+        if self.sealer.problem:
+            problems.append(f"history is not sealed: {self.sealer.problem}")
         if self._storage is not None:
             problems += self._storage.problems()
         return problems
@@ -654,7 +660,7 @@ class Engine:
         stored = self._storage.counters() if self._storage is not None else {}
         sections: dict[str, dict[str, Any]] = {
             "store": self.store.counters(),
-            "history": self.recorder.counters() | stored.get("history", {}),
+            "history": self.recorder.counters() | self.sealer.counters() | stored.get("history", {}),
             "catalogue": stored.get("catalogue", {}),
             **self.duty.counters(),
             "on_metric": self.values.crew.counters(),

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hms_ops import retained
 from hms_ops.backlog import STEP_SECONDS, Waiting
 from hms_ops.errors import StorageError
-from hms_ops.recorder import MINUTE_SECONDS, Recorder
+from hms_ops.recorder import HOUR_SECONDS, MINUTE_SECONDS, Recorder
 from hms_ops.roster import Known, slots_of
 from hms_ops.series import SeriesInfo
 from hms_ops.sketches import Sketches, joined, no_sketches
@@ -145,7 +145,7 @@ class Past:
             with self._recorder.backlog.guard:
                 waiting, taken_end = self._recorder.backlog.snapshot(), self._recorder.backlog.taken_end
                 ids = self._recorder.roster.known_ids(series)
-            ends = self._ends(tier)
+            ends = self._ends(tier, taken_end)
             parts = self._on_disk(ids, start, end, ends)
         place = np.full(self.store.capacity, -1)
         place[slots[slots >= 0]] = np.flatnonzero(slots >= 0)
@@ -153,10 +153,12 @@ class Past:
             parts.append(_chosen(rows, place, *_range_of(rows, ends, start, end)))
         return [*parts, *retained.open_steps(self.store, slots, max(start, taken_end), end)]
 
-    def _ends(self, tier: int) -> tuple[int, int]:
-        """Up to where rows of an hour and of a minute are to be read: what follows is read finer."""
-        minutes = self._recorder.minutes_end if tier >= MINUTE else 0
-        return (min(self._recorder.hours_end, minutes) if tier == HOUR else 0), minutes
+    def _ends(self, tier: int, taken_end: int) -> tuple[int, int]:
+        """Up to where rows of an hour and of a minute are to be read: what follows is read finer. No further than time
+        itself, for after the clock was set back minutes come again."""
+        minutes = min(self._recorder.minutes_end, taken_end - taken_end % MINUTE_SECONDS) if tier >= MINUTE else 0
+        hours = min(self._recorder.hours_end, minutes - minutes % HOUR_SECONDS) if tier == HOUR else 0
+        return hours, minutes
 
     def _on_disk(self, ids: NDArray[np.uint32], start: int, end: int, ends: tuple[int, int]) -> list[Part]:
         places = np.flatnonzero(ids)
@@ -194,9 +196,9 @@ class Past:
             return retained.sketches(self.store, slots_of(series), start, end, row_seconds)
         with self._nothing_landing():
             with self._recorder.backlog.guard:
-                waiting = self._recorder.backlog.snapshot()
+                waiting, taken_end = self._recorder.backlog.snapshot(), self._recorder.backlog.taken_end
                 ids = self._recorder.roster.known_ids(series)
-            ends = self._ends(tier_of(step))
+            ends = self._ends(tier_of(step), taken_end)
             parts = self._sketches_on_disk(ids, start, end, ends)
         place = np.full(self.store.capacity, -1)
         slots = slots_of(series)

@@ -2,7 +2,7 @@
 
     tick ──take(tier, step), patch(late)──► backlog ──writer thread──► catalogue (ids) ──► history, a transaction a step
                                                         └── a full hour ──► rolled from the minutes on disk
-    sealing thread: blocks that have closed become tiles
+    sealer.py: blocks that have closed become tiles
 
 Steps of 10 s and of a minute are the store's own rows, copied when they close; an hour is rolled from the minutes on
 disk, so nothing accumulates in memory and nothing is replayed after a restart. The minute in which a run begins is
@@ -12,7 +12,7 @@ With a data directory each sealed sample is, in each tier, in exactly one place:
 of the open step. The writer holds `landing` while rows go from one to the other, a reader while it looks at all.
 `minutes_end` and `hours_end` tell up to where the coarser tiers have come: beyond, readers take the finer one.
 
-Threads: `take` and `patch` are the tick's and never wait for the disk; `run` is the writer, `run_sealing` the sealer.
+Threads: `take` and `patch` are the tick's and never wait for the disk; `run` is the writer.
 Errors: a write that fails is counted and tried again each RETRY_SECONDS while its step waits (limits: backlog.py).
 """
 
@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from hms_ops._ring import Store
 from hms_ops.backlog import WAITING_MAX, Backlog, Waiting
-from hms_ops.clock import SECOND_NS
 from hms_ops.errors import StorageError
 from hms_ops.late import Late, hours_of, patches
 from hms_ops.roster import Known, Roster
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("hms_ops.history")
 
 RETRY_SECONDS: Final = 1.0
-SEALING_SECONDS: Final = 10.0
 MINUTE_SECONDS: Final = TIERS[MINUTE].step_seconds
 HOUR_SECONDS: Final = TIERS[HOUR].step_seconds
 
@@ -58,18 +56,17 @@ class Recorder:
         self.backlog = Backlog(store.rolled_end(1))
         self.roster = Roster(store, self.backlog.guard)
         self.landing = threading.Lock()
-        self.minutes_end = self.hours_end = 0
+        self._ends = [0 for _ in TIERS]
         self._counts = dict.fromkeys(
-            ("steps_written", "patches_written", "rows_written", "write_errors", "hours_rolled", "blocks_sealed"), 0
+            ("steps_written", "patches_written", "rows_written", "write_errors", "hours_rolled", "sketches_lost"), 0
         )
         self._wake = threading.Event()
         self._written = threading.Event()
-        self._stop_sealing = threading.Event()
         self._is_stopping = False
         self._is_caught_up = False
-        self._problem = self._sealing_problem = ""
+        self._problem = ""
         self._all_slots = np.arange(store.capacity)
-        self._minutes_begun: set[int] = set()  # the minutes in which the store's time began
+        self._minutes_begun: set[int] = set()  # the minutes that the store saw only a part of
         self._dense = np.zeros((len(merge.FIELDS), 0))
 
     def open(self, storage: "Storage") -> None:
@@ -77,13 +74,25 @@ class Recorder:
         self.begin_anew()
         self.storage = storage
         self.roster.catalogue = storage.catalogue
-        self.minutes_end = _end(storage.history, MINUTE)
-        self.hours_end = _end(storage.history, HOUR)
+        self._ends = [_end(storage.history, tier) for tier in range(len(TIERS))]
 
     def begin_anew(self) -> None:
         """The store's time begins where it is now: the wall clock was set. What was taken is written as it is."""
-        self.backlog.taken_end = self.store.rolled_end(1)
-        self._minutes_begun.add(int(self.store.rolled_end(2)))
+        before, now = self.backlog.begin_anew(self.store.rolled_end(1)), int(self.store.rolled_end(2))
+        before -= before % MINUTE_SECONDS
+        self._minutes_begun |= {before, now}
+        if before < now:  # nobody will close it, so it is to be rolled from its 10-s steps as it is
+            self.backlog.add_step(MINUTE, before, self._all_slots[:1], np.zeros((len(merge.FIELDS), 1)))
+
+    @property
+    def minutes_end(self) -> int:
+        """Up to where rows of minutes are on disk: beyond, readers take those of 10 s."""
+        return self._ends[MINUTE]
+
+    @property
+    def hours_end(self) -> int:
+        """The same for hours."""
+        return self._ends[HOUR]
 
     # ---- the tick's side
 
@@ -93,6 +102,8 @@ class Recorder:
         if self.storage is None:
             return
         n, number = self.store.series_count, step_start // TIERS[tier].step_seconds
+        if tier == MINUTE:
+            n = max(n, 1)  # a minute without series may have 10-s steps of the run before
         columns = self.store.cols[tier + 1, :, number % SLOTS, :n].copy()
         sketches = self.store.take_sketches(tier + 1, number) if tier == MINUTE else None
         self.backlog.add_step(tier, step_start, self._all_slots[:n], columns, sketches)
@@ -121,13 +132,22 @@ class Recorder:
     def run(self) -> None:
         """The writer's life: write what waits; after `stop`, what is left, once."""
         while True:
-            self.write_waiting()
+            self._try_to_write()
             if self._is_stopping:
                 self._write_open_sketches()
                 self._give_up_rest()
                 return
             self._wake.wait(RETRY_SECONDS if self._problem else None)
             self._wake.clear()
+
+    def _try_to_write(self) -> None:
+        """Whatever goes wrong is told, and tried again: the writer lives as long as the engine."""
+        try:
+            self.write_waiting()
+        except Exception as error:
+            self.backlog.keep()
+            log.exception("the writer of history failed")
+            self._fail(f"{type(error).__name__}: {error}")
 
     def let_write(self) -> None:
         """Wait while much is waiting and the disk takes it: for a clock that runs faster than time."""
@@ -139,69 +159,81 @@ class Recorder:
         """The last step was taken: `run` writes what waits and ends."""
         self.backlog.close()
         self._is_stopping = True
-        self._stop_sealing.set()
         self._wake.set()
 
     def write_waiting(self) -> bool:
         """Write what waits, oldest first; False when the disk refused: the rest goes on waiting."""
         if self.storage is None:
             return True
+        history = self.storage.history
         try:
-            self._catch_up(self.storage.history)
+            history.retain(self.store.now_ns())  # first: on a full disk it makes the room
+            self._catch_up(history)
+            while (rows := self.backlog.head()) is not None:
+                self._write(history, rows)
+                self._roll_hours(history)
         except StorageError as error:
+            self.backlog.keep()
             self._fail(str(error))
             return False
-        while (rows := self.backlog.head()) is not None:
-            try:
-                self._write(self.storage.history, rows)
-                self._problem = ""
-            except StorageError as error:
-                self.backlog.keep()
-                self._fail(str(error))
-                return False
-            except Exception:  # ours: these rows would fail for ever, and all others behind them
-                log.exception("step %d of history cannot be written and is given up", rows.steps[0])
-                self._counts["write_errors"] += 1
-                self.backlog.give_up(rows)
+        self._problem = ""
         return True
 
     def _write(self, history: "History", rows: Waiting) -> None:
-        history.retain(self.store.now_ns())  # first: on a full disk it makes the room
-        if rows.is_patch:
-            self._write_patch(history, rows)
-        else:
-            self._write_step(history, rows)
+        history.retain(self.store.now_ns())
+        try:
+            if rows.is_patch:
+                self._write_patch(history, rows)
+            else:
+                self._write_step(history, rows)
+        except StorageError:
+            raise
+        except Exception:  # ours: these rows would fail for ever, and all others behind them
+            log.exception("step %d of history cannot be written and is given up", rows.steps[0])
+            self._counts["write_errors"] += 1
+            self.backlog.give_up(rows)
+            return
         self._counts["patches_written" if rows.is_patch else "steps_written"] += 1
         self._written.set()
 
     def _write_step(self, history: "History", rows: Waiting) -> None:
         step = int(rows.steps[0])
         is_from_disk = rows.tier == MINUTE and step in self._minutes_begun and step >= self.minutes_end
-        sketches = self._by_id(rows.sketches)
+        sketches, behind = self._by_id(rows.sketches), self._behind(rows)
         columns = None if is_from_disk else self._dense_rows(rows)
+        is_again = step < self._ends[rows.tier]
         with self.landing:
             if columns is None:
                 written = history.roll(MINUTE, step, sketches)
             else:
                 written = history.append(rows.tier, step, columns, sketches)
-            if rows.tier == MINUTE:
-                self.minutes_end = max(self.minutes_end, step + MINUTE_SECONDS)
-            self.backlog.remove(self._behind(rows))
+            self._ends[rows.tier] = max(self._ends[rows.tier], step + TIERS[rows.tier].step_seconds)
+            self.backlog.remove(rows, behind)
+        self._dense[merge.COUNT] = 0.0
         self._counts["rows_written"] += written
-        self._clear_dense(rows)
         if rows.tier == MINUTE:
             self._minutes_begun.discard(step)
-            self._roll_hours(history)
+        if is_again:  # the clock was set back, or a run went on within the step of another
+            self._tell_late(rows.tier, rows.steps[:1])
 
     def _write_patch(self, history: "History", rows: Waiting) -> None:
         ids = self.roster.ids_of(rows.slots).astype(np.int64)
-        sketches = self._by_id(rows.sketches)
-        kept = (ids > 0) & (rows.columns[merge.COUNT] > 0)  # of a series that was deleted meanwhile it is 0
+        sketches, behind = self._by_id(rows.sketches), self._behind(rows)
+        kept = np.flatnonzero((ids > 0) & (rows.columns[merge.COUNT] > 0))  # 0 if a series was deleted meanwhile
+        kept = kept[np.lexsort((ids[kept], rows.steps[kept]))]  # they come by slot, and go by id
+        patch = (rows.steps[kept], ids[kept], rows.columns[:, kept])
         with self.landing:
-            written = history.append_patch(rows.tier, (rows.steps[kept], ids[kept], rows.columns[:, kept]), sketches)
-            self.backlog.remove(self._behind(rows))
-        self.on_patch(rows.tier, rows.steps[kept])
+            written = history.append_patch(rows.tier, patch, sketches)
+            self.backlog.remove(rows, behind)
         self._counts["rows_written"] += written
+        self._tell_late(rows.tier, rows.steps[kept])
+
+    def _tell_late(self, tier: int, steps: NDArray[np.int64]) -> None:
+        """What comes of it is not the writer's: the rows are on disk."""
+        try:
+            self.on_patch(tier, steps)
+        except Exception:
+            log.exception("who follows history could not be told of late rows")
 
     def _behind(self, rows: Waiting) -> Waiting | None:
         """What of a minute's rows belongs to an hour that was rolled already, as a patch of that hour."""
@@ -231,10 +263,6 @@ class Recorder:
         self._dense[merge.COUNT, 0] = 0.0  # of series that are gone, or that the catalogue has no number for
         return self._dense[:, :width]
 
-    def _clear_dense(self, rows: Waiting) -> None:
-        if len(rows.slots):
-            self._dense[merge.COUNT] = 0.0
-
     def _by_id(self, sketches: Sketches | None) -> Sketches | None:
         """Sketches by slot, steps ascending, with catalogue ids, by step and id; None when there are none."""
         if sketches is None or not len(sketches):
@@ -249,9 +277,9 @@ class Recorder:
         if self._is_caught_up:
             return
         self._catch_up_tier(history, MINUTE, int(self.store.first_second))
-        self.minutes_end = max(self.minutes_end, _end(history, MINUTE))
-        self._roll_hours(history)
+        self._ends[MINUTE] = max(self.minutes_end, _end(history, MINUTE))
         self._is_caught_up = True
+        self._roll_hours(history)
 
     def _catch_up_tier(self, history: "History", tier: int, now: int) -> None:
         """Roll the steps that ended before the one `now` is in, from the first that is missing to the last that has
@@ -271,13 +299,13 @@ class Recorder:
             return
         self._catch_up_tier(history, HOUR, end)
         with self.backlog.guard:
-            self.hours_end = end
+            self._ends[HOUR] = end
         self._counts["hours_rolled"] += 1
 
     def _write_open_sketches(self) -> None:
         """At a stop: the sketches of the open minute, for its rows can be rolled from 10-s steps and they cannot."""
         start, end = int(self.store.rolled_end(2)), int(self.store.sealed_second) + 1
-        if self.storage is None or self._problem or start >= end:
+        if self.storage is None or start >= end:
             return
         slots = np.arange(self.store.series_count, dtype=np.int32)
         blobs = self.store.sketch_groups(slots, np.arange(len(slots) + 1), start, end)
@@ -291,6 +319,7 @@ class Recorder:
             if sketches is not None:
                 self.storage.history.append_patch(MINUTE, merge.join([]), sketches)
         except StorageError as error:
+            self._counts["sketches_lost"] += len(found)
             self._fail(str(error))
 
     def _fail(self, problem: str) -> None:
@@ -307,28 +336,6 @@ class Recorder:
         if lost:
             log.error("%d steps of history are lost: %s", lost, self._problem)
 
-    # ---- the sealer's side
-
-    def run_sealing(self) -> None:
-        """The sealer's life: blocks that have closed become tiles, one after the other; ends after `stop`."""
-        while not self._stop_sealing.wait(SEALING_SECONDS):
-            self.seal_due()
-
-    def seal_due(self) -> None:
-        """Seal every block that is due. A disk that refuses is told once, and asked again the next time."""
-        if self.storage is None:
-            return
-        history = self.storage.history
-        try:
-            for tier, block in history.sealable(self.store.now_ns() // SECOND_NS):
-                history.seal(tier, block, self._stop_sealing.is_set)
-                self._counts["blocks_sealed"] += 1
-            self._sealing_problem = ""
-        except StorageError as error:
-            if str(error) != self._sealing_problem:
-                log.error("a block of history is not sealed, its slabs stay: %s", error)
-            self._sealing_problem = str(error)
-
     # ---- what it says of itself
 
     def counters(self) -> dict[str, int]:
@@ -337,9 +344,9 @@ class Recorder:
 
     @property
     def problem(self) -> str:
-        """Why history is not being written or sealed now, or is written in part only; or ""."""
+        """Why history is not being written now, or is written in part only; or ""."""
         refused = self.storage.history.problem if self.storage is not None else ""
-        return self._problem or refused or self._sealing_problem
+        return self._problem or refused
 
 
 def _end(history: "History", tier: int) -> int:

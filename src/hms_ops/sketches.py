@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hms_ops.storage._gather import pick_blobs
+
 
 @dataclass(frozen=True, slots=True)
 class Sketches:
@@ -30,9 +32,8 @@ class Sketches:
         """Those at `index`, in its order."""
         if len(index) == len(self) and (index[1:] > index[:-1]).all():
             return self
-        lengths = np.diff(self.offsets)[index]
-        data = b"".join([self.blob(int(i)) for i in index])
-        return Sketches(self.ids[index], self.steps[index], np.concatenate([[0], np.cumsum(lengths)]), data)
+        data, offsets = pick_blobs(self.data, self.offsets, index)
+        return Sketches(self.ids[index], self.steps[index], offsets, data)
 
 
 def no_sketches() -> Sketches:
