@@ -11,6 +11,8 @@ from tests.chroniclers import START, Chronicle, chronicle, drain, receiver
 from tests.reference import remote_write
 from tests.remotes import Server, prometheus, victoria
 
+from hms_ops.alert.receivers.post import Answer
+from hms_ops.remote.link import is_wrong_place
 from hms_ops.remote.sender import Remote
 from hms_ops.storage.history import HistoryConfig
 from hms_ops.storage.store import open_storage
@@ -298,7 +300,7 @@ def test_the_rest_of_a_step_after_a_restart_is_counted_before_anything_is_sent(p
 # ---- refusals and failures
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 599])
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 408, 425, 429, 500, 502, 503, 599])
 def test_what_may_pass_is_tried_again(past: Chronicle, status: int) -> None:
     with receiver([status, status]) as there:
         past.fill(START, 10)
@@ -308,7 +310,7 @@ def test_what_may_pass_is_tried_again(past: Chronicle, status: int) -> None:
         assert (remote.counters()["retries"], there.answered[:3]) == (2, [status, status, 204])
 
 
-@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 413, 422])
+@pytest.mark.parametrize("status", [400, 409, 413, 422])
 def test_a_refusal_is_counted_and_not_tried_again(past: Chronicle, status: int) -> None:
     with receiver(judge=lambda series: status) as there:
         past.fill(START, 2)
@@ -321,6 +323,28 @@ def test_a_refusal_is_counted_and_not_tried_again(past: Chronicle, status: int) 
         came = len(there.came)
         assert not remote.send_next()
         assert len(there.came) == came
+
+
+@pytest.mark.parametrize("status", [302, 401, 403, 404])
+def test_a_wrong_token_or_url_skips_nothing_and_says_what_to_mend(past: Chronicle, status: int) -> None:
+    with receiver(judge=lambda series: status) as there:
+        past.fill(START, 40)
+        thread, remote = running(past.remote(there.url, batch_samples=1000))
+        wait_for(lambda: remote.counters()["retries"] > 2)
+        (problem,) = remote.problems()
+        assert all(said in problem for said in (f"HTTP {status}", "mend the credentials or the URL", "s wait"))
+        there.judge = lambda series: 204
+        wait_for(lambda: remote.counters()["behind_seconds"] == 0)
+        counters = remote.counters()
+        remote.stop()
+        thread.join(10)
+        assert there.accepted() == past.expected
+        assert (counters["refused_requests"], counters["refused_samples"], remote.problems()) == (0, 0, [])
+
+
+def test_a_header_that_cannot_be_sent_skips_nothing() -> None:
+    assert is_wrong_place(Answer(400, "the URL or a header is wrong", sent=False))
+    assert not is_wrong_place(Answer(400))
 
 
 def test_one_row_that_is_refused_costs_no_other(past: Chronicle) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import hms_ops
 from hms_ops.alert.receivers.post import (
+    PASSING_STATUS,
     Answer,
     authorization,
     describe,
@@ -26,6 +27,7 @@ from hms_ops.alert.receivers.post import (
 
 SAID_BYTES_MAX: Final = 4096
 PIECE_BYTES: Final = 65_536
+MENDED_STATUS: Final = frozenset({401, 403, 404, 405, 407})
 
 
 class Link:
@@ -149,3 +151,13 @@ def said(content: bytes) -> str:
     """The beginning of an answer in one line of printable text."""
     words = content[:SAID_BYTES_MAX].decode("utf-8", "replace").split()
     return "".join(char if char.isprintable() else "?" for char in " ".join(words))[:200]
+
+
+def is_wrong_place(answer: Answer) -> bool:
+    """Whether no request can be taken before somebody mends the credentials or the URL, here or there."""
+    return answer.status in MENDED_STATUS or 300 <= answer.status < 400 or (answer.status == 400 and not answer.sent)
+
+
+def is_refusal(answer: Answer) -> bool:
+    """Whether this request will never be taken, while others may be."""
+    return 400 <= answer.status < 500 and answer.status not in PASSING_STATUS and not is_wrong_place(answer)

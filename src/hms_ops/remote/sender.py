@@ -1,7 +1,8 @@
 """One remote: sends local history to it, step by step, for as long as the engine runs.
 
     history ──Feed──► rows ──Encoder──► requests ──Link──► 2xx: the cursor moves on
-                                                           429, 5xx, no answer: again, with backoff
+                                                           408, 425, 429, 5xx, no answer: again, with backoff
+                                                           3xx, 401, 403, 404, 405, 407: the same, until it is mended
                                                            other 4xx: counted, cut in two as long as that helps, skipped
 
 The cursor over local history is the queue: nothing waits in memory, and a remote that was down for a day gets all of
@@ -33,7 +34,7 @@ from hms_ops.errors import StorageError
 from hms_ops.remote.again import Again
 from hms_ops.remote.encode import Encoder, Request, Rows, halved
 from hms_ops.remote.feed import Chunk, Feed, Position
-from hms_ops.remote.link import Link
+from hms_ops.remote.link import Link, is_refusal, is_wrong_place
 from hms_ops.remote.settings import RemoteConfig
 from hms_ops.sketches import Sketches
 from hms_ops.storage.tier import TIERS
@@ -53,7 +54,7 @@ SAVE_SECONDS: Final = 1
 SPLITS_MAX: Final = 64
 REFUSED_SHOWN_SECONDS: Final = 300
 FORGET_SECONDS: Final = 600  # then kinds, units and names are looked up again
-TOO_MANY: Final = 429
+MEND: Final = "nothing is skipped, so mend the credentials or the URL"
 SET_BACK: Final = "the clock was set back; what is written anew is sent"
 
 HEADERS: Final = {
@@ -311,7 +312,7 @@ class Remote:
             if answer.is_success:
                 self._accept(request)
                 return
-            if answer.status and 300 <= answer.status < 500 and answer.status != TOO_MANY:
+            if is_refusal(answer):
                 if is_known:
                     self._count(known_already=1)
                 else:
@@ -348,7 +349,7 @@ class Remote:
         """Before it is tried again: what the remote asked for, else twice as long each time, with some jitter."""
         if self._stopping.is_set():
             raise Interrupted
-        self._say(str(answer))
+        self._say(f"{answer}; {MEND}" if is_wrong_place(answer) else str(answer))
         self._count(retries=1)
         backoff = min(BACKOFF_SECONDS_MAX, self._backoff_seconds * 2.0 ** min(self._failures, 16))
         self._failures += 1
