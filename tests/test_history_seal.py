@@ -3,6 +3,7 @@
 import struct
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -335,4 +336,47 @@ def test_sketches_of_ids_beyond_the_last_row_are_sealed_too(tmp_path):
     history.seal(0, START)
     found = history.read_sketches(0, ids, START, BLOCK_END)
     assert (found.ids.tolist(), found.steps.tolist(), found.blob(1)) == ([0, 1], [START, START], blob)
+    history.close()
+
+
+def spoil_pages(path: Path) -> None:
+    """The kind of every page but the first two, under an environment that is open."""
+    data = path / "data.mdb"
+    spoiled = bytearray(data.read_bytes())
+    for page in range(2, len(spoiled) // 4096):
+        spoiled[page * 4096 + 10 : page * 4096 + 12] = b"\xff\xff"
+    with data.open("r+b") as file:
+        file.write(spoiled)
+
+
+def test_slabs_that_lmdb_finds_damaged_are_put_aside_and_the_other_blocks_are_sealed(tmp_path):
+    history = History(tmp_path, NO_LIMITS)
+    twin = Twin()
+    for block in range(3):
+        for step in range(START + 3_600 * block, START + 3_600 * block + 100, 10):
+            twin.append(history, step, {1: [1.0]})
+    spoil_pages(tmp_path / "history" / "10s" / "slabs" / "2023-11-12T01")
+    assert seal_all(history) == 3
+    assert [block.start for block in history.blocks(0) if block.is_sealed] == [START, START + 7_200]
+    assert history.counters()["set_aside"] == 1
+    assert history.counters()["blocks_sealed"] == 2
+    assert seal_all(history) == 0
+    twin.assert_same(history, START, START + 3_600)
+    twin.assert_same(history, START + 7_200)
+    history.close()
+
+
+def test_tiles_that_lmdb_finds_damaged_are_put_aside_and_made_anew_from_the_slabs(tmp_path):
+    history = History(tmp_path, NO_LIMITS)
+    twin = Twin()
+    for block in range(2):
+        for step in range(START + 3_600 * block, START + 3_600 * block + 100, 10):
+            twin.append(history, step, {1: [1.0]})
+    history.seal(0, START)
+    spoil_pages(tmp_path / "history" / "10s" / "tiles" / "2023-11-12T00")
+    assert history.seal(0, START + 3_600) == 0
+    assert history.counters()["set_aside"] == 1
+    assert seal_all(history) == 1
+    assert [(block.start, block.is_sealed) for block in history.blocks(0)] == [(START + 3_600, True)]
+    twin.assert_same(history, START + 3_600)
     history.close()

@@ -15,7 +15,7 @@ release are never sealed.
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from hms_ops.storage.damage import BlockDamaged, BlockTooNew
 from hms_ops.storage.environment import Environment, EnvironmentClosed, Transaction
 from hms_ops.storage.inventory import keys_sum
 from hms_ops.storage.merge import COUNT, FIELDS
+from hms_ops.storage.pages import EnvironmentDamaged
 from hms_ops.storage.patches import Rows, packed_by_tile, put_patches
 from hms_ops.storage.row import Ids
 from hms_ops.storage.shelf import Marker, Shelf
@@ -39,6 +40,7 @@ SKETCH_BYTES: Final = 8 << 20
 AFTER_SECONDS: Final = 60
 """A block is due so long, or a twelfth of a step, after its end: its last step must have been written."""
 
+T = TypeVar("T")
 Changing = Callable[[], AbstractContextManager[None]]
 
 
@@ -61,7 +63,8 @@ def due(shelf: Shelf, now: int) -> list[int]:
 
 def seal(shelf: Shelf, block: int, is_stopping: Callable[[], bool], changing: Changing) -> int:
     """Seal an open block; returns its tiles, 0 when it is gone, cannot be sealed by this release, was stopped, or was
-    opened anew by the writer, and is due again.
+    opened anew by the writer, and is due again. Slabs that LMDB finds damaged are put aside, tiles too, and these are
+    made anew the next time.
 
     `is_stopping` is asked every 512 series, and may wait, so that sealing leaves time to others. `changing` is entered
     around each transaction. StorageError: the disk failed; the block is open as before.
@@ -74,6 +77,10 @@ def seal(shelf: Shelf, block: int, is_stopping: Callable[[], bool], changing: Ch
     except BlockTooNew:
         shelf.unsealable.add(block)
         shelf.count_too_new()
+    except EnvironmentDamaged:
+        with changing(), shelf.landing:
+            if shelf.slabs.get(block) is environment:
+                shelf.slabs.put_aside(block)
     except EnvironmentClosed:  # it was put aside, or the disk had it read only, and a patch came
         pass
     return 0
@@ -168,8 +175,7 @@ class _Sealing:
                 return marker
 
             if steps:
-                marker = shelf.tiles.create(shelf.tier.partition_start(self._block)).commit(put)
-                shelf.mark(self._block, marker)
+                shelf.mark(self._block, self._put_tiles(put))
             if self._is_damaged:
                 shelf.slabs.put_aside(self._block)
             else:
@@ -259,8 +265,18 @@ class _Sealing:
 
         with self._changing():
             if self._block in self._shelf.slabs:
-                self._shelf.tiles.create(self._shelf.tier.partition_start(self._block)).commit(put)
+                self._put_tiles(put)
         self._waiting, self._waiting_bytes = [], 0
+
+    def _put_tiles(self, put: Callable[[Transaction], T]) -> T:
+        """EnvironmentClosed: they were damaged and put aside, with what was sealed already."""
+        partition = self._shelf.tier.partition_start(self._block)
+        try:
+            return self._shelf.tiles.create(partition).commit(put)
+        except EnvironmentDamaged as error:
+            with self._shelf.landing:
+                self._shelf.put_tiles_aside(partition)
+            raise EnvironmentClosed(f"tiles were put aside: {error}") from error
 
     def _count_damage(self, key: bytes) -> None:
         self._is_damaged = True
