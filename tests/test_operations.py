@@ -2,19 +2,21 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.engines import NOW, feed, manual
+from tests.recording import FIRST, Recording
 from tests.stocked import SERIES, stock, stored
 from tests.test_exchange import ALL, text_of
 
 from hms_ops import Engine
+from hms_ops.clock import ManualClock
 from hms_ops.errors import ExpressionError, StorageError, UnknownMetricError
-from hms_ops.operations import SETTLED_SECONDS
+from hms_ops.operations import SETTLED_SECONDS, Operations
 from hms_ops.storage.backup import restore
 from hms_ops.storage.csvrows import HEADER
 from hms_ops.storage.verify import verify
@@ -209,6 +211,57 @@ def test_rows_that_may_still_be_in_memory_are_refused(engine: Engine) -> None:
     answer = engine.import_rows([f"{HEADER}\nx,,gauge,10s,{old},1,1,0,1,1,1\n".encode()])
     assert (answer["bad"], answer["written"]) == ({}, 1)
     assert engine.history("x", old, old + 60)["count"].tolist() == [1.0]
+
+
+def imported(recording: Recording, pieces: Iterable[bytes]) -> dict[str, object]:
+    """By the operations of an engine whose time a test moves."""
+    clock = ManualClock(recording.now * 10**9)
+    clock.now_ns = lambda: recording.now * 10**9  # type: ignore[method-assign]  # it goes on with the recording
+    operations = Operations(
+        recording.recorder,
+        recording.past,
+        clock,
+        lambda event: None,
+        let_go=lambda: None,
+        describe=lambda name, unit, words: None,
+    )
+    return operations.import_rows(pieces, "a test")
+
+
+def test_an_import_during_which_the_hour_is_rolled_is_in_all_tiers(tmp_path: Path) -> None:
+    hour = FIRST - FIRST % 3600 + 3600
+    with Recording(tmp_path, first=hour - 100) as recording:
+        recording.add("load", 1.0)
+        recording.advance(100)
+        for _ in range(110):
+            recording.add("load", 1.0)
+            recording.advance(30)
+        step = hour + 1200
+
+        def pieces() -> Iterator[bytes]:
+            yield f"{HEADER}\nx,,gauge,10s,{step},7,7,0,1,1,1\n".encode()
+            recording.add("load", 1.0)
+            recording.advance(420)
+
+        answer = imported(recording, pieces())
+        assert (answer["bad"], answer["filled"]) == ({}, 2)
+        assert recording.storage is not None
+        ((number, _),) = recording.storage.catalogue.find("x")
+        for tier in range(3):
+            assert recording.storage.history.read_columns(tier, [number], 0, 1 << 40)[2][0].tolist() == [7.0]
+
+
+def test_rows_of_a_step_that_waits_for_the_disk_for_long_are_refused(tmp_path: Path) -> None:
+    with Recording(tmp_path, is_written=False) as recording:
+        recording.add("load", 1.0)
+        assert recording.recorder.write_waiting()
+        recording.advance(SETTLED_SECONDS + 130)
+        oldest = min(int(rows.steps[0]) for rows in recording.recorder.backlog.snapshot())
+        before = oldest - oldest % 60 - 10
+        assert before < oldest < recording.now - SETTLED_SECONDS - 20
+        lines = [f"x,,gauge,10s,{step},1,1,0,1,1,1\n" for step in (before, oldest, oldest + 10)]
+        answer = imported(recording, [f"{HEADER}\n{''.join(lines)}".encode()])
+        assert (answer["bad"], answer["written"]) == ({"too_new": 2}, 1)
 
 
 def test_an_engine_without_a_directory_has_nothing_to_export_import_or_back_up(tmp_path: Path) -> None:

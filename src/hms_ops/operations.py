@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("hms_ops.operations")
 
 SETTLED_SECONDS: Final = 900
-"""Rows of younger steps may still be in memory: longer than the backlog holds any."""
+"""Rows of younger steps may still be on their way to the backlog or from it; what waits there longer is looked at."""
 
 ALL_TIERS: Final = "all"
 
@@ -127,7 +127,7 @@ class Operations:
             importer = Importer(storage.history, storage.catalogue, tally, now_ns, settled, self._touched)
             read_into(importer, reader, pieces)
             importer.describe(reader.described, self._describe)
-            filled = importer.fill() if is_last else 0
+            filled = importer.fill(self._rolled_ends) if is_last else 0
             self._touched = None if is_last else self._touched
         answer = tally.document() | {"filled": filled}
         self.note("import", by, **{key: answer[key] for key in ("rows", "written", "present", "filled")})
@@ -157,16 +157,26 @@ class Operations:
             raise StorageError("this engine keeps nothing on disk: it runs without a data directory")
         return self._recorder.storage
 
-    def _settled_ends(self) -> list[int]:
-        """By tier: rows that end later are still to come from the recorder."""
+    def _rolled_ends(self) -> list[int]:
+        """By tier: rows that end later are still to be made by the recorder, of the finer ones on disk."""
         recorder = self._recorder
         first = int(recorder.store.first_second)
-        settled = self._clock.now_ns() // SECOND_NS - SETTLED_SECONDS
         rolled = {
             MINUTE: recorder.minutes_end or first - first % TIERS[MINUTE].step_seconds,
             HOUR: recorder.hours_end or first - first % TIERS[HOUR].step_seconds,
         }
-        return [min(settled, rolled.get(tier, settled)) for tier in range(len(TIERS))]
+        return [rolled.get(tier, first) for tier in range(len(TIERS))]
+
+    def _settled_ends(self) -> list[int]:
+        """By tier: rows that end later are still to come from the recorder, or wait in it."""
+        settled = self._clock.now_ns() // SECOND_NS - SETTLED_SECONDS
+        backlog = self._recorder.backlog
+        with backlog.guard:  # late rows join whatever is there
+            waiting = [rows.steps[0] for rows in backlog.snapshot() if not rows.is_patch and len(rows.steps)]
+        if waiting:  # and neither it nor its minute is on disk
+            oldest = int(min(waiting))
+            settled = min(settled, oldest - oldest % TIERS[MINUTE].step_seconds)
+        return [settled, *(min(settled, end) for end in self._rolled_ends()[1:])]
 
     @contextmanager
     def _alone(self, what: str) -> Iterator[None]:

@@ -306,9 +306,11 @@ class Importer:
             known = self._catalogue.description(name)
             keep(name, unit if unit and not known["unit"] else None, words if words and not known["help"] else None)
 
-    def fill(self) -> int:
-        """Coarser rows from finer ones for every series and span that was imported, where there are none; how many."""
-        return sum(self._fill(tier) for tier in range(len(TIERS) - 1))
+    def fill(self, rolled_ends: Callable[[], Sequence[int]] | None = None) -> int:
+        """Coarser rows from finer ones for every series and span that was imported, where there are none; how many.
+        rolled_ends: by tier, coarser rows that end later will be made anyway; asked for each tier, for time goes on."""
+        ends = rolled_ends or (lambda: self._settled_ends)
+        return sum(self._fill(tier, ends()[tier + 1]) for tier in range(len(TIERS) - 1))
 
     def _ids(self, batch: Batch) -> NDArray[np.int64]:
         """The number of each of the batch's series: 0 beyond the catalogue's limit, _CONFLICT for another kind."""
@@ -339,7 +341,7 @@ class Importer:
         there, at, _ = self._history.read_columns(tier, known, int(steps.min()), int(steps.max()) + 1)
         return np.isin(places.astype(np.int64) << 40 | steps, at.astype(np.int64) << 40 | there)
 
-    def _fill(self, tier: int) -> int:
+    def _fill(self, tier: int, rolled_end: int) -> int:
         touched, filled = self._touched.spans[tier], 0
         numbers = sorted(touched)
         step = TIERS[tier + 1].step_seconds
@@ -347,8 +349,7 @@ class Importer:
             ids = np.array(numbers[at : at + FILLED_AT_ONCE], np.uint32)
             spans = [touched[number] for number in ids.tolist()]
             start, end = min(low for low, _ in spans), max(high for _, high in spans)
-            settled = self._settled_ends[tier + 1]
-            end = min(end + -end % step, settled - settled % step)
+            end = min(end + -end % step, rolled_end - rolled_end % step)
             span = max(1, ROWS_AT_ONCE * TIERS[tier].step_seconds // len(ids) // step) * step
             for begin in range(start - start % step, end, span):
                 filled += self._fill_part(tier, ids, begin, min(begin + span, end))
