@@ -280,7 +280,7 @@ def test_a_directory_that_went_away_is_an_error_and_no_crash(tmp_path):
     history.append(0, START, one(1.0))
     shutil.rmtree(tmp_path / "history")
     (tmp_path / "history").write_text("in the way")
-    history.config = HistoryConfig(disk_free_min=0)
+    history.config = HistoryConfig(keep_seconds=(0, 0, 0), disk_free_min=0)
     for use in (
         lambda: history.append(0, START + HOUR, one(2.0)),
         lambda: history.retain(1 << 62),

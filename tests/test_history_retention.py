@@ -43,9 +43,45 @@ def test_what_ended_long_enough_ago_goes_in_each_tier_by_its_own_time(tmp_path):
     assert len(directories(tmp_path, 1, "tiles")) == len(directories(tmp_path, 2, "tiles")) == 4
     assert history.first_step(0) == START + 6 * HOUR
     assert history.read_columns(0, [1], 0, 1 << 40)[0].tolist() == [START + hour * HOUR for hour in (6, 12, 18)]
-    assert history.retain((START + 10_000_000) * SECOND_NS) > 3
+    for hour in range(1, 25):
+        history.append(2, START + 10_000_800 + hour * HOUR, one(1.0))
+    assert history.retain((START + 10_100_000) * SECOND_NS) > 3
     assert history.first_step(0) is None
     assert history.first_step(1) is None
+    history.close()
+
+
+def test_a_clock_that_is_years_ahead_gives_up_nothing_and_is_told_until_a_day_was_written_at_its_time(tmp_path):
+    history = History(tmp_path, HistoryConfig(disk_free_min=0))
+    twins = [Twin(tier) for tier in range(3)]
+    for twin in twins:
+        twin.append(history, START, {1: [1.0]})
+    history.retain((START + 2 * HOUR) * SECOND_NS)
+    assert not history.problem
+    ahead = START + 10 * 365 * 86_400
+    for hour in range(24):
+        assert history.retain((ahead + hour * HOUR) * SECOND_NS) == 0
+        assert "days ahead of the history on disk" in history.problem
+        history.append(0, ahead + hour * HOUR, one(2.0))
+        if hour == 12:
+            history.close()
+            history = History(tmp_path, history.config)
+    for twin in twins:
+        twin.assert_same(history, end=START + HOUR)
+    history.append(0, ahead + 24 * HOUR, one(2.0))
+    assert history.retain((ahead + 24 * HOUR) * SECOND_NS) == 3
+    assert not history.problem
+    assert history.first_step(0) == ahead
+    history.close()
+
+
+def test_a_clock_that_was_ahead_and_is_right_again_changes_nothing(tmp_path):
+    history = History(tmp_path, HistoryConfig(disk_free_min=0))
+    for step in (START, START + 10 * 365 * 86_400, START + HOUR, START + 30 * HOUR, START + 50 * HOUR):
+        history.append(0, step, one(1.0))
+    assert history.retain((START + 49 * HOUR) * SECOND_NS) == 1
+    assert not history.problem
+    assert history.first_step(0) == START + HOUR
     history.close()
 
 

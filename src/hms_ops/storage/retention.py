@@ -1,8 +1,12 @@
 """What is kept: each tier for its time, all of them within a number of bytes, and above a floor of free disk.
 
-Time: what ended longer ago goes. Bytes: when one more write would be too much, the oldest goes, the finest tier's
-first, and never a coarser one's to make room for a finer; with nothing left to give up the write is refused. Free disk:
-below the floor the finest tier is refused, below half of it the minutes too, below a quarter the hours.
+Time: what ended longer ago goes. The clock alone is not believed, which may be wrong by years: for this it is at most
+TRUSTED_SECONDS ahead of the newest history, and what was written at a time far ahead of all else counts only once it
+goes on for so long. Until then `problem` tells of the clock.
+
+Bytes: when one more write would be too much, the oldest goes, the finest tier's first, and never a coarser one's to
+make room for a finer; with nothing left to give up the write is refused. Free disk: below the floor the finest tier is
+refused, below half of it the minutes too, below a quarter the hours.
 
 What goes is renamed away at once and unlinked when its last reader is done: here while that is little, else by the
 sealing thread (`Partitions.reclaim`), so the writer does not wait for the file system.
@@ -21,6 +25,8 @@ UNLINK_BYTES: Final = 64 << 20
 
 COMMIT_BYTES: Final = 65_536
 """More than a transaction writes beyond its values: pages of the tree, and the first ones of a new environment."""
+
+TRUSTED_SECONDS: Final = 86_400
 
 FLOOR_PARTS: Final = (1, 2, 4)
 """By tier: which part of the floor it needs to be free."""
@@ -42,11 +48,12 @@ class Limits:
         self.counts = {"refused": 0, "refused_disk_floor": 0, "expired": 0}
         self._shelves = shelves
         self._problems = ["" for _ in TIERS]
+        self._clock_problem = ""
 
     @property
     def problem(self) -> str:
-        """Why steps are being refused, or ""; of the coarsest tier that is."""
-        return next((problem for problem in reversed(self._problems) if problem), "")
+        """Why steps are being refused, of the coarsest tier that is, or why nothing expires; or ""."""
+        return next((problem for problem in reversed(self._problems) if problem), self._clock_problem)
 
     def refuses(self, config: HistoryConfig, tier: int, step: int, rows: int, more: int) -> bool:
         """Makes the room for `more` bytes of a step; True, counted and told, when it cannot be."""
@@ -72,9 +79,19 @@ class Limits:
     def retain(self, config: HistoryConfig, now: int) -> int:
         """Give up what is too old at second `now`, and the oldest beyond `bytes_max`; returns how many environments."""
         count = 0
+        self._clock_problem = ""
+        spans = sorted(span for shelf in self._shelves for span in shelf.spans())
         for shelf, seconds in zip(self._shelves, config.keep_seconds, strict=True):
+            newest = trusted_end(spans, max(seconds, TRUSTED_SECONDS))
+            if newest is None:
+                continue
+            if now - newest > max(seconds, TRUSTED_SECONDS):
+                self._clock_problem = (
+                    f"the clock is {(now - newest) // 86_400} days ahead of the history on disk: until that goes on "
+                    f"for a day, none of {shelf.tier.name} is given up for its age; is the clock right?"
+                )
             with shelf.landing:
-                count += expire(shelf, now - seconds)
+                count += expire(shelf, min(now, newest + TRUSTED_SECONDS) - seconds)
         count += make_room(self._shelves, len(TIERS) - 1, -1, config.bytes_max, 0)[0]
         self._expired(count)
         return count
@@ -90,6 +107,22 @@ def reclaim(shelves: Sequence[Shelf], bytes_max: int | None = None) -> None:
     for shelf in shelves:
         shelf.tiles.reclaim(bytes_max)
         shelf.slabs.reclaim(bytes_max)
+
+
+def trusted_end(spans: Sequence[tuple[int, int]], gap_max: int) -> int | None:
+    """The end of the newest history to be believed, of spans (start, end) ascending; None without any.
+
+    What is more than `gap_max` ahead of all before it is, when it goes on for TRUSTED_SECONDS.
+    """
+    runs: list[tuple[int, int]] = []
+    for start, end in spans:
+        if runs and start <= runs[-1][1] + gap_max:
+            runs[-1] = (runs[-1][0], max(end, runs[-1][1]))
+        else:
+            runs.append((start, end))
+    while len(runs) > 1 and runs[-1][1] - runs[-1][0] < TRUSTED_SECONDS:
+        runs.pop()
+    return runs[-1][1] if runs else None
 
 
 def expire(shelf: Shelf, oldest: int) -> int:

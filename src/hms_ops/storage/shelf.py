@@ -94,6 +94,15 @@ class Shelf:
     def last_step(self) -> int | None:
         return self._edge(self.blocks()[::-1], newest=True)
 
+    def spans(self) -> list[tuple[int, int]]:
+        """From the first step of each block to the end of its last."""
+        found = []
+        for block in self.blocks():
+            first, last = self._edge([block], newest=False), self._edge([block], newest=True)
+            if first is not None and last is not None:
+                found.append((first, last + self.tier.step_seconds))
+        return found
+
     def file_bytes(self) -> int:
         return self.slabs.file_bytes() + self.tiles.file_bytes()
 
