@@ -326,7 +326,7 @@ def test_a_disk_that_hangs_in_a_write_is_an_error_for_readers(tmp_path, monkeypa
     with Recording(tmp_path) as recording:
         recording.add("depth", 1.0)
         recording.advance(12)
-        with recording.recorder.landing, pytest.raises(StorageError, match="the disk has been writing"):
+        with recording.recorder.moving(), pytest.raises(StorageError, match="the disk has been writing"):
             recording.past.read("depth", None, FIRST, FIRST + 10, 10)
         assert_exact(recording)
 

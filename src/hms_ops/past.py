@@ -12,9 +12,8 @@ Threads: any. Errors: StorageError when the disk fails under a reader, or is not
 LANDING_SECONDS_MAX; ValueError for a step that is not kept.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,10 @@ from hms_ops.storage.merge import Part
 from hms_ops.storage.tier import HOUR, MINUTE, TEN_SECONDS, TIERS
 
 LANDING_SECONDS_MAX: Final = 10.0
+TRIES: Final = 2
 CHUNK_ROWS: Final = 2_000_000  # read at once: about 130 MB
+
+T = TypeVar("T")
 
 
 class Past:
@@ -140,18 +142,29 @@ class Past:
         return _folded(retained.seconds(self.store, slots_of(series), start, end))
 
     def _spliced(self, series: Sequence[Known], start: int, end: int, tier: int) -> list[Part]:
-        slots = slots_of(series)
-        with self._nothing_landing():
-            with self._recorder.backlog.guard:
-                waiting, taken_end = self._recorder.backlog.snapshot(), self._recorder.backlog.taken_end
-                ids = self._recorder.roster.known_ids(series)
+        def read() -> tuple[list[Part], list[Waiting], int, tuple[int, int]]:
+            waiting, taken_end, ids = self._snapshot(series)
             ends = self._ends(tier, taken_end)
-            parts = self._on_disk(ids, start, end, ends)
-        place = np.full(self.store.capacity, -1)
-        place[slots[slots >= 0]] = np.flatnonzero(slots >= 0)
+            return self._on_disk(ids, start, end, ends), waiting, taken_end, ends
+
+        parts, waiting, taken_end, ends = self._at_one_moment(read)
+        slots = slots_of(series)
+        place = self._place_of(slots)
         for rows in waiting:
             parts.append(_chosen(rows, place, *_range_of(rows, ends, start, end)))
         return [*parts, *retained.open_steps(self.store, slots, max(start, taken_end), end)]
+
+    def _snapshot(self, series: Sequence[Known]) -> tuple[list[Waiting], int, NDArray[np.uint32]]:
+        """What waits, where memory begins, and the numbers on disk."""
+        backlog = self._recorder.backlog
+        with backlog.guard:
+            return backlog.snapshot(), backlog.taken_end, self._recorder.roster.known_ids(series)
+
+    def _place_of(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64[capacity] by slot: its place among the series asked for, -1 for none."""
+        place = np.full(self.store.capacity, -1)
+        place[slots[slots >= 0]] = np.flatnonzero(slots >= 0)
+        return place
 
     def _ends(self, tier: int, taken_end: int) -> tuple[int, int]:
         """Up to where rows of an hour and of a minute are to be read: what follows is read finer. No further than time
@@ -171,12 +184,20 @@ class Past:
             parts.append((steps, places[positions], columns))
         return parts
 
-    @contextmanager
-    def _nothing_landing(self) -> Iterator[None]:
+    def _at_one_moment(self, read: Callable[[], T]) -> T:
+        """What `read` finds on disk and in the backlog while nothing moves from one to the other. It is tried without
+        a lock, so that readers wait for neither each other nor, but for some ms each 10 s, for the writer."""
+        for _ in range(TRIES):
+            moves = self._recorder.moves
+            if moves % 2:
+                break
+            found = read()
+            if self._recorder.moves == moves:
+                return found
         if not self._recorder.landing.acquire(timeout=LANDING_SECONDS_MAX):
             raise StorageError(f"the disk has been writing a step of history for {LANDING_SECONDS_MAX:g} s; try later")
         try:
-            yield
+            return read()
         finally:
             self._recorder.landing.release()
 
@@ -194,15 +215,15 @@ class Past:
         if step % MINUTE_SECONDS or self._recorder.storage is None:
             row_seconds = MINUTE_SECONDS if step % MINUTE_SECONDS == 0 else STEP_SECONDS
             return retained.sketches(self.store, slots_of(series), start, end, row_seconds)
-        with self._nothing_landing():
-            with self._recorder.backlog.guard:
-                waiting, taken_end = self._recorder.backlog.snapshot(), self._recorder.backlog.taken_end
-                ids = self._recorder.roster.known_ids(series)
+
+        def read() -> tuple[list[Sketches], list[Waiting], tuple[int, int]]:
+            waiting, taken_end, ids = self._snapshot(series)
             ends = self._ends(tier_of(step), taken_end)
-            parts = self._sketches_on_disk(ids, start, end, ends)
-        place = np.full(self.store.capacity, -1)
+            return self._sketches_on_disk(ids, start, end, ends), waiting, ends
+
+        parts, waiting, ends = self._at_one_moment(read)
         slots = slots_of(series)
-        place[slots[slots >= 0]] = np.flatnonzero(slots >= 0)
+        place = self._place_of(slots)
         parts += [_chosen_sketches(rows, place, *_range_of(rows, ends, start, end)) for rows in waiting]
         return joined([*parts, retained.sketches(self.store, slots, max(start, ends[1]), end, MINUTE_SECONDS)])
 

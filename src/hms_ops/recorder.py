@@ -9,7 +9,7 @@ disk, so nothing accumulates in memory and nothing is replayed after a restart. 
 rolled from its 10-s steps on disk too, for the store saw only a part of it; so is what an earlier run left unrolled.
 
 With a data directory each sealed sample is, in each tier, in exactly one place: on disk, in the backlog, or in a second
-of the open step. The writer holds `landing` while rows go from one to the other, a reader while it looks at all.
+of the open step. `moving` counts when rows go from one to the other; a reader who saw that looks again (past.py).
 `minutes_end` and `hours_end` tell up to where the coarser tiers have come: beyond, readers take the finer one.
 
 Threads: `take` and `patch` are the tick's and never wait for the disk; `run` is the writer.
@@ -18,7 +18,8 @@ Errors: a write that fails is counted and tried again each RETRY_SECONDS while i
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -56,6 +57,7 @@ class Recorder:
         self.backlog = Backlog(store.rolled_end(1))
         self.roster = Roster(store, self.backlog.guard)
         self.landing = threading.Lock()
+        self.moves = 0  # odd while rows go from the backlog to disk
         self._ends = [0 for _ in TIERS]
         self._counts = dict.fromkeys(
             ("steps_written", "patches_written", "rows_written", "write_errors", "hours_rolled", "sketches_lost"), 0
@@ -83,6 +85,16 @@ class Recorder:
         self._minutes_begun |= {before, now}
         if before < now:  # nobody will close it, so it is to be rolled from its 10-s steps as it is
             self.backlog.add_step(MINUTE, before, self._all_slots[:1], np.zeros((len(merge.FIELDS), 1)))
+
+    @contextmanager
+    def moving(self) -> Iterator[None]:
+        """Rows go from the backlog to disk meanwhile: who reads both sees that `moves` changes, or holds `landing`."""
+        with self.landing:
+            self.moves += 1
+            try:
+                yield
+            finally:
+                self.moves += 1
 
     @property
     def minutes_end(self) -> int:
@@ -202,7 +214,7 @@ class Recorder:
         sketches, behind = self._by_id(rows.sketches), self._behind(rows)
         columns = None if is_from_disk else self._dense_rows(rows)
         is_again = step < self._ends[rows.tier]
-        with self.landing:
+        with self.moving():
             if columns is None:
                 written = history.roll(MINUTE, step, sketches)
             else:
@@ -222,7 +234,7 @@ class Recorder:
         kept = np.flatnonzero((ids > 0) & (rows.columns[merge.COUNT] > 0))  # 0 if a series was deleted meanwhile
         kept = kept[np.lexsort((ids[kept], rows.steps[kept]))]  # they come by slot, and go by id
         patch = (rows.steps[kept], ids[kept], rows.columns[:, kept])
-        with self.landing:
+        with self.moving():
             written = history.append_patch(rows.tier, patch, sketches)
             self.backlog.remove(rows, behind)
         self._counts["rows_written"] += written
