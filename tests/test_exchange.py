@@ -5,15 +5,17 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tests.stocked import BEGIN, END, SERIES, stored
 
 from hms_ops import kinds
-from hms_ops.storage import exchange
+from hms_ops.storage import exchange, writing
 from hms_ops.storage.csvrows import HEADER
 from hms_ops.storage.exchange import Importer, RowsReader, Touched, exported, read_into, roll_due
+from hms_ops.storage.history import HistoryConfig
 from hms_ops.storage.intake import Tally
 from hms_ops.storage.store import Storage
 from hms_ops.storage.tier import HOUR, MINUTE, TEN_SECONDS
@@ -226,6 +228,23 @@ def test_a_series_beyond_the_catalogues_limit_is_counted(tmp_path: Path) -> None
         storage.catalogue.series_max = 1
         tally = take(storage, HEADER + "\n" + row("a") + row("b"), is_filled=False)
         assert (dict(tally.bad), tally.written) == ({"series_limit": 1}, 1)
+
+
+def test_refusals_of_others_are_not_an_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with stored(tmp_path) as storage:
+        history = storage.history
+        counts, write = history._limits.counts, writing.write_patch
+
+        def write_while_another_is_refused(*given: Any) -> Any:
+            counts["refused"] += 5
+            return write(*given)
+
+        monkeypatch.setattr(writing, "write_patch", write_while_another_is_refused)
+        tally = take(storage, HEADER + "\n" + row(), is_filled=False)
+        assert (dict(tally.bad), tally.written) == ({}, 1)
+        history.config = HistoryConfig(bytes_max=1, disk_free_min=0)
+        tally = take(storage, HEADER + "\n" + row(time=BEGIN + 10), is_filled=False)
+        assert (dict(tally.bad), tally.written) == ({"refused": 1}, 0)
 
 
 def test_an_unknown_format_and_several_tiers_of_openmetrics_are_refused(data_dir: Path) -> None:

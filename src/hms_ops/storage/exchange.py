@@ -288,16 +288,13 @@ class Importer:
 
     def _put(self, tier: int, rows: tuple[merge.Integers, NDArray[np.uint32], NDArray[np.float64]]) -> int:
         """All rows on disk; returns how many were refused for want of room."""
-        before = self._refused()
+        refused = 0
         steps, ids, columns = rows
         while len(steps):
-            done = self._history.append_patch(tier, (steps, ids, columns))
+            done, more = self._history.put_patch(tier, (steps, ids, columns))
+            refused += more
             steps, ids, columns = steps[done:], ids[done:], columns[:, done:]
-        return self._refused() - before
-
-    def _refused(self) -> int:
-        counts = self._history.counters()
-        return counts["refused"] + counts["refused_disk_floor"]
+        return refused
 
     def describe(self, described: Iterable[tuple[str, str, str]], describe: Describe | None = None) -> None:
         """Keep (name, unit, help) where nothing is kept yet; `describe` takes (name, unit, help) to be kept."""

@@ -105,20 +105,26 @@ class History:
         with (on disk, refused, or without count or id): fewer than given when the disk failed in between, and the
         rest, with the sketches of its steps, may be given again. StorageError: nothing is on disk.
         """
+        return self.put_patch(tier, rows, sketches)[0]
+
+    def put_patch(
+        self, tier: int, rows: tuple[Integers, ArrayLike, Columns], sketches: Sketches | None = None
+    ) -> tuple[int, int]:
+        """`append_patch`, which also tells how many of the rows that are done with were refused."""
         steps, ids, columns = rows[0], np.asarray(rows[1]), rows[2]
         self._check_patch(tier, steps)
         kept = np.flatnonzero((columns[COUNT] > 0) & (ids > 0))
         patch = Rows(steps[kept], ids[kept].astype(np.uint32), columns[:, kept])
         if not len(kept) and not sketches:
-            return len(steps)
+            return len(steps), 0
         shelf = self._shelves[tier]
         with self._gate.changing(), shelf.landing:
             at = int(patch.steps[0] if len(kept) else sketches.steps.min())  # type: ignore[union-attr]
             if self._limits.refuses(self.config, tier, at, len(kept), len(kept) * ROW_BYTES + _bytes_of(sketches)):
-                return len(steps)
+                return len(steps), len(kept)
             done, written = writing.write_patch(shelf, patch, sketches, lambda second: self._is_over(shelf, second))
         self._count(patches=1, rows=done, bytes=written)
-        return len(steps) if done == len(kept) else int(kept[done])
+        return (len(steps) if done == len(kept) else int(kept[done])), 0
 
     def roll(self, tier: int, step_start: int, sketches: Sketches | None = None) -> int:
         """Make a step of a tier of the next finer one on disk, and append it; returns its rows.
