@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.engines import feed, manual
 from tests.remotes import program
 
 from hms_ops import kinds
@@ -156,6 +157,31 @@ def test_a_configuration_is_exported_with_the_names_and_the_tier_of_its_remote(
     (found,) = json.loads(capsys.readouterr().out)
     assert '{__name__="a.b_max"}[30s]' in found["promql"]
     assert found["lowering"] == "exact"
+
+
+def test_a_running_engine_is_asked_for_the_kinds_of_the_metrics_in_the_rules(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text("rules:\n  - ALERT a WHEN sum('a b', 5m) > 2\n  - ALERT c WHEN avg(api_ms, 5m) > 2\n")
+    guessed = exports(path, capsys)
+    with manual(http="127.0.0.1:0") as engine:
+        assert engine.http_address is not None
+        url = "http://{}:{}".format(*engine.http_address)
+        assert exports(path, capsys, "--url", url) == guessed  # it knows none of them
+        feed(engine, "a b", 1.0, 2, kind="counter")
+        known = exports(path, capsys, "--url", url)
+    assert known[0]["promql"] != guessed[0]["promql"]
+    assert "counts 0" in known[0]["lowering"]  # as a counter's silence does
+    assert known[1] == guessed[1]
+
+
+def exports(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> list[dict[str, str]]:
+    call(["rules", "export", str(path), "--json", *more])
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    found: list[dict[str, str]] = json.loads(out)
+    return found
 
 
 @pytest.mark.parametrize(("text", "code"), [("rules: [ALERT a WHEN]\n", 3), ("remote: {vm: {}}\n", 3)])

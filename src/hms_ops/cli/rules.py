@@ -1,6 +1,8 @@
 """`rules`: what can be done with rule files besides loading them."""
 
+import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +12,8 @@ from hms_ops.cli.options import json_option, show_json
 from hms_ops.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hms_ops.alert.rule import Rule
     from hms_ops.remote.promql import Outside
 
@@ -79,14 +83,19 @@ def outside_of(found: "list[Rule]", remote: Any, tier: str | None, dotted: bool 
 
     step_seconds = STEPS[tier or (remote.tier if remote is not None else "1m")]
     is_dotted = dotted if dotted is not None else remote is not None and remote.dotted_names
-    known = kinds_of(url) if url is not None else {}
-    return Outside(step_seconds, is_dotted, lambda metric: known.get(metric, guessed_kind(metric)))
+    return Outside(step_seconds, is_dotted, guessed_kind if url is None else kinds_of(url))
 
 
-def kinds_of(url: str) -> dict[str, int]:
-    """The kinds of an engine's metrics."""
+def kinds_of(url: str) -> "Callable[[str], int]":
+    """Asks an engine for the kind of a metric, once for each; one that it does not know is guessed."""
     from hms_ops import kinds
     from hms_ops.cli.reach import get
+    from hms_ops.remote.reading import guessed_kind
 
-    series = get(url, "/v1/series", limit=100_000, timeout_seconds=30.0)["series"]
-    return {one["metric"]: kinds.NUMBERS.get(one["kind"], kinds.UNKNOWN) for one in series}
+    @cache
+    def kind(metric: str) -> int:
+        match = json.dumps(metric, ensure_ascii=False)
+        found = get(url, "/v1/series", match=match, limit=1, timeout_seconds=30.0)["series"]
+        return kinds.NUMBERS.get(found[0]["kind"], kinds.UNKNOWN) if found else guessed_kind(metric)
+
+    return kind
