@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hms_ops import kinds
 from hms_ops.errors import StartError, StorageError
 from hms_ops.series import SeriesInfo
-from hms_ops.storage import keys
+from hms_ops.storage import keys, store
 from hms_ops.storage.catalogue import Catalogue, open_catalogue
 from hms_ops.storage.environment import Environment
 from hms_ops.storage.record import RecordDamaged, pack_record, unpack_record
@@ -284,6 +284,27 @@ def test_a_data_directory_is_open_once_and_whole_or_not_at_all(tmp_path):
         open_storage(tmp_path / "data")
     (tmp_path / "data" / "state" / "FORMAT").write_text("hms-ops 1\n")
     open_storage(tmp_path / "data").close()
+
+
+def test_a_data_directory_is_free_again_whatever_went_wrong_at_opening_it(tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise MemoryError("none left")
+
+    for name in ("open_catalogue", "Journal", "History"):
+        with monkeypatch.context() as broken:
+            broken.setattr(store, name, fail)
+            with pytest.raises(MemoryError):
+                open_storage(tmp_path)
+        open_storage(tmp_path).close()
+
+
+def test_a_catalogue_that_fails_while_it_is_opened_is_closed_again(tmp_path):
+    def fail() -> int:
+        raise MemoryError("none left")
+
+    with pytest.raises(MemoryError):
+        open_catalogue(tmp_path, fail)
+    open_catalogue(tmp_path, lambda: 0)[0].close()
 
 
 def test_ids_are_looked_up_in_bulk_with_the_kinds_of_their_metrics(tmp_path):

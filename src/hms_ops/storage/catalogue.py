@@ -268,11 +268,15 @@ def open_catalogue(data_dir: Path, highest_id: Callable[[], int]) -> tuple[Catal
     """The catalogue of a data directory, and whether a damaged one was set aside."""
     path = data_dir / "catalogue"
     environment, was_damaged = open_or_set_aside(path, databases=len(DATABASES))
-    if not _databases(environment) <= DATABASES:  # else one whose name is not what was written would be begun anew
+    try:
+        if not _databases(environment) <= DATABASES:  # else one whose name is not what was written would be begun anew
+            environment.close()
+            set_aside(path)
+            environment, was_damaged = Environment(path, databases=len(DATABASES)), True
+        return Catalogue(environment, highest_id), was_damaged
+    except BaseException:
         environment.close()
-        set_aside(path)
-        environment, was_damaged = Environment(path, databases=len(DATABASES)), True
-    return Catalogue(environment, highest_id), was_damaged
+        raise
 
 
 def _databases(environment: Environment) -> set[bytes]:

@@ -1,15 +1,17 @@
 """Patch tiles: what comes for a block that is sealed, as tiles of few rows behind the block's own.
 
-Readers merge them. More than PATCHES_MAX of a tile are merged to one. Called by the writer, and by the sealer for what
-came while it sealed, both under `shelf.landing`.
+Readers merge them. More than PATCHES_MAX of a tile, of rows or of sketches, are merged to one. Called by the writer,
+and by the sealer for what came while it sealed, both under `shelf.landing`.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from contextlib import suppress
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 
-from hms_ops.sketches import Sketches
+from hms_ops import _sketch
+from hms_ops.sketches import Sketches, joined
 from hms_ops.storage import keys, sketchblock, tile
 from hms_ops.storage._gather import Gather, pick_blobs
 from hms_ops.storage.damage import BlockDamaged, BlockTooNew
@@ -24,6 +26,7 @@ from hms_ops.storage.shelf import Marker, Shelf
 PATCHES_MAX: Final = 32
 """Parts of a tile; a reader decodes each."""
 
+T = TypeVar("T")
 Put = Callable[[Transaction], None]
 
 
@@ -92,22 +95,26 @@ def put_patches(transaction: Transaction, shelf: Shelf, block: int, rows: Rows, 
     for index in np.split(order, edges) if len(order) else []:
         written += _put_patch(transaction, shelf, block, int(numbers[index[0]]), rows.chosen(index))
     if sketches is not None:
-        for number, data in packed_by_tile(shelf.tier.step_seconds, sketches):
-            sequence = max(1, _next_tile(transaction, block, number, keys.SKETCHES))
-            transaction.put(keys.tile_key(block, number, keys.SKETCHES, sequence), data)
-            written += len(data)
+        for number, part in _by_tile(sketches):
+            written += _put_sketch_patch(transaction, shelf, block, number, part)
     return written
 
 
 def packed_by_tile(step_seconds: int, sketches: Sketches) -> Iterator[tuple[int, bytes]]:
     """(tile, sketch record) of sketches in any order."""
+    for number, part in _by_tile(sketches):
+        yield number, sketchblock.pack(step_seconds, part)
+
+
+def _by_tile(sketches: Sketches) -> Iterator[tuple[int, Sketches]]:
+    """(tile, its sketches) of sketches in any order."""
     if not len(sketches):
         return
     order = np.lexsort((sketches.steps, sketches.ids))
     edges = np.flatnonzero(np.diff(sketches.ids[order] // keys.TILE_IDS)) + 1
     for index in np.split(order, edges):
         part = chosen(sketches, index)
-        yield int(part.ids[0]) // keys.TILE_IDS, sketchblock.pack(step_seconds, part)
+        yield int(part.ids[0]) // keys.TILE_IDS, part
 
 
 def _put_patch(transaction: Transaction, shelf: Shelf, block: int, number: int, rows: Rows) -> int:
@@ -125,19 +132,54 @@ def _put_patch(transaction: Transaction, shelf: Shelf, block: int, number: int, 
     return len(data)
 
 
+def _put_sketch_patch(transaction: Transaction, shelf: Shelf, block: int, number: int, sketches: Sketches) -> int:
+    sequence = max(1, _next_tile(transaction, block, number, keys.SKETCHES))
+    if sequence > PATCHES_MAX:
+        before = _sketch_patches(transaction, block, number)
+        with suppress(ValueError):  # a sketch that is none: they stay as they are
+            sketches = _merged(joined([*before.values(), sketches]))
+            sequence = 1 if before else sequence
+            for key in before:
+                transaction.delete(key)
+    data = sketchblock.pack(shelf.tier.step_seconds, sketches)
+    transaction.put(keys.tile_key(block, number, keys.SKETCHES, sequence), data)
+    return len(data)
+
+
 def _patches(transaction: Transaction, block: int, number: int) -> dict[bytes, Rows]:
     """The rows of all patches of a tile by their keys; none when one of them cannot be read: it must not be lost."""
-    found: dict[bytes, Rows] = {}
-    last = keys.tile_key(block, number, keys.ROWS, 0xFFFF_FFFF)
+    return _readable(transaction, block, number, keys.ROWS, lambda data: Rows(*tile.select(data, None, 0, 1 << 62)))
+
+
+def _sketch_patches(transaction: Transaction, block: int, number: int) -> dict[bytes, Sketches]:
+    """The same of sketches."""
+    return _readable(transaction, block, number, keys.SKETCHES, lambda data: sketchblock.select(data, None, 0, 1 << 62))
+
+
+def _readable(
+    transaction: Transaction, block: int, number: int, kind: int, read: Callable[[memoryview], T]
+) -> dict[bytes, T]:
+    found: dict[bytes, T] = {}
+    last = keys.tile_key(block, number, kind, 0xFFFF_FFFF)
     with transaction.cursor() as cursor:
-        is_there = cursor.set_range(keys.tile_key(block, number, keys.ROWS, 1))
+        is_there = cursor.set_range(keys.tile_key(block, number, kind, 1))
         while is_there and (key := bytes(cursor.key())) <= last:
             try:
-                found[key] = Rows(*tile.select(cursor.value(), None, 0, 1 << 62))
+                found[key] = read(cursor.value())
             except (BlockDamaged, BlockTooNew):
                 return {}
             is_there = cursor.next()
     return found
+
+
+def _merged(sketches: Sketches) -> Sketches:
+    """One sketch for each (id, step), in that order."""
+    in_order = chosen(sketches, np.lexsort((sketches.steps, sketches.ids)))
+    is_first = np.ones(len(in_order), bool)
+    is_first[1:] = (np.diff(in_order.ids) != 0) | (np.diff(in_order.steps) != 0)
+    first = np.flatnonzero(is_first)
+    data, offsets = _sketch.merge_groups(in_order.data, in_order.offsets, np.append(first, len(in_order)))
+    return Sketches(in_order.ids[first], in_order.steps[first], offsets, data)
 
 
 def _folded(shelf: Shelf, block: int, first_id: int, parts: list[Rows]) -> Rows:

@@ -86,8 +86,10 @@ def open_storage(data_dir: Path, config: HistoryConfig | None = None) -> Storage
         opened.append(state)
         damaged = [name for name, is_new in (("catalogue", is_new_catalogue), ("state", is_new_state)) if is_new]
         return Storage(lock, history, catalogue, state, Journal(state), Cursors(state), tuple(damaged))
-    except StorageError as error:
+    except BaseException as error:
         for part in opened:
             part.close()
         lock.release()
-        raise StartError(str(error)) from error
+        if isinstance(error, StorageError):
+            raise StartError(str(error)) from error
+        raise
