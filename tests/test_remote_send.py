@@ -205,6 +205,7 @@ def test_what_expired_before_it_was_sent_is_counted(tmp_path: Path) -> None:
         remote = past.remote(there.url)
         drain(remote)
         later = START + 100 * HOUR
+        past.fill(later - 25 * HOUR, 1, seed=3)  # a clock that leaps is believed after a day
         past.fill(later, 5, seed=2)
         past.storage.history.retain(past.clock.now_ns())
         drain(remote)
