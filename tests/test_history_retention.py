@@ -3,7 +3,7 @@
 import shutil
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from hms_ops.errors import StorageError
 from hms_ops.storage import partition
 from hms_ops.storage.environment import Environment
 from hms_ops.storage.history import History, HistoryConfig
+from hms_ops.storage.retention import Limits
 from hms_ops.storage.row import Columns
 from hms_ops.storage.tier import TIERS
 
@@ -313,3 +314,24 @@ def test_any_time_to_keep_will_do(tmp_path, keep):
     history.retain((START + 10 * HOUR) * SECOND_NS)
     assert (history.first_step(0) is None) == (keep == (0, 0, 0))
     history.close()
+
+
+def test_refusals_of_two_threads_at_once_are_all_counted():
+    """An import writes patches beside the writer; to add is to read and then to write."""
+    both_have_read = threading.Barrier(2, timeout=0.2)
+
+    class Counts(dict):
+        def __getitem__(self, name):
+            found = super().__getitem__(name)
+            with suppress(threading.BrokenBarrierError):
+                both_have_read.wait()
+            return found
+
+    limits = Limits([])
+    limits.counts = Counts(limits.counts)
+    threads = [threading.Thread(target=limits._count, args=("refused", 1)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert dict(limits.counts)["refused"] == 2

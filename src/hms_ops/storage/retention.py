@@ -13,6 +13,7 @@ sealing thread (`Partitions.reclaim`), so the writer does not wait for the file 
 """
 
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -42,10 +43,14 @@ class HistoryConfig:
 
 
 class Limits:
-    """`expired` counts environments, `refused` and `refused_disk_floor` rows. Belongs to the writer."""
+    """`expired` counts environments, `refused` and `refused_disk_floor` rows.
+
+    Belongs to the writer, but that others who write patches ask `refuses`.
+    """
 
     def __init__(self, shelves: Sequence[Shelf]) -> None:
         self.counts = {"refused": 0, "refused_disk_floor": 0, "expired": 0}
+        self._counting = threading.Lock()
         self._shelves = shelves
         self._problems = ["" for _ in TIERS]
         self._clock_problem = ""
@@ -59,7 +64,7 @@ class Limits:
         """Makes the room for `more` bytes of a step; True, counted and told, when it cannot be."""
         shelf, name = self._shelves[tier], TIERS[tier].name
         if is_below_floor(shelf, tier, config.disk_free_min):
-            self.counts["refused_disk_floor"] += rows
+            self._count("refused_disk_floor", rows)
             floor = config.disk_free_min
             self._problems[tier] = f"less than {floor} bytes of the disk are free: history of {name} is not kept"
             return True
@@ -67,7 +72,7 @@ class Limits:
         count, over = make_room(self._shelves, tier, kept_block, config.bytes_max, more + COMMIT_BYTES)
         self._expired(count)
         if over:
-            self.counts["refused"] += rows
+            self._count("refused", rows)
             self._problems[tier] = (
                 f"history has its {config.bytes_max} bytes and nothing older of {name} to give up: "
                 f"{rows} rows of step {step} are not kept; raise the limit, or send fewer series"
@@ -97,9 +102,13 @@ class Limits:
         return count
 
     def _expired(self, count: int) -> None:
-        self.counts["expired"] += count
+        self._count("expired", count)
         if count:
             reclaim(self._shelves, UNLINK_BYTES)
+
+    def _count(self, name: str, more: int) -> None:
+        with self._counting:
+            self.counts[name] += more
 
 
 def reclaim(shelves: Sequence[Shelf], bytes_max: int | None = None) -> None:
