@@ -117,7 +117,7 @@ def test_a_directory_travels_through_a_file_into_another(
 ) -> None:
     file = tmp_path / "all.csv"
     code, out, _ = answer(capsys, "export", "--data-dir", data_dir, "--tier", "all", "-o", file, "--json")
-    assert (code, json.loads(out)) == (0, {"rows": whole.count("\n") - 1, "file": str(file)})
+    assert (code, json.loads(out)) == (0, {"rows": whole.count("\n") - 1, "file": str(file), "damaged": 0})
     assert file.read_text() == whole
     code, out, _ = answer(capsys, "import", file, "--data-dir", tmp_path / "new", "--json")
     assert code == 0
@@ -237,6 +237,42 @@ def test_lines_are_counted_and_comments_are_not() -> None:
     pieces = [b"# a\n# b\nx 1\n", b"x 2\n# c", b"\nx 3\n", b"# EOF\n"]
     assert copied(pieces, io.BytesIO()) == 3
     assert copied([b"a\nb\n#c\nd\n"], io.BytesIO()) == 3
+
+
+# ---- a data directory that is damaged
+
+
+def damage(data_dir: Path) -> Path:
+    """Cut one file of minutes short."""
+    file = next(iter(sorted(data_dir.glob("history/1m/*/*/data.mdb"))))
+    file.write_bytes(file.read_bytes()[:100])
+    return file.parent
+
+
+def test_an_export_without_what_is_damaged_is_written_and_exit_code_1(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, arguments = tmp_path / "out.csv", ["export", "--data-dir", data_dir, "--tier", "all", "--json", "-o"]
+    code, out, err = answer(capsys, *arguments, file)
+    assert (code, json.loads(out)["damaged"], err) == (0, 0, "")
+    whole = json.loads(out)["rows"]
+    aside = damage(data_dir)
+    code, out, err = answer(capsys, *arguments, file)
+    assert (code, json.loads(out)["damaged"]) == (1, 1)
+    assert 0 < json.loads(out)["rows"] == file.read_text().count("\n") - 1 < whole
+    assert f"damaged parts of {data_dir}, set aside or left out: 1; hms-ops-engine verify lists them\n" in err
+    assert list(aside.parent.glob(f"{aside.name}.damaged-*"))
+
+
+def test_a_backup_without_what_is_damaged_is_written_and_exit_code_1(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data_dir / "state" / "data.mdb").write_bytes(b"")
+    damage(data_dir)
+    code, out, err = answer(capsys, "backup", tmp_path / "backup", "--data-dir", data_dir, "--json")
+    assert (code, json.loads(out)["damaged"]) == (1, 2)
+    assert "set aside or left out: 2;" in err
+    assert answer(capsys, "verify", tmp_path / "backup")[0] == 0
 
 
 # ---- backup, restore, verify

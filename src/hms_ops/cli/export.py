@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final
 
 import click
 
-from hms_ops.cli.options import DURATION, data_dir_option, json_option, show_json, stored, url_option
+from hms_ops.cli.options import DURATION, Damage, data_dir_option, json_option, show_json, stored, url_option
 from hms_ops.cli.reach import pieces
 from hms_ops.cli.series import checked
 
@@ -45,7 +45,8 @@ def export(
     """Write the rows on disk of all series, or those of SELECTOR, as text that import reads.
 
     Every column comes back exactly. OpenMetrics has one tier to a file. What an engine has not written yet, the last
-    seconds, is not there; nor are percentiles. Exits 1 when there are no rows; one that did not get whole is removed.
+    seconds, is not there; nor are percentiles. Exits 1 when there are no rows, or when --data-dir is damaged: what can
+    be read is written all the same, what is damaged is set aside. An export that did not get whole is removed.
 
     \b
     Examples:
@@ -61,29 +62,32 @@ def export(
     now = time.time()
     start, end = (None if ago is None else now - ago for ago in (since, until))
     given = {"match": selector, "start": start, "end": end, "tier": tier, "format": format_}
-    read = from_engine(url, given) if data_dir is None else from_directory(data_dir, given)
+    damage = Damage()
+    read = from_engine(url, given) if data_dir is None else from_directory(data_dir, given, damage)
     with written(output) as file:
         rows = copied(read, file)
     rows -= format_ == "csv"  # the header
     if as_json:
-        show_json({"rows": rows, "file": str(output)})
+        show_json({"rows": rows, "file": str(output), **({} if data_dir is None else {"damaged": damage.parts})})
     if not rows:
         click.echo("nothing found", err=True)
-    return int(not rows)
+    if data_dir is not None:
+        damage.warn(data_dir)
+    return int(not rows or damage.parts > 0)
 
 
 def from_engine(url: str, given: dict[str, Any]) -> Iterator[bytes]:
     return pieces(url, "/v1/export", timeout_seconds=READ_SECONDS, **given)
 
 
-def from_directory(data_dir: Path, given: dict[str, Any]) -> Iterator[bytes]:
+def from_directory(data_dir: Path, given: dict[str, Any], damage: Damage) -> Iterator[bytes]:
     from hms_ops.alert.selection import EVERYTHING, parse_selection
     from hms_ops.operations import tiers_of
     from hms_ops.storage.exchange import exported
 
     selection = parse_selection(given["match"]) if given["match"] else EVERYTHING
     start, end = int(given["start"] or 0), int(given["end"] or time.time() + 1)
-    with stored(data_dir) as storage:
+    with stored(data_dir, damage=damage) as storage:
         catalogue = storage.catalogue
         names = selection.metrics(catalogue.names())
         tiers = tiers_of(given["tier"])

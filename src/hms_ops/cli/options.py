@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -15,6 +16,7 @@ from hms_ops.quantity import Address, parse_address, parse_duration
 if TYPE_CHECKING:
     from hms_ops.storage.store import Storage
 
+UNREADABLE: Final = ("damaged", "set_aside", "too_new")  # counters of what a storage skipped
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_HTTP: Final = "http://127.0.0.1:8126"
@@ -84,10 +86,27 @@ def data_dir_option(command: F) -> F:
     )(command)
 
 
+@dataclass
+class Damage:
+    """How many parts of a data directory could not be read: set aside, or skipped."""
+
+    parts: int = 0
+
+    def warn(self, data_dir: Path) -> None:
+        """Say so on standard error, when there are any."""
+        if self.parts:
+            click.echo(
+                f"damaged parts of {printable(str(data_dir))}, set aside or left out: {self.parts:,}; "
+                "hms-ops-engine verify lists them",
+                err=True,
+            )
+
+
 @contextmanager
-def stored(data_dir: Path, is_new: bool = False) -> "Iterator[Storage]":
+def stored(data_dir: Path, is_new: bool = False, damage: Damage | None = None) -> "Iterator[Storage]":
     """A data directory that no engine has open. It keeps all that is in it, whatever the engine's configuration says;
-    one that is not there is made when `is_new`. StartError."""
+    one that is not there is made when `is_new`. `damage` tells what could not be read, once it is closed. StartError.
+    """
     from hms_ops.errors import StartError
     from hms_ops.storage.history import HistoryConfig
     from hms_ops.storage.store import open_storage
@@ -97,6 +116,9 @@ def stored(data_dir: Path, is_new: bool = False) -> "Iterator[Storage]":
     storage = open_storage(data_dir, HistoryConfig(bytes_max=1 << 62))
     try:
         yield storage
+        if damage is not None:
+            met = [counts.get(name, 0) for counts in storage.counters().values() for name in UNREADABLE]
+            damage.parts = len(storage.set_aside) + sum(met)
     finally:
         storage.close()
 
