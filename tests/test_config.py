@@ -110,6 +110,28 @@ def test_a_wrong_value_is_quoted_with_what_is_wanted(setting: dict[str, Any], ex
 
 
 @pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        ({"retention": "60d"}, "history.retention is 60d, longer than history.retention_1m, 30d; queries by longer"),
+        ({"retention_1m": "1d"}, "history.retention is 48h, longer than history.retention_1m, 24h; "),
+        ({"retention_1m": "500d"}, "history.retention_1m is 500d, longer than history.retention_1h, 400d; "),
+        ({"retention_1h": "20d"}, "history.retention_1m is 30d, longer than history.retention_1h, 20d; "),
+    ],
+)
+def test_a_tier_that_is_kept_longer_than_a_coarser_one_is_refused(history: dict[str, str], expected: str) -> None:
+    (problem,) = problems_of({"history": history})
+    assert problem.startswith(f"config: {expected}")
+    assert "or more" in problem
+
+
+def test_tiers_kept_equally_long_are_fine(tmp_path: Path) -> None:
+    path = written(tmp_path, "history:\n  retention: 9d\n  retention_1m: 9d\n  retention_1h: 9d\n")
+    assert load(path).history.retention_seconds == 9 * 86_400
+    path = written(tmp_path, "history:\n  bytes: 1GB\n  retention: 9d\n  retention_1m: 8d\n  retention_1h: 7d\n")
+    assert [problem.split(": ")[0] for problem in problems_of(path)] == [f"{path}:3", f"{path}:4"]
+
+
+@pytest.mark.parametrize(
     ("setting", "nearest"),
     [({"limit": {}}, "limits"), ({"limits": {"serie": 3}}, "series"), ({"Log": {"format": "json"}}, "log")],
 )

@@ -17,13 +17,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from hms_ops.alert.notification import Profile
 from hms_ops.alert.rulefile import RuleFile, load_rules
 from hms_ops.errors import ConfigError
-from hms_ops.quantity import Address, is_address, is_loopback, reachable_text
+from hms_ops.quantity import Address, duration_text, is_address, is_loopback, reachable_text
 from hms_ops.remote.settings import REMOTES, RemoteConfig
 from hms_ops.secret import RECEIVERS, SECRET_TEXT, TOKENS, Receiver, Secret
 from hms_ops.setting import (
@@ -130,6 +131,29 @@ class History:
     disk_free_min: int = setting(1024**3, size(0, 1024**5), key="disk_free")
 
 
+def read_history(node: Node, path: str, base: Path) -> History:
+    """A tier must not be kept longer than the next coarser one: queries by long steps read only that."""
+    history: History = read_section(node, History, f"{path}.", base)
+    problems = []
+    for finer, coarser in pairwise(("retention", "retention_1m", "retention_1h")):
+        kept, kept_coarser = (getattr(history, f"{key}_seconds") for key in (finer, coarser))
+        if kept > kept_coarser:
+            place = node.get(finer) or node.get(coarser) or node
+            problems.append(
+                place.problem(
+                    f"{path}.{finer} is {duration_text(kept)}, longer than {path}.{coarser}, "
+                    f"{duration_text(kept_coarser)}; queries by longer steps read the coarser tier and would miss what "
+                    f"only the finer one keeps: give {coarser} {duration_text(kept)} or more, or {finer} less"
+                )
+            )
+    if problems:
+        raise ConfigError(*problems)
+    return history
+
+
+HISTORY: Final = Kind(read_history, show_section)
+
+
 @dataclass(frozen=True)
 class Log:
     """What the daemon writes to standard error."""
@@ -150,7 +174,7 @@ class Config:
     http: Address | None = setting(Address("127.0.0.1", 8126), ADDRESS)
     http_tokens: tuple[Secret, ...] = setting((), TOKENS)
     data_dir: Path | None = setting(Path("data"), PATH)
-    history: History = setting(History(), section(History))
+    history: History = setting(History(), HISTORY)
     limits: Limits = setting(Limits(), section(Limits))
     rules: RuleSources = setting(RuleSources(), RULES)
     anomalies: tuple[Node, ...] = setting((), INLINE)
