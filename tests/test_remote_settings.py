@@ -31,7 +31,7 @@ def test_a_url_is_enough() -> None:
 
 
 def test_several_remotes_stand_beside_each_other() -> None:
-    config = load({"remote": {"a": {"url": URL}, "b": {"url": URL, "tier": "1h"}}})
+    config = load({"remote": {"a": {"url": URL}, "b": {"url": f"{URL}/b", "tier": "1h"}}})
     assert [(remote.name, remote.tier) for remote in config.remote] == [("a", "1m"), ("b", "1h")]
 
 
@@ -65,6 +65,7 @@ def test_what_is_shown_can_be_read_again() -> None:
     ("given", "problem"),
     [
         ({"vm": {}}, "remote.vm has no url"),
+        ({"vm": {"ulr": URL}}, "unknown key 'ulr', did you mean 'url'?"),
         ({"vm": {"url": "127.0.0.1:8428"}}, "give http://HOST"),
         ({"vm": {"url": URL, "teir": "1m"}}, "teir"),
         ({"vm": {"url": URL, "tier": "5m"}}, "give 10s or 1m or 1h"),
@@ -88,6 +89,35 @@ def test_what_is_wrong_is_named(given: Any, problem: str) -> None:
     with pytest.raises(ConfigError) as raised:
         load({"remote": given})
     assert problem in str(raised.value)
+
+
+SAME = {"engine": socket.gethostname()}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [({}, {}), ({"labels": SAME}, {}), ({"labels": {"a": "x", "b": "y"}}, {"labels": {"b": "y", "a": "x"}})],
+)
+def test_two_tiers_to_one_place_under_the_same_labels_are_refused(first: Any, second: Any) -> None:
+    given = {"a": {"url": URL, **first}, "b": {"url": URL, "tier": "1h", **second}}
+    with pytest.raises(ConfigError) as raised:
+        load({"remote": given})
+    (problem,) = raised.value.problems
+    assert "remote.b sends 1h to the url of remote.a, which sends 1m, under the same labels" in problem
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"tier": "1m"},
+        {"tier": "1h", "labels": {"tier": "1h"}},
+        {"tier": "1h", "labels": {}},
+        {"tier": "1h", "tenant": "long"},
+        {"tier": "1h", "url": URL + "?extra_label=a=b"},
+    ],
+)
+def test_two_remotes_that_can_be_told_apart_or_send_the_same_are_fine(second: Any) -> None:
+    assert len(load({"remote": {"a": {"url": URL}, "b": {"url": URL, **second}}}).remote) == 2
 
 
 def test_all_problems_come_at_once() -> None:

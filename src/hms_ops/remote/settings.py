@@ -11,7 +11,7 @@ Credentials are shown as `***`; only one way of authorization may be given, and 
 import base64
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,9 +21,20 @@ from hms_ops.alert.receivers import is_http
 from hms_ops.errors import ConfigError
 from hms_ops.remote.labels import outer_tag
 from hms_ops.secret import PLAIN_HEADERS, Secret, read_secret
-from hms_ops.setting import TRUTH, Kind, choice, duration, quoted, read_section, setting, show_section, whole
+from hms_ops.setting import (
+    TRUTH,
+    Kind,
+    choice,
+    duration,
+    quoted,
+    read_section,
+    setting,
+    settings_of,
+    show_section,
+    whole,
+)
 from hms_ops.storage.tier import TIERS
-from hms_ops.yamlfile import Node
+from hms_ops.yamlfile import Node, unknown_keys
 
 NAME: Final = re.compile(r"[A-Za-z_][\w-]{0,63}\Z", re.ASCII)
 REMOTES_MAX: Final = 16
@@ -167,16 +178,34 @@ def read_remotes(node: Node, path: str, base: Path) -> tuple[RemoteConfig, ...]:
             problems.extend(error.problems)
     if len(found) > REMOTES_MAX:
         problems.append(node.problem(f"{path} has {len(found)} remotes; {REMOTES_MAX} are allowed"))
+    problems.extend(doubled(node, path, found))
     if problems:
         raise ConfigError(*problems)
     return tuple(found)
+
+
+def doubled(node: Node, path: str, remotes: Sequence[RemoteConfig]) -> Iterator[str]:
+    """The remotes that would send another tier to where one before them sends, under the same labels."""
+    first: dict[Any, RemoteConfig] = {}
+    for remote in remotes:
+        # Another header may mean another tenant, and so another database.
+        headers, labels = remote.request_headers(), remote.fixed_labels()
+        place = remote.url.value, tuple(sorted(headers.items())), tuple(sorted(labels.items()))
+        before = first.setdefault(place, remote)
+        if before.tier != remote.tier:
+            yield (node.get(remote.name) or node).problem(
+                f"{path}.{remote.name} sends {remote.tier} to the url of {path}.{before.name}, which sends "
+                f"{before.tier}, under the same labels: everything would count twice there; give other labels, as in "
+                f"{{tier: {remote.tier}}}, or another url"
+            )
 
 
 def read_remote(name: str, node: Node, path: str, base: Path) -> RemoteConfig:
     if NAME.match(name) is None:
         raise ConfigError(node.problem(f"{path}: a remote's name has letters, digits, _ and -, at most 64"))
     if node.get("url") is None:
-        raise ConfigError(node.problem(f"{path} has no url; give the address to post to, as in {EXAMPLE}"))
+        missing = node.problem(f"{path} has no url; give the address to post to, as in {EXAMPLE}")
+        raise ConfigError(*unknown_keys(node, settings_of(RemoteConfig).keys()), missing)
     config = read_section(node, RemoteConfig, f"{path}.", base)
     ways = [
         config.bearer_token,
