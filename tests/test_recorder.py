@@ -379,7 +379,7 @@ def test_a_step_that_rows_have_is_answered(tmp_path, step):
 def test_an_error_behind_the_write_costs_no_other_step(tmp_path, caplog):
     with Recording(tmp_path, is_written=False) as recording:
 
-        def fail(tier, steps):
+        def fail(tier, steps, ids):
             raise RuntimeError("planted")
 
         recording.recorder.on_patch = fail

@@ -23,7 +23,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hms_ops._ring import Store
 from hms_ops.backlog import WAITING_MAX, Backlog, Waiting
@@ -46,6 +45,9 @@ RETRY_SECONDS: Final = 1.0
 MINUTE_SECONDS: Final = TIERS[MINUTE].step_seconds
 HOUR_SECONDS: Final = TIERS[HOUR].step_seconds
 
+Follower = Callable[[int, merge.Integers, merge.Integers | None], None]
+"""Is told the tier, the steps int64[k] and, if they are known, the ids int64[k] of rows that were added late."""
+
 
 class Recorder:
     """Writes the store's past to a data directory; without one it takes nothing."""
@@ -53,7 +55,7 @@ class Recorder:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.storage: Storage | None = None
-        self.on_patch: Callable[[int, NDArray[np.int64]], None] = lambda tier, steps: None  # rows came late
+        self.on_patch: Follower = lambda tier, steps, ids: None  # who wants to know of rows that came late
         self.backlog = Backlog(store.rolled_end(1))
         self.roster = Roster(store, self.backlog.guard)
         self.landing = threading.Lock()
@@ -226,7 +228,7 @@ class Recorder:
         if rows.tier == MINUTE:
             self._minutes_begun.discard(step)
         if is_again:  # the clock was set back, or a run went on within the step of another
-            self._tell_late(rows.tier, rows.steps[:1])
+            self._tell_late(rows.tier, rows.steps[:1], None)
 
     def _write_patch(self, history: "History", rows: Waiting) -> None:
         ids = self.roster.ids_of(rows.slots).astype(np.int64)
@@ -238,12 +240,12 @@ class Recorder:
             written = history.append_patch(rows.tier, patch, sketches)
             self.backlog.remove(rows, behind)
         self._counts["rows_written"] += written
-        self._tell_late(rows.tier, rows.steps[kept])
+        self._tell_late(rows.tier, patch[0], patch[1])
 
-    def _tell_late(self, tier: int, steps: NDArray[np.int64]) -> None:
+    def _tell_late(self, tier: int, steps: merge.Integers, ids: merge.Integers | None) -> None:
         """What comes of it is not the writer's: the rows are on disk."""
         try:
-            self.on_patch(tier, steps)
+            self.on_patch(tier, steps, ids)
         except Exception:
             log.exception("who follows history could not be told of late rows")
 

@@ -53,6 +53,7 @@ RETRY_AFTER_SECONDS_MAX: Final = 600.0
 SAVE_SECONDS: Final = 1
 SPLITS_MAX: Final = 64
 REFUSED_SHOWN_SECONDS: Final = 300
+REFUSED_TOLD_SECONDS: Final = 60.0  # the same refusal is logged when it had not come for so long
 FORGET_SECONDS: Final = 600  # then kinds, units and names are looked up again
 MEND: Final = "nothing is skipped, so mend the credentials or the URL"
 SET_BACK: Final = "the clock was set back; what is written anew is sent"
@@ -176,7 +177,8 @@ class Remote:
         """From the end of what was sent to what could have been sent; 0 when there is nothing to send."""
         if self._position is None or not self._is_behind():
             return 0
-        return max(0, self._end() - self._position.step)
+        first = self._history.first_step(self._tier)
+        return max(0, self._end() - max(self._position.step, first or 0))
 
     def problems(self) -> list[str]:
         """What is wrong now, one line each."""
@@ -332,11 +334,14 @@ class Remote:
 
     def _refused(self, answer: Answer, request: Request) -> None:
         """A refusal is the request's, and often one row's: halves are tried while they are worth it."""
-        self._refusal, self._refused_ns = str(answer), self._clock.now_ns()
+        now_ns = self._clock.now_ns()
+        is_news = now_ns - self._refused_ns > REFUSED_TOLD_SECONDS * SECOND_NS or str(answer) != self._refusal
+        self._refusal, self._refused_ns = str(answer), now_ns
         self._count(refused_requests=1)
         halves = halved(request.rows) if self._splits_left > 0 else ()
         if not halves:
-            log.warning("%s refused %d samples: %s", self.config, request.samples, answer)
+            if is_news:
+                log.warning("%s refused %d samples, more are counted: %s", self.config, request.samples, answer)
             self._count(refused_samples=request.samples)
             return
         self._splits_left -= 1
