@@ -111,8 +111,9 @@ def test_late_samples_of_steps_that_were_sent_are_counted(tmp_path: Path, wait_u
         wait_until(lambda: engine.counters()["remote vm"]["late_not_sent"] == 1, 20)
 
 
-def test_a_remote_without_a_data_directory_is_a_problem() -> None:
+def test_a_remote_without_a_data_directory_is_a_problem(caplog: pytest.LogCaptureFixture) -> None:
     with with_remote("http://127.0.0.1:1/api/v1/write", None) as engine:
+        assert "nothing is sent to `remote`" in caplog.text
         assert engine.health() == ["no remote is sent to: history needs a data directory (data_dir)"]
 
 

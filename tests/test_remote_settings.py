@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hms_ops.cli.check_config import check
 from hms_ops.config import Config, effective, load
 from hms_ops.errors import ConfigError
 from hms_ops.remote.settings import RemoteConfig, remote_from
@@ -144,3 +145,12 @@ def test_queries_go_where_the_server_has_them(url: str, base: str) -> None:
 def test_queries_go_elsewhere_when_that_is_written() -> None:
     given = {"url": "http://insert:8480/insert/7/prometheus", "query_url": "http://select:8481/select/7/prometheus/"}
     assert remote_from("vm", given).query_base() == "http://select:8481/select/7/prometheus"
+
+
+@pytest.mark.parametrize(("data_dir", "expected"), [("null", 1), ("data", 0)])
+def test_a_remote_without_a_data_directory_is_warned_of(tmp_path: Path, data_dir: str, expected: int) -> None:
+    path = tmp_path / "engine.yaml"
+    path.write_text(f"data_dir: {data_dir}\nremote:\n  vm: {{url: {URL}}}\n")
+    checked = check(path)
+    assert (checked.problems, len(checked.warnings)) == ((), expected)
+    assert all(w.startswith(f"{path}:2: nothing is sent to `remote`") for w in checked.warnings)

@@ -47,6 +47,8 @@ from hms_ops.setting import (
 )
 from hms_ops.yamlfile import Node, load_file
 
+NOT_SENT: Final = "nothing is sent to `remote`, it is asked only: what is sent is read from disk; give a data_dir"
+
 
 @dataclass(frozen=True)
 class RuleSources:
@@ -200,6 +202,12 @@ class Config:
     def action_url(self) -> str:
         """The base of the action service, "" when none is configured."""
         return self.actions.url.value if self.actions.url else ""
+
+    def warnings(self, root: Node) -> list[str]:
+        """What loads, but not as its author may think, `file:line: …` each. root: of the file."""
+        if not self.remote or self.data_dir is not None:
+            return []
+        return [(root.get("remote") or root).problem(NOT_SENT)]
 
     def rule_files(self) -> tuple[Path, ...]:
         """The files the patterns name now, each once; ConfigError for a pattern that names none."""

@@ -40,7 +40,7 @@ from hms_ops.alert.rule import DEFAULT_SEVERITY, Rule, rule_from_arguments
 from hms_ops.books import ledger_of, rejects_of
 from hms_ops.clock import SECOND_NS, Clock, ManualClock, WallAnchor, steady_ns
 from hms_ops.collector.listener import Listener, ListenerConfig, open_listeners
-from hms_ops.config import UNSET, Config, Unset, load
+from hms_ops.config import NOT_SENT, UNSET, Config, Unset, load
 from hms_ops.duty import Duty
 from hms_ops.errors import ForkedError, StartError
 from hms_ops.forked import Child, follow_forks
@@ -238,6 +238,8 @@ class Engine:
         self._listeners = open_listeners(self.store, self._listening, self._handed_over)
         if self._data_dir is not None:  # after the sockets: an address in use leaves no new directory behind
             self._open_storage(self._data_dir)
+        elif self.config.remote:
+            log.warning(NOT_SENT)
         for number, listener in enumerate(self._listeners, 1):
             listener.start(self._threads.start, number)
         self.receiving_ns = self.clock.now_ns()

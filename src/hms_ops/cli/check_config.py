@@ -68,8 +68,8 @@ def check(file: Path) -> Checked:
     except ConfigError as error:
         return Checked(str(file), kind, problems=error.problems, config=config)
     # A rule file alone cannot know the profiles of the configuration it will be part of.
-    warnings = tuple(rules.warnings(config.profiles(), config.action_url())) if config else ()
-    return Checked(str(file), kind, warnings=warnings, rules=rules, config=config)
+    warnings = [*rules.warnings(config.profiles(), config.action_url()), *config.warnings(root)] if config else []
+    return Checked(str(file), kind, warnings=tuple(warnings), rules=rules, config=config)
 
 
 def is_rule_file(root: "Node") -> bool:
