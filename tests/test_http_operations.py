@@ -228,7 +228,7 @@ def test_a_backup_is_written_by_the_engine(site: Serving, tmp_path: Path) -> Non
     assert (tmp_path / "backup" / "MANIFEST").exists()
     assert last_event(site, "backup")["files"] == answer.json()["files"]
     again = site.post("/v1/backup", json={"directory": str(tmp_path / "backup")})
-    assert "is not empty" in problem(again, 503, "storage")
+    assert "is not empty" in problem(again, 400, "backup")
 
 
 @pytest.mark.parametrize(
@@ -238,6 +238,8 @@ def test_a_backup_to_nowhere_is_refused(site: Serving, document: dict[str, objec
     problem(site.post("/v1/backup", json=document), 400, "backup")
 
 
-def test_a_directory_that_cannot_be_made_is_a_problem_of_storage(site: Serving, tmp_path: Path) -> None:
+@pytest.mark.parametrize("below", ["file/x", "file/x/y", "file", "x" * 256, "\0"])
+def test_a_directory_that_cannot_be_made_is_refused(site: Serving, tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("")
-    problem(site.post("/v1/backup", json={"directory": str(tmp_path / "file" / "x")}), 503, "storage")
+    problem(site.post("/v1/backup", json={"directory": str(tmp_path / below)}), 400, "backup")
+    assert [path.name for path in tmp_path.glob("*") if path.name in ("file", "x")] == ["file"]

@@ -6,12 +6,13 @@ address. An export that fails on its way ends without its last chunk, so that no
 """
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from hms_ops.errors import ConfigError
+from hms_ops.errors import ConfigError, StorageError
 from hms_ops.http.answer import Json, Problem
 from hms_ops.http.ingest import UNPACKED_BYTES_MAX, is_gzip, unpacked
 from hms_ops.http.lookup import SERIES_LISTED, series_documents
@@ -152,12 +153,26 @@ async def backup(request: Request) -> Response:
     directory = given.get("directory")
     if given.keys() != {"directory"} or not isinstance(directory, str) or not 0 < len(directory) <= TEXT_CHARS_MAX:
         raise Problem(400, "backup", 'the body is no {"directory": PATH}, with the path of a new directory')
+
+    def copy() -> dict[str, Any]:
+        if Path(directory).is_absolute():
+            check_place(Path(directory))
+        return site.engine.operations.back_up(directory, client_of(request))
+
     try:
-        return Json(
-            await site.operations.run(lambda: site.engine.operations.back_up(directory, client_of(request))), 201
-        )
+        return Json(await site.operations.run(copy), 201)
     except ValueError as error:
         raise Problem(400, "backup", str(error)) from None
+
+
+def check_place(directory: Path) -> None:
+    """ValueError for a place that has something in it, or where nothing can be: the disk is not to blame."""
+    from hms_ops.storage.backup import check_target
+
+    try:
+        check_target(directory)
+    except StorageError as error:
+        raise ValueError(str(error)) from None
 
 
 def client_of(request: Request) -> str:

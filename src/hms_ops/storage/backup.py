@@ -166,6 +166,14 @@ def check_empty(target: Path) -> None:
         raise StorageError(f"{target} cannot be read: {error.strerror}") from error
 
 
+def check_target(target: Path) -> None:
+    """StorageError where no backup can be made, whatever the disk has room for."""
+    check_empty(target)
+    nearest = next(path for path in (target, *target.parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise StorageError(f"{target} cannot be made: {nearest} is no directory that may be written")
+
+
 def _write_synced(path: Path, data: bytes) -> None:
     with path.open("wb") as file:
         file.write(data)
