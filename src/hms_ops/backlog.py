@@ -26,7 +26,7 @@ from hms_ops.storage import merge
 from hms_ops.storage.merge import Columns, Part
 from hms_ops.storage.tier import TIERS
 
-WAITING_MAX: Final = 120  # a step and a patch each 10 s, and those of the minute: nine minutes
+WAITING_MAX: Final = 120  # a step and a patch each 10 s, and the minutes: nine minutes, 17 without patches
 WAITING_BYTES_MAX: Final = 512 << 20
 STEP_SECONDS: Final = TIERS[0].step_seconds
 

@@ -4,6 +4,7 @@
         store ◄── listeners (one thread each, C) · HTTP (one thread) · in-process calls
         tick thread: seal → roll → judge → publish                   (tick.py)
         writer thread: closed steps → LMDB                            (recorder.py)
+        sealing thread: closed blocks → tiles                         (sealer.py)
         workers: notifications, actions, on_metric, on_alert, journal
 
 Only the engine makes threads (threads.py); each has a name, is a daemon, and ends within `stop()`'s deadline. Start

@@ -28,7 +28,6 @@ class Sealer:
         self._now_ns = now_ns
         self._stopped = threading.Event()
         self._problems: dict[tuple[int, int], str] = {}
-        self._count = 0
 
     def run(self) -> None:
         """The thread's life; ends soon after `stop`."""
@@ -51,13 +50,13 @@ class Sealer:
             if self._stopped.is_set():
                 return
             try:
-                self._count += self.history.seal(tier, block, self._stopped.is_set) > 0
+                self.history.seal(tier, block, self._stopped.is_set)
                 self._problems.pop((tier, block), None)
             except StorageError as error:
                 self._tell((tier, block), str(error))
 
     def counters(self) -> dict[str, int]:
-        return {"blocks_turned_to_tiles": self._count, "blocks_not_sealed": len(self._problems)}
+        return {"blocks_not_sealed": len(self._problems)}
 
     @property
     def problem(self) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from hms_ops import _sketch
 from hms_ops.sketches import Sketches, joined
 from hms_ops.storage import keys, sketchblock, tile
-from hms_ops.storage._gather import Gather, pick_blobs
+from hms_ops.storage._gather import Gather
 from hms_ops.storage.damage import BlockDamaged, BlockTooNew
 from hms_ops.storage.environment import Transaction
 from hms_ops.storage.inventory import keys_sum
@@ -44,17 +44,11 @@ class Rows(NamedTuple):
         return Rows(self.steps[index], self.ids[index], self.columns[:, index])
 
 
-def chosen(sketches: Sketches, index: Integers) -> Sketches:
-    """Those at `index`, in its order, at the speed of memory."""
-    data, offsets = pick_blobs(sketches.data, sketches.offsets, index)
-    return Sketches(sketches.ids[index], sketches.steps[index], offsets, data)
-
-
 def between(sketches: Sketches | None, start: int, end: int) -> Sketches | None:
     if sketches is None:
         return None
     index = np.flatnonzero((sketches.steps >= start) & (sketches.steps < end))
-    return sketches if len(index) == len(sketches) else chosen(sketches, index) if len(index) else None
+    return sketches if len(index) == len(sketches) else sketches.chosen(index) if len(index) else None
 
 
 def write_tiles(shelf: Shelf, partition: int, rows: Rows, sketches: Sketches | None) -> int:
@@ -113,7 +107,7 @@ def _by_tile(sketches: Sketches) -> Iterator[tuple[int, Sketches]]:
     order = np.lexsort((sketches.steps, sketches.ids))
     edges = np.flatnonzero(np.diff(sketches.ids[order] // keys.TILE_IDS)) + 1
     for index in np.split(order, edges):
-        part = chosen(sketches, index)
+        part = sketches.chosen(index)
         yield int(part.ids[0]) // keys.TILE_IDS, part
 
 
@@ -174,7 +168,7 @@ def _readable(
 
 def _merged(sketches: Sketches) -> Sketches:
     """One sketch for each (id, step), in that order."""
-    in_order = chosen(sketches, np.lexsort((sketches.steps, sketches.ids)))
+    in_order = sketches.chosen(np.lexsort((sketches.steps, sketches.ids)))
     is_first = np.ones(len(in_order), bool)
     is_first[1:] = (np.diff(in_order.ids) != 0) | (np.diff(in_order.steps) != 0)
     first = np.flatnonzero(is_first)

@@ -11,7 +11,6 @@ import numpy as np
 from hms_ops import _sketch
 from hms_ops.sketches import Sketches, joined
 from hms_ops.storage.merge import COUNT
-from hms_ops.storage.patches import chosen
 from hms_ops.storage.reading import read_dense, read_sketches
 from hms_ops.storage.row import Columns, Ids
 from hms_ops.storage.shelf import Shelf
@@ -38,7 +37,7 @@ def rolled_sketches(finer: Shelf, start: int, end: int, columns: Columns) -> Ske
 def merged(sketches: Sketches, ids: Ids, step: int) -> Sketches:
     """The sketches of each place merged into one, of ids[place], at `step`."""
     order = np.argsort(sketches.ids, kind="stable")
-    sorted_ = chosen(sketches, order)
+    sorted_ = sketches.chosen(order)
     first = np.flatnonzero(np.diff(sorted_.ids, prepend=sorted_.ids[:1] + np.uint32(1)))
     groups = np.append(first, len(order)).astype(np.int64)
     data, offsets = _sketch.merge_groups(sorted_.data, sorted_.offsets, groups)

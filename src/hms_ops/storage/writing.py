@@ -20,7 +20,7 @@ from hms_ops.storage import keys, sketchblock, slab
 from hms_ops.storage.environment import Transaction
 from hms_ops.storage.merge import COUNT
 from hms_ops.storage.pages import EnvironmentDamaged
-from hms_ops.storage.patches import Rows, between, chosen, commit, next_sequence, write_tiles
+from hms_ops.storage.patches import Rows, between, commit, next_sequence, write_tiles
 from hms_ops.storage.row import Columns
 from hms_ops.storage.shelf import Shelf
 
@@ -127,7 +127,7 @@ def _sketch_data(shelf: Shelf, start: int, end: int, sketches: Sketches | None) 
 
 def _of_step(sketches: Sketches, step: int) -> Sketches:
     index = np.flatnonzero(sketches.steps == step)
-    return sketches if len(index) == len(sketches) else chosen(sketches, index)
+    return sketches if len(index) == len(sketches) else sketches.chosen(index)
 
 
 def _put_slabs(transaction: Transaction, data: SlabData) -> None:
