@@ -270,7 +270,7 @@ def test_the_gateway_delivers_what_the_sms_receiver_sends_and_each_message_once(
     alert = Alert(ALERT, "firing", 215.0, {}, 1_700_000_000.0)
     with gateway(messages.append) as url:
         for key in ("one", "one", "two"):
-            outcome = sms.send("+1-555-0100", Notification(alert, "sms:+1-555-0100", key), Profile(url))
+            outcome = sms.send("+1-555-0100", Notification((alert,), "sms:+1-555-0100", key), Profile(url))
             assert isinstance(outcome, Delivered)
     assert messages == [Message("+15550100", f"FIRING {ALERT} value 215")] * 2
 

@@ -24,7 +24,7 @@ WaitUntil = Callable[..., None]
 def note(
     receiver: str, state: Event = "firing", episode: int = 1, name: str = "db.slow", key: str = "key-1"
 ) -> Notification:
-    return Notification(Alert(name, state, 215.0, {}, 0.0, episode=episode), receiver, key)
+    return Notification((Alert(name, state, 215.0, {}, 0.0, episode=episode),), receiver, key)
 
 
 class LaneUnderTest:

@@ -38,7 +38,7 @@ RESOLVED = Alert(
 
 
 def notification(alert: Alert = FIRING, receiver: str = "log:") -> Notification:
-    return Notification(alert, receiver, "k" * 32)
+    return Notification((alert,), receiver, "k" * 32)
 
 
 # ---- what leaves

@@ -35,7 +35,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from hms_ops.alert.notification import Dead, Delivered, EpisodeKey, Notification, Outcome, Profile, Retry
+from hms_ops.alert.notification import Dead, Delivered, Notification, Outcome, Profile, Retry
 from hms_ops.alert.receivers import Route, parse_target, route
 from hms_ops.clock import SECOND_NS, Clock
 
@@ -109,7 +109,7 @@ class Lane:
         self._on_outcome = on_outcome
         self._chance = chance
         self._lock = threading.Lock()
-        self._episodes: dict[EpisodeKey, deque[Waiting]] = {}  # each episode's notifications, in their order
+        self._episodes: dict[str, deque[Waiting]] = {}  # each episode's notifications, in their order
         self._waiting_count = 0
         self._paused_until_ns = 0
         self._failing: Failing | None = None
@@ -125,7 +125,7 @@ class Lane:
                 self.counters.dropped += 1
                 return False
             self._waiting_count += 1
-            self._episodes.setdefault(notification.episode_key, deque()).append(Waiting(notification, now_ns, now_ns))
+            self._episodes.setdefault(notification.order_key, deque()).append(Waiting(notification, now_ns, now_ns))
         self.wake.set()
         return True
 
@@ -211,7 +211,7 @@ class Lane:
     def _noted(self, item: Waiting) -> Notification:
         """The notification as it leaves now: late pages say what has become of their alert."""
         with self._lock:
-            has_newer = len(self._episodes[item.notification.episode_key]) > 1
+            has_newer = len(self._episodes[item.notification.order_key]) > 1
         if has_newer and item.notification.alert.state == "firing":
             return replace(item.notification, note="delivered late: the alert has resolved meanwhile")
         return item.notification
@@ -233,7 +233,7 @@ class Lane:
 
     def _remove(self, item: Waiting) -> None:
         """Only the worker removes, and only the head of an episode, so `item` still is one."""
-        episode = item.notification.episode_key
+        episode = item.notification.order_key
         self._episodes[episode].popleft()
         self._waiting_count -= 1
         if not self._episodes[episode]:

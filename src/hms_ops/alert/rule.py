@@ -38,7 +38,10 @@ class Rule:
     """One alert rule.
 
     text: the condition as it was written. group_by: tags; () is one instance over all series, ("*",) one per series.
-    notify: receivers' URLs; () notifies the log. source: `file:line`, or what else it came from.
+    notify: receivers' URLs; () leaves it to the routes, and without a route to the log. every_seconds: how often it is
+    judged. policy: the name of its escalation policy, "" leaves that to the policies' own matchers. tags: go with each
+    of its alerts, for routes and receivers. annotations: texts for people, with `{name}`s (alert/template.py).
+    source: `file:line`, or what else it came from.
     """
 
     name: str
@@ -52,6 +55,10 @@ class Rule:
     nodata: Nodata = "keep"
     severity: str = DEFAULT_SEVERITY
     notify: tuple[str, ...] = ()
+    every_seconds: float = 1.0
+    policy: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
 
     def looks_for_same(self, other: "Rule") -> bool:
@@ -116,6 +123,16 @@ class ActionRule:
         return f"{self.on} -> {self.template}"
 
 
+def read_texts(value: Any) -> dict[str, str]:
+    """Texts by name, such as tags and annotations; numbers and truth are taken as they are written."""
+    texts = {}
+    for name, text in read_mapping(value).items():
+        if not isinstance(text, str | int | float):
+            raise ValueError(f"{name}: expected text, found {text!r}")
+        texts[read_name(name)] = str(text).lower() if isinstance(text, bool) else str(text)
+    return texts
+
+
 def read_url(value: Any) -> str:
     url = read_text(value)
     if not is_http(url) or not url.isprintable() or " " in url:
@@ -142,6 +159,10 @@ RULE_READERS: Final[dict[str, Reader]] = {
     "nodata": one_of(NODATA_POLICIES),
     "severity": read_name,
     "notify": read_receivers,
+    "every": duration_from(1),
+    "policy": read_name,
+    "tags": read_texts,
+    "annotations": read_texts,
 }
 
 ANOMALY_READERS: Final[dict[str, Reader]] = {
@@ -181,8 +202,11 @@ CLAUSES: Final[dict[str, str]] = {
     "nodata": "nodata",
     "severity": "severity",
     "notify": "notify",
+    "every": "every_seconds",
+    "policy": "policy",
 }
-LATER_CLAUSES: Final[dict[str, str]] = {"every_seconds": "EVERY", "policy": "POLICY"}
+# The keys of a rule that a sentence has no clause for.
+KEYS_ONLY: Final = ("tags", "annotations")
 
 
 def rule_from_keys(given: Mapping[str, Any], source: str) -> tuple[Rule | None, list[KeyProblem]]:
@@ -197,7 +221,7 @@ def rule_from_keys(given: Mapping[str, Any], source: str) -> tuple[Rule | None, 
     problems += [
         KeyProblem(key, f"{key!r} stands in the sentence and as a key; remove one of the two")
         for key in values
-        if getattr(statement, CLAUSES[key])
+        if key in CLAUSES and getattr(statement, CLAUSES[key])
     ]
     problems += check_sentence(statement)
     if "alert" not in given and statement.name is None:
@@ -209,16 +233,16 @@ def rule_from_keys(given: Mapping[str, Any], source: str) -> tuple[Rule | None, 
             problems.append(KeyProblem("recover", str(error)))
     if problems:
         return None, problems
-    return rule_of(replace(statement, **{CLAUSES[key]: value for key, value in values.items()}), source), []
+    apart = {key: values.pop(key) for key in KEYS_ONLY if key in values}
+    written = replace(statement, **{CLAUSES[key]: value for key, value in values.items()})
+    return replace(rule_of(written, source), **apart), []
 
 
 def check_sentence(statement: Statement) -> list[KeyProblem]:
-    """What a sentence may say in the language, and a rule cannot mean (yet)."""
-    problems = [
-        KeyProblem("if", f"{word} comes with a later version; remove it")
-        for field, word in LATER_CLAUSES.items()
-        if getattr(statement, field) is not None
-    ]
+    """What a sentence may say in the language, and a rule cannot mean."""
+    problems = []
+    if statement.every_seconds is not None and statement.every_seconds < 1:
+        problems.append(KeyProblem("if", "EVERY is at least 1s: the engine judges once a second"))
     checked: dict[str, Any] = {"alert": statement.name, "severity": statement.severity, "notify": statement.notify}
     found = read_keys({key: value for key, value in checked.items() if value}, RULE_READERS)[1]
     return problems + [KeyProblem("if", problem.message) for problem in found]
@@ -237,6 +261,8 @@ def rule_of(statement: Statement, source: str) -> Rule:
         nodata=cast(Nodata, (statement.nodata or "keep").lower()),
         severity=statement.severity or DEFAULT_SEVERITY,
         notify=statement.notify,
+        every_seconds=statement.every_seconds or 1.0,
+        policy=statement.policy or "",
         source=source,
     )
 
