@@ -123,13 +123,15 @@ class Cursor:
         if match is None or match.lastgroup is None:
             return Token(END, "", "", self.end, self.end)
         kind = match.lastgroup
-        text = match[kind]
-        start = match.end() - len(text)
-        if kind == WORD:
-            if "-" in text and _JOINED.search(text):
-                return Token(JOINED, text, "", start, match.end())
-            return Token(WORD, text, text.upper() if text.isascii() else "", start, match.end())
-        return Token(kind, text, text if kind == SIGN else "", start, match.end())
+        start, end = match.span(kind)
+        text = self.text[start:end]
+        if kind == SIGN:
+            return Token(SIGN, text, text, start, end)
+        if kind != WORD:
+            return Token(kind, text, "", start, end)
+        if "-" in text and _JOINED.search(text):
+            return Token(JOINED, text, "", start, end)
+        return Token(WORD, text, text.upper() if text.isascii() else "", start, end)
 
     def take(self) -> Token:
         """Read the token and go on to the next."""
