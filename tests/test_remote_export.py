@@ -45,7 +45,7 @@ def test_promtool_takes_what_is_exported(tmp_path: Path) -> None:
     slow, gone, *_ = group["rules"]
     assert (slow["for"], slow["keep_firing_for"], slow["labels"]) == ("180000ms", "60000ms", {"severity": "page"})
     assert (slow["annotations"]["hms_ops_lowering"], gone["labels"]) == ("exact", {"severity": "ticket"})
-    assert "# dev: impossible: the deviation within steps is not sent" in path.read_text()
+    assert "# dev: unsupported: the deviation within steps is not sent" in path.read_text()
 
 
 def test_no_rules_make_a_file_too(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_rules_are_exported_on_the_command_line(tmp_path: Path, capsys: pytest.C
     assert "1 of 2 rules cannot be said in PromQL: dev" in shown.err
     assert call(["rules", "export", str(path), "--json", "--tier", "1h"]) == 1
     found = json.loads(capsys.readouterr().out)
-    assert [one["lowering"].partition(":")[0] for one in found] == ["approximate", "impossible"]
+    assert [one["lowering"].partition(":")[0] for one in found] == ["approximate", "unsupported"]
 
 
 def test_a_configuration_is_exported_with_the_names_and_the_tier_of_its_remote(

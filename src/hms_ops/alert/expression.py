@@ -33,6 +33,7 @@ from hms_ops.alert.tree import (
     Option,
     Scalar,
     Selector,
+    selectors,
 )
 from hms_ops.alert.units import NUMBER_UNITS
 
@@ -308,6 +309,8 @@ def _aggregate(cursor: Cursor, word: tokens.Token, function: Function) -> Aggreg
         raise cursor.unexpected("`,` or `)`", CONDITION_WORDS)
     if len(parameters) < function.arguments[0]:
         raise cursor.error(f"{word.text.lower()} takes a number beside the metric, as in {function.example}", word.at)
+    if not isinstance(series, Selector) and next(selectors(series), None) is None:
+        raise cursor.error(f"{word.text.lower()} reads a metric, here is none", series.at)
     cursor.take()
     at = cursor.token.at
     offset = _offset(cursor)

@@ -6,6 +6,7 @@ the text where a node begins, for error messages only; it takes no part in equal
 Three sorts of node: `Arith` has a number, `Condition` is TRUE, FALSE or NULL, `Tags` chooses series by their tags.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -232,3 +233,27 @@ def first_left(condition: Condition) -> Arith | None:
         left = first_left(condition.left)
         return first_left(condition.right) if left is None else left
     return None
+
+
+def children(node: Condition | Arith) -> tuple[Condition | Arith, ...]:
+    """The parts a condition or a calculation is made of, from left to right."""
+    match node:
+        case Aggregate(series=inner) | Absent(series=inner) | Anomaly(series=inner):
+            return (inner,)
+        case Negative(operand=operand) | IsNull(operand=operand) | Not(operand=operand):
+            return (operand,)
+        case Scalar(arguments=arguments):
+            return arguments
+        case Between(left=left, low=low, high=high):
+            return (left, low, high)
+        case Binary(left=left, right=right) | Compare(left=left, right=right) | Junction(left=left, right=right):
+            return (left, right)
+    return ()
+
+
+def selectors(node: Condition | Arith) -> Iterator[Selector]:
+    """Every series that a node reads, from left to right."""
+    if isinstance(node, Selector):
+        yield node
+    for child in children(node):
+        yield from selectors(child)

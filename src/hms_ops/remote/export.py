@@ -10,7 +10,7 @@ NODATA ok ends it without data, NODATA alert fires without. The value of an aler
 keep_firing_for needs Prometheus 2.42, vmalert 1.90.
 
 Each rule says how well it was lowered: a comment before it and the annotation `hms_ops_lowering`. Rules that are
-impossible stand as comments. Receivers, inhibition and actions stay the engine's: Alertmanager has its own.
+unsupported stand as comments. Receivers, inhibition and actions stay the engine's: Alertmanager has its own.
 """
 
 import json
@@ -18,17 +18,17 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from hms_ops.alert.rule import Rule
-from hms_ops.alert.tree import GROUP_BY_ALL, Absent
+from hms_ops.alert.tree import GROUP_BY_ALL, Absent, selectors
 from hms_ops.remote.labels import outer_tag
 from hms_ops.remote.lower import lower
 from hms_ops.remote.matchers import Impossible, quoted
-from hms_ops.remote.promql import Lowered, Outside, selectors
+from hms_ops.remote.promql import Lowered, Outside
 
 GROUP: Final = "hms-ops"
 
 
 class Exported(NamedTuple):
-    """A rule and what became of it: `promql` is the whole expression of the rule, "" when it is impossible."""
+    """A rule and what became of it: `promql` is the whole expression of the rule, "" when it is unsupported."""
 
     rule: Rule
     promql: str
@@ -46,7 +46,7 @@ def exported(rule: Rule, outside: Outside) -> Exported:
     try:
         promql = f"({condition.promql}) or {held(rule, condition, recover, outside)}"
     except Impossible as error:
-        return Exported(rule, "", f"impossible: {error}")
+        return Exported(rule, "", f"unsupported: {error}")
     if rule.nodata == "alert":
         promql, notes = with_nodata(rule, promql, condition, outside, notes)
     return Exported(rule, promql, Lowered(promql, "", tuple(notes)).grade)

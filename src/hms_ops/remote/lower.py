@@ -10,7 +10,7 @@ NOT and UNLESS come out as SQL's, and a rule may hold an alert until its conditi
 
 A range query covers a step by each point, whatever window is written (docs/queries.md): `over_seconds`.
 What is only approximate is told in `notes`, once each. Errors: ExpressionError for what no back end evaluates;
-everything else that cannot be said is `impossible`.
+everything else that cannot be said is `unsupported`.
 Not here: rule files (export.py), asking a server (reading.py).
 """
 
@@ -41,11 +41,12 @@ from hms_ops.alert.tree import (
     Scalar,
     Selector,
     Tags,
+    selectors,
 )
 from hms_ops.alert.units import Unit, metric_unit, number_value
 from hms_ops.remote.aggregates import Aggregates
 from hms_ops.remote.matchers import Impossible
-from hms_ops.remote.promql import Lowered, Outside, Value, finite, inside, selectors, text_of
+from hms_ops.remote.promql import Lowered, Outside, Value, finite, inside, text_of
 
 _OPPOSITE: Final = {">": "<=", ">=": "<", "<": ">=", "<=": ">", "=": "!=", "!=": "="}
 _SIGNS: Final = {"=": "=="}

@@ -5,27 +5,11 @@ looks at brackets, quotes and operators of what was made here.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from hms_ops.alert.plan import UnitLookup, no_units
-from hms_ops.alert.tree import (
-    Absent,
-    Aggregate,
-    Anomaly,
-    Arith,
-    Between,
-    Binary,
-    Compare,
-    Condition,
-    IsNull,
-    Junction,
-    Negative,
-    Not,
-    Scalar,
-    Selector,
-)
 from hms_ops.remote.labels import NAME, outer_metric
 from hms_ops.remote.matchers import Alternative, Impossible, quoted
 
@@ -36,8 +20,8 @@ Value: TypeAlias = str | float  # a vector's text, or a constant
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """promql: the expression, "" when it is impossible. false: of a condition, where it is FALSE. notes: why it is
-    approximate, or impossible."""
+    """promql: the expression, "" when it is unsupported. false: of a condition, where it is FALSE. notes: why it is
+    approximate, or unsupported."""
 
     promql: str
     false: str = ""
@@ -49,10 +33,10 @@ class Lowered:
 
     @property
     def grade(self) -> str:
-        """`exact`, `approximate: …` or `impossible: …`."""
+        """`exact`, `approximate: …` or `unsupported: …`."""
         if not self.notes:
             return "exact"
-        return f"{'approximate' if self.promql else 'impossible'}: {'; '.join(self.notes)}"
+        return f"{'approximate' if self.promql else 'unsupported'}: {'; '.join(self.notes)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +56,6 @@ def selector_text(metric: str, labels: Alternative) -> str:
     is_plain = outer_metric(metric, keeps_dots=False) == metric
     matchers = labels if is_plain else (f"{NAME}={quoted(metric)}", *labels)
     return (metric if is_plain else "") + (f"{{{','.join(matchers)}}}" if matchers else "")
-
-
-def selectors(node: Condition | Arith) -> Iterator[Selector]:
-    """Every series that an expression reads, from left to right."""
-    match node:
-        case Selector():
-            yield node
-        case Aggregate(series=inner) | Absent(series=inner) | Anomaly(series=inner):
-            yield from selectors(inner)
-        case Negative(operand=operand) | IsNull(operand=operand) | Not(operand=operand):
-            yield from selectors(operand)
-        case Scalar(arguments=arguments):
-            for argument in arguments:
-                yield from selectors(argument)
-        case Between(left=left, low=low, high=high):
-            for part in (left, low, high):
-                yield from selectors(part)
-        case Binary(left=left, right=right) | Compare(left=left, right=right) | Junction(left=left, right=right):
-            yield from selectors(left)
-            yield from selectors(right)
 
 
 def inside(value: Value) -> str:

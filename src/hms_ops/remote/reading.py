@@ -21,13 +21,13 @@ from urllib.parse import urlencode
 from hms_ops import kinds
 from hms_ops.alert.grammar import parse_query
 from hms_ops.alert.plan import UnitLookup, no_units
-from hms_ops.alert.tree import GROUP_BY_ALL, Query
+from hms_ops.alert.tree import GROUP_BY_ALL, Query, selectors
 from hms_ops.errors import RemoteError
 from hms_ops.remote.labels import NAME, outer_tag
 from hms_ops.remote.link import Link
 from hms_ops.remote.lower import lower_query
 from hms_ops.remote.matchers import Alternative, quoted
-from hms_ops.remote.promql import NO_KIND, Outside, selectors
+from hms_ops.remote.promql import NO_KIND, Outside
 from hms_ops.remote.settings import RemoteConfig
 from hms_ops.storage.tier import TIERS
 
