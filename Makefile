@@ -15,7 +15,7 @@ FLIPS ?= 10000
 export PATH := $(PATH):$(CURDIR)/.make/servers/usr/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint check bench annotate wheel fuzz crash flips faults build clean servers
+.PHONY: help demo test quick lint check bench annotate wheel fuzz crash flips pagekill faults build clean servers
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ crash: .make/warm ## kill -9 while history is written and sealed, and look what 
 flips: .make/warm ## flip random bits of slabs and tiles: noticed or harmless, and nothing dies of it (FLIPS=10000)
 	$(PY) tests/flips.py --flips $(FLIPS) $(ARGS)
 
+pagekill: .make/warm .make/tools ## kill -9 while pages leave to receivers that answer, fail and hang, and look for what is lost (KILLS=200)
+	$(PY) tests/pagekill.py --kills $(KILLS) --plant $(ARGS)
+
 faults: crash flips ## both, one after the other: about half an hour
 
 build: .make/built ## the native core, in place
@@ -85,7 +88,7 @@ $(PY):
 # Apart, so that a first `make demo` does not wait for test tools.
 .make/tools: .make/installed
 	@echo "→ installing the test tools"
-	@$(PIP) install -qq --no-build-isolation -e ".[server,test]"
+	@$(PIP) install -qq --no-build-isolation -e ".[server,notify,mcp,prometheus,test]"
 	@touch $@
 
 servers:

@@ -123,6 +123,14 @@ class Actions:
 
 
 @dataclass(frozen=True)
+class HeartbeatSettings:
+    """A URL that is asked as long as all is well, for a dead-man's switch elsewhere."""
+
+    url: Secret | None = setting(None, SECRET_TEXT)
+    every_seconds: float = setting(60.0, duration("5s", "1h"), key="every")
+
+
+@dataclass(frozen=True)
 class History:
     """How much closed history stays on disk: of each tier by time, of all of them by bytes."""
 
@@ -180,7 +188,14 @@ class Config:
     limits: Limits = setting(Limits(), section(Limits))
     rules: RuleSources = setting(RuleSources(), RULES)
     anomalies: tuple[Node, ...] = setting((), INLINE)
+    slos: tuple[Node, ...] = setting((), INLINE)
+    routes: tuple[Node, ...] = setting((), INLINE)
+    inhibitions: tuple[Node, ...] = setting((), INLINE)
+    mute_times: tuple[Node, ...] = setting((), INLINE)
+    policies: tuple[Node, ...] = setting((), INLINE)
     receivers: tuple[Receiver, ...] = setting((), RECEIVERS)
+    self_watch: bool = setting(True, TRUTH)
+    heartbeat: HeartbeatSettings = setting(HeartbeatSettings(), section(HeartbeatSettings))
     actions: Actions = setting(Actions(), section(Actions))
     remote: tuple[RemoteConfig, ...] = setting((), REMOTES)
     host_metrics: bool = setting(True, TRUTH)
@@ -221,7 +236,16 @@ class Config:
 
     def load_rules(self) -> RuleFile:
         """The rules of all files and those written inline, as the files are now; ConfigError with all problems."""
-        inline = {"rules": self.rules.inline, "anomalies": self.anomalies, "actions": self.actions.run}
+        inline = {
+            "rules": self.rules.inline,
+            "anomalies": self.anomalies,
+            "actions": self.actions.run,
+            "slos": self.slos,
+            "routes": self.routes,
+            "inhibitions": self.inhibitions,
+            "mute_times": self.mute_times,
+            "policies": self.policies,
+        }
         return load_rules(self.rule_files(), mapping_of(inline))
 
 

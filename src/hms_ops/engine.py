@@ -33,21 +33,26 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hms_ops import kinds
+from hms_ops import __version__, kinds
 from hms_ops._ring import InProcess, Series, Store
+from hms_ops.account import Account
 from hms_ops.alert.book import TTL_SECONDS
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.rule import DEFAULT_SEVERITY, Rule, rule_from_arguments
+from hms_ops.alert.rulefile import RuleFile
+from hms_ops.alert.silence import Silence
 from hms_ops.books import ledger_of, rejects_of
 from hms_ops.clock import SECOND_NS, Clock, ManualClock, WallAnchor, steady_ns
 from hms_ops.collector.listener import Listener, ListenerConfig, open_listeners
 from hms_ops.config import NOT_SENT, UNSET, Config, Unset, load
 from hms_ops.duty import Duty
 from hms_ops.errors import ForkedError, StartError
+from hms_ops.events import Reported, journal_event
 from hms_ops.forked import Child, follow_forks
 from hms_ops.hooks import AlertHandler, ValueHandler, ValueHook, ValueHooks
 from hms_ops.journalist import Journalist
 from hms_ops.operations import Operations
+from hms_ops.paging import BY_PROGRAM, Paging
 from hms_ops.past import Past
 from hms_ops.publisher import Publisher
 from hms_ops.quantity import Address, as_address, as_addresses, parse_duration
@@ -55,6 +60,7 @@ from hms_ops.reading import Reading
 from hms_ops.recorder import Recorder
 from hms_ops.remote.remotes import Remotes
 from hms_ops.sealer import Sealer
+from hms_ops.selfwatch import with_self_watch
 from hms_ops.series import SeriesInfo
 from hms_ops.threads import Threads, left_seconds
 from hms_ops.vitals import Vitals
@@ -62,10 +68,11 @@ from hms_ops.vitals import Vitals
 if TYPE_CHECKING:
     import socket
 
+    from hms_ops.heartbeat import Heartbeat
     from hms_ops.http.server import Server
     from hms_ops.storage.merge import Rows
     from hms_ops.storage.store import Storage
-    from hms_ops.tick import Tick
+    from hms_ops.ticker import Ticker
 
 log = logging.getLogger("hms_ops.engine")
 
@@ -75,11 +82,7 @@ HTTP_SECONDS: Final = 1.0
 LISTENERS_SECONDS: Final = 1.0
 HOOKS_SECONDS: Final = 0.5
 HISTORY_SECONDS: Final = 1.0
-WALL_STEP_NS: Final = 2 * SECOND_NS  # a wall clock further away has been set; below, an hour of windows is worth more
-TICK_LATE_SECONDS: Final = 3
-FORGET_TICKS: Final = 600
 PROGRESS_SECONDS: Final = 2.0
-BY_PROGRAM: Final = "the program"  # in the journal: whose wish an operation was
 
 Watcher = Callable[[dict[str, Any]], object]
 Tags = Mapping[str, str]
@@ -129,8 +132,7 @@ class Engine:
         self._watchers: list[Watcher] = []
         self._storage: Storage | None = None
         self._server: Server | None = None
-        self._tick: Tick | None = None
-        self._tick_ms = 0.0
+        self._heartbeat: Heartbeat | None = None
         self._wake = threading.Event()
         self._life = threading.RLock()  # a signal's handler may stop what its own thread is starting
         self._state = "new"  # then "started", "stopped"
@@ -154,10 +156,23 @@ class Engine:
             let_go=self._in_process.forget,
             describe=self.describe,
         )
-        signs = self.self_metrics if choose("self_metrics", self_metrics, False) else None
-        vitals = Vitals() if choose("host_metrics", host_metrics, False) else None
-        self._publisher = Publisher(self.store, vitals, signs)
+        self._watches_itself = bool(choose("self_metrics", self_metrics, False))
         self._make_duty()
+        self.account = Account(
+            self.store,
+            self.clock,
+            self.duty,
+            self.values,
+            self.recorder,
+            self.sealer,
+            self.journalist,
+            self._remotes,
+            lambda: self._listeners,
+        )
+        vitals = Vitals() if choose("host_metrics", host_metrics, False) else None
+        signs = self.account.signs if self._watches_itself else None
+        self.account.publisher = self._publisher = Publisher(self.store, vitals, signs)
+        self.paging = Paging(self.duty, self.config.profiles(), self.clock, self._emit)
         follow_forks(self)
 
     def _make_store(self) -> None:
@@ -190,7 +205,11 @@ class Engine:
             action_url=self.config.action_url(),
             is_halted=self.config.actions.stop,
         )
-        self.duty.load(self.config.load_rules())
+        self.duty.load(self._load_rules())
+
+    def _load_rules(self) -> RuleFile:
+        file = self.config.load_rules()
+        return with_self_watch(file) if self._watches_itself and self.config.self_watch else file
 
     # ---- life
 
@@ -224,6 +243,7 @@ class Engine:
             self._state = "stopped"
             if was_open:
                 self._emit({"kind": "stop"})
+                self.paging.note("stop", BY_PROGRAM, "engine", "")
                 self._shut()
         atexit.unregister(self.stop)
 
@@ -244,6 +264,8 @@ class Engine:
         for number, listener in enumerate(self._listeners, 1):
             listener.start(self._threads.start, number)
         self.receiving_ns = self.clock.now_ns()
+        if self._storage is not None:
+            self.duty.open(self._storage.alerting)
         self._warm()
         self.duty.start()
         self._threads.start("hms-journal", self.journalist.run)
@@ -255,9 +277,10 @@ class Engine:
         if self._http is not None:
             self._open_http(self._http)
         if not isinstance(self.clock, ManualClock):
-            self._threads.start("hms-tick", self._tick_forever)
+            self._threads.start("hms-tick", lambda: self._ticker().run(self._wake))
         self.is_ready = self._state == "started"
         self._emit({"kind": "start", "udp": self.udp_address, "http": self.http_address})
+        self.paging.note("start", BY_PROGRAM, "engine", "", version=__version__)
 
     def _warm(self) -> None:
         """Load the kernels, while the listeners receive; the first time on a machine they are compiled."""
@@ -265,8 +288,12 @@ class Engine:
         self._threads.start("hms-progress", lambda: tell_progress(is_done))
         try:
             from hms_ops.tick import Tick  # numba comes in here
+            from hms_ops.ticker import Ticker
 
-            self._tick = Tick(self.store, self.recorder, self.duty)
+            tick = Tick(self.store, self.recorder, self.duty)
+            self.account.ticker = Ticker(
+                tick, self.clock, self.duty, self._publisher, self._in_process, lambda: self._listeners
+            )
             self.duty.warm()
         finally:
             is_done.set()
@@ -278,10 +305,11 @@ class Engine:
         wanted = self.config.history
         keep = (wanted.retention_seconds, wanted.retention_1m_seconds, wanted.retention_1h_seconds)
         kept = HistoryConfig(tuple(map(int, keep)), wanted.bytes_max, wanted.disk_free_min)
-        self._storage = open_storage(data_dir, kept)
+        self.account.storage = self._storage = open_storage(data_dir, kept)
         self.recorder.open(self._storage)
         self.sealer.history = self._storage.history
         self.journalist.open(self._storage.journal)
+        self.paging.audit = self._storage.audit
 
     def _open_http(self, address: Address) -> None:
         from hms_ops.http.server import Server
@@ -301,8 +329,8 @@ class Engine:
         self._shut_listeners()
         self._wake.set()
         self._threads.join(end_ns, "hms-tick", "hms-progress")
-        if self._tick is not None:
-            self._tick.close(self.clock.now_ns())
+        if self.account.ticker is not None:
+            self.account.ticker.tick.close(self.clock.now_ns())
         self.values.stop()
         self.sealer.stop()
         self.recorder.stop()  # writes while notifications leave
@@ -352,49 +380,19 @@ class Engine:
 
     # ---- the tick
 
-    def _tick_forever(self) -> None:
-        while True:
-            next_ns = (self.clock.now_ns() // SECOND_NS + 1) * SECOND_NS
-            if self.clock.sleep_until_ns(next_ns, self._wake):
-                return
-            self._tick_once()
-
-    def _tick_once(self) -> None:
-        assert self._tick is not None
-        begun_ns = steady_ns()
-        self._tick.part("wall clock", self._follow_wall_clock)
-        now_ns = self.clock.now_ns()
-        self._tick.run(now_ns)
-        self._tick.part("publish", lambda: self._publisher.publish(now_ns, self.duty.reserved, self.duty.book.firing()))
-        for listener in self._listeners:
-            listener.kernel_drops()
-        if self._tick.count % FORGET_TICKS == 0:
-            self._in_process.forget()
-            self._publisher.forget()
-        self._tick_ms = (steady_ns() - begun_ns) / 1e6
-
-    def _follow_wall_clock(self) -> None:
-        clock = self.clock
-        if not isinstance(clock, WallAnchor) or abs(clock.step_ns()) < WALL_STEP_NS:
-            return
-        assert self._tick is not None
-        self._tick.run(clock.now_ns())
-        self._tick.roll_open_step()
-        before = self.store.sealed_second
-        step_ns = clock.reanchor()
-        self.store.reanchor(clock.offset_ns)
-        self.duty.move_clocks(self.store.sealed_second - before)
-        self.recorder.begin_anew()
-        log.warning("the wall clock was set by %.3f s; time is anchored to it again", step_ns / SECOND_NS)
-
     def advance(self, seconds: int) -> None:
         """With a ManualClock: move it on second by second, with a tick at each, no faster than the disk writes."""
         assert isinstance(self.clock, ManualClock)
         for _ in range(seconds):
             self.store.flush()
             self.store.set_now_ns(self.clock.advance(1.0))
-            self._tick_once()
+            self._ticker().once()
+            self.duty.settle()
             self.recorder.let_write()
+
+    def _ticker(self) -> "Ticker":
+        assert self.account.ticker is not None  # since `start`
+        return self.account.ticker
 
     # ---- values in
 
@@ -547,6 +545,99 @@ class Engine:
             raise ValueError(f"ttl is {ttl!r}; it must be a duration from 1s")
         self.duty.alert_now(name, value, tags=tags, ttl_seconds=seconds, severity=severity, reason=reason)
 
+    def post_rule(self, keys: Mapping[str, Any], who: str = BY_PROGRAM, source: str = "") -> Rule:
+        """Add or replace a rule in the keys of a rule file, kept on disk until `remove_rule`. ConfigError."""
+        self._check_not_forked()
+        rule = self.duty.post(keys)
+        self.paging.note("rule", who, rule.name, source, rule=rule.text)
+        return rule
+
+    def remove_rule(self, name: str, who: str = BY_PROGRAM, source: str = "") -> bool:
+        """Take away a rule that was posted or added here; False when there is none of that name."""
+        self._check_not_forked()
+        is_gone = self.duty.remove(name)
+        if is_gone:
+            self.paging.note("rule-removed", who, name, source)
+        return is_gone
+
+    def acknowledge(
+        self,
+        name: str,
+        *,
+        tags: Tags | None = None,
+        who: str = BY_PROGRAM,
+        comment: str = "",
+        until: float | None = None,
+        source: str = "",
+    ) -> int:
+        """Stop escalating and repeating what fires under a name (of these tags), until Unix seconds `until` or its end;
+        returns how many alerts that are."""
+        self._check_not_forked()
+        return self.paging.acknowledge(name, tags, who, comment, until, source)
+
+    def unacknowledge(self, name: str, *, tags: Tags | None = None, who: str = BY_PROGRAM, source: str = "") -> int:
+        """Take acknowledgements back; returns how many alerts fire under the name."""
+        self._check_not_forked()
+        return self.paging.unacknowledge(name, tags, who, source)
+
+    def silence(
+        self,
+        matchers: Any,
+        *,
+        seconds: float,
+        who: str = BY_PROGRAM,
+        comment: str = "",
+        source: str = "",
+    ) -> Silence:
+        """Mute alerts for so long whose labels match: `alertname="a", agency=~"irs|ssa"`, a list of such, or a dict.
+        ValueError, ExpressionError."""
+        self._check_not_forked()
+        return self.paging.silence(matchers, seconds, who, comment, source)
+
+    def end_silence(self, id: str, who: str = BY_PROGRAM, source: str = "") -> bool:
+        """End a silence now; False when none of that id lasts."""
+        self._check_not_forked()
+        return self.paging.end_silence(id, who, source)
+
+    def silences(self) -> list[Silence]:
+        """Those that last, are to come, or ended lately."""
+        return self.paging.silences()
+
+    def explain_alert(self, name: str, tags: Tags | None = None) -> list[dict[str, Any]]:
+        """Why people were told of an alert, or not: the dispatcher's decisions, newest last."""
+        return self.paging.explain(name, tags)
+
+    def dead_letters(self) -> list[dict[str, Any]]:
+        """Notifications that will not arrive, oldest first."""
+        return self.paging.dead_letters()
+
+    def resend(self, id: str, who: str = BY_PROGRAM, source: str = "") -> bool:
+        """Try a dead letter again; False when there is none of that id."""
+        return self.paging.resend(id, who, source)
+
+    def test_notify(self, receiver: str, who: str = BY_PROGRAM, source: str = "") -> str:
+        """Send a test to a receiver's URL now, and say what it answered. ValueError for one that is not served."""
+        return self.paging.test_notify(receiver, who, source)
+
+    def audit_log(self, limit: int = 100) -> list[dict[str, Any]]:
+        """The newest entries of the audit log, oldest first."""
+        return self.paging.entries(limit)
+
+    def report(self, events: Sequence[Reported], source: str = "") -> None:
+        """Events of others, such as security findings: each moves its counter and stands in the journal."""
+        self._check_not_forked()
+        for event in events:
+            self.metric(event.metric, event.count, kind="counter", tags=dict(event.tags) or None)
+            self._emit(journal_event(event, source))
+
+    def events(
+        self, limit: int = 100, kinds: Sequence[str] | None = None, since: float | None = None
+    ) -> list[dict[str, Any]]:
+        """The newest events of the journal, oldest first: of these kinds, since these Unix seconds."""
+        if self._storage is None:
+            return []
+        return self._storage.journal.tail(limit, kinds, None if since is None else int(since * SECOND_NS))
+
     def alerts(self) -> list[Alert]:
         """What is pending or firing now, oldest first."""
         self._check_not_forked()
@@ -587,8 +678,9 @@ class Engine:
     def reload(self) -> None:
         """Read the rule files again. ConfigError: the old rules stay."""
         self._check_not_forked()
-        self.duty.load(self.config.load_rules())
+        self.duty.load(self._load_rules())
         self._emit({"kind": "reload", "rules": len(self.duty.rules())})
+        self.paging.note("reload", BY_PROGRAM, "rules", "", rules=len(self.duty.rules()))
 
     def watch(self, watcher: Watcher) -> Callable[[], None]:
         """Call `watcher` with every event (dict with time_ns and kind), from the engine's threads, until the returned
@@ -639,58 +731,15 @@ class Engine:
 
     def stalls(self) -> list[str]:
         """What stands still and only a restart would mend, one line each: a watchdog is fed while there is none."""
-        problems = [problem for listener in self._listeners if (problem := listener.problem())]
-        behind = self.clock.now_ns() // SECOND_NS - 1 - self.store.sealed_second
-        if self.is_ready and behind > TICK_LATE_SECONDS and not isinstance(self.clock, ManualClock):
-            problems.append(f"the tick is {behind} s late")
-        return problems
+        return self.account.stalls(self.is_ready)
 
     def health(self) -> list[str]:
         """What is wrong now, one line each; empty when all is well."""
-        problems = self.stalls() + self.duty.problems() + self.values.crew.problems() + self._remotes.problems()
-        if self.recorder.problem:
-            problems.append(f"history is not written: {self.recorder.problem}")
-        if self.sealer.problem:
-            problems.append(f"history is not sealed: {self.sealer.problem}")
-        if self._storage is not None:
-            problems += self._storage.problems()
-        return problems
+        return self.account.problems(self.is_ready)
 
     def counters(self) -> dict[str, dict[str, Any]]:
         """Every counter besides the ledger, by section; in a forked child what it sent and dropped."""
-        if self._child is not None:
-            return {"forked": self._child.counters()}
-        stored = self._storage.counters() if self._storage is not None else {}
-        sections: dict[str, dict[str, Any]] = {
-            "store": self.store.counters(),
-            "history": self.recorder.counters() | self.sealer.counters() | stored.get("history", {}),
-            "catalogue": stored.get("catalogue", {}),
-            **self.duty.counters(),
-            "on_metric": self.values.crew.counters(),
-            "journal": self.journalist.counters() | stored.get("journal", {}),
-            "host": self._publisher.counters(),
-            **self._remotes.counters(),
-        }
-        if self._tick is not None:
-            sections["tick"] = self._tick.counters()
-        for listener in self._listeners:
-            sections[listener.name] = {"buffer_bytes": listener.buffer_bytes(), "stall_ms": listener.stall_ms()}
-        return sections
-
-    def self_metrics(self) -> dict[str, float]:
-        """The engine's own vital signs, as series `engine.*`."""
-        ledger, store = self.ledger(), self.store.counters()
-        return {
-            "engine.datagrams": float(ledger["received"]),
-            "engine.samples": float(ledger["samples"]),
-            "engine.kernel_drops": float(ledger["kernel_drops"]),
-            "engine.bad_values": float(sum(ledger["bad"].values())),
-            "engine.rejected_datagrams": float(sum(ledger["rejected"].values())),
-            "engine.series": float(store["series"]),
-            "engine.overflow_samples": float(store["overflow_samples"]),
-            "engine.tick_ms": self._tick_ms,
-            "engine.alerts_live": float(self.duty.book.live_count),
-        }
+        return self.account.counters() if self._child is None else {"forked": self._child.counters()}
 
     def listeners(self) -> list[Listener]:
         """The open listeners: names, buffers, stall budgets."""

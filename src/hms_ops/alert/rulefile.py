@@ -1,4 +1,4 @@
-"""Rule files: YAML with the keys `rules`, `anomalies` and `actions`, read whole or not at all.
+"""Rule files: YAML with the sections below, read whole or not at all.
 
     rules:
       - alert: finance.latency_high
@@ -10,20 +10,28 @@
       - {anomaly: finance.anomaly, metric: finance.api_ms, factor: 2, window: 10m}
     actions:
       - {on: finance.anomaly, act: {template: infra.scale-db, input: {replicas: 2}}, cooldown: 10m}
+    slos:
+      - {slo: finance.api_latency, objective: 99.9, good: finance.api_ms <= 200, window: 30d}
+    routes, inhibitions, mute_times, policies: who is told, see routing.py
 
 `load_rules` reads several files as one: names must not repeat across them. Any problem anywhere and nothing is loaded;
 the ConfigError then holds all problems of all files, each with `file:line`, those of an expression on the line of
-their key and with a caret. The keys' readers are tables in `rule.py`.
+their key and with a caret. The readers of each section's keys are tables in the module of what it makes.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
+from hms_ops.alert.escalation import Policy, policy_from_keys
+from hms_ops.alert.inhibition import Inhibition, inhibition_from_keys
 from hms_ops.alert.keys import KeyProblem
+from hms_ops.alert.mutetime import MuteTime, mute_time_from_keys
 from hms_ops.alert.notification import Profile
 from hms_ops.alert.receivers import warning_of
+from hms_ops.alert.routing import Route, Routing, route_from_keys
 from hms_ops.alert.rule import (
     ActionRule,
     AnomalyRule,
@@ -38,18 +46,45 @@ from hms_ops.yamlfile import Node, load_file, unknown_keys
 
 RULES_MAX: Final = 10_000
 
-Part = TypeVar("Part", Rule, AnomalyRule, ActionRule)
+
+
+class Named(Protocol):
+    """What a section holds: it has a name and knows where it stands."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+
+Part = TypeVar("Part", bound=Named)
 FromSentence = Callable[[str, str], tuple[Part | None, list[KeyProblem]]]
 FromKeys = Callable[[Mapping[str, Any], str], tuple[Part | None, list[KeyProblem]]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RuleFile:
     """What one or several rule files say, in their order."""
 
     rules: tuple[Rule, ...] = ()
     anomalies: tuple[AnomalyRule, ...] = ()
     actions: tuple[ActionRule, ...] = ()
+    slos: tuple[Any, ...] = ()
+    routes: tuple[Route, ...] = ()
+    inhibitions: tuple[Inhibition, ...] = ()
+    mute_times: tuple[MuteTime, ...] = ()
+    policies: tuple[Policy, ...] = ()
+
+    @cached_property
+    def routing(self) -> Routing:
+        """Who is told."""
+        return Routing(self.routes, self.inhibitions, self.mute_times, self.policies)
+
+    @cached_property
+    def slo_rules(self) -> tuple[Rule, ...]:
+        """The burn-rate alerts of its SLOs."""
+        return tuple(rule for slo in self.slos for rule in slo.rules())
 
     def warnings(self, profiles: Mapping[str, Profile], action_url: str = "") -> list[str]:
         """What loads, but not as its author may think: `file:line: …` each. action_url: of the action service."""
@@ -57,18 +92,14 @@ class RuleFile:
 
     def unserved(self, profiles: Mapping[str, Profile]) -> list[str]:
         """The receivers that are not served as written: their notifications go to the log."""
-        watching: list[Rule | AnomalyRule] = [*self.rules, *self.anomalies]
-        receivers = {receiver for part in watching for receiver in part.notify}
-        warnings = {receiver: warning_of(receiver, profiles) for receiver in receivers}
-        return [
-            f"{part.source}: {warnings[receiver]}"
-            for part in watching
-            for receiver in dict.fromkeys(part.notify)
-            if warnings[receiver]
-        ]
+        watching: list[Rule | AnomalyRule] = [*self.rules, *self.slo_rules, *self.anomalies]
+        wanted = [(part.source, receiver) for part in watching for receiver in dict.fromkeys(part.notify)]
+        wanted += self.routing.receivers()
+        warnings = {receiver: warning_of(receiver, profiles) for receiver in {receiver for _, receiver in wanted}}
+        return list(dict.fromkeys(f"{source}: {warnings[receiver]}" for source, receiver in wanted if warnings[receiver]))
 
     def _waiting_actions(self) -> list[str]:
-        names = {rule.name for rule in self.rules} | {rule.name for rule in self.anomalies}
+        names = {part.name for part in [*self.rules, *self.slo_rules, *self.anomalies]}
         return [
             f"{action.source}: no rule or anomaly here is named {action.on!r}; the action waits for alert_now"
             for action in self.actions
@@ -97,29 +128,33 @@ def load_rules(paths: Iterable[str | Path], *more: Node) -> RuleFile:
 
 def read_roots(roots: Iterable[Node], problems: list[str]) -> RuleFile:
     """What all roots say together; ConfigError with these problems and all that are found."""
-    rules: list[Rule] = []
-    anomalies: list[AnomalyRule] = []
-    actions: list[ActionRule] = []
+    parts: dict[str, list[Any]] = {name: [] for name in SECTIONS}
     for root in roots:
         if root.value is not None and not isinstance(root.value, dict):
             problems.append(root.expected("the keys rules, anomalies and actions"))
             continue
-        problems += unknown_keys(root, SECTIONS)
-        rules += read_section(root.get("rules"), problems, rule_from_keys, rule_from_sentence)
-        anomalies += read_section(root.get("anomalies"), problems, anomaly_from_keys)
-        actions += read_section(root.get("actions"), problems, action_from_keys)
-        slos = root.get("slos")
-        if slos is not None and slos.value:
-            problems.append(slos.problem("SLOs come with a later version; remove the key 'slos'"))
-    problems += repeated_names([*rules, *anomalies]) + repeated_names(actions)
-    if len(rules) > RULES_MAX:
-        problems.append(f"{rules[RULES_MAX].source}: more than {RULES_MAX:,} rules")
+        problems += unknown_keys(root, tuple(SECTIONS))
+        for name, (from_keys, from_sentence) in SECTIONS.items():
+            parts[name] += read_section(root.get(name), problems, from_keys, from_sentence)
+    file = RuleFile(**{name: tuple(found) for name, found in parts.items()})
+    problems += repeated_names([*file.rules, *file.slo_rules, *file.anomalies]) + repeated_names(file.actions)
+    problems += repeated_names(file.slos) + file.routing.problems()
+    if len(file.rules) > RULES_MAX:
+        problems.append(f"{file.rules[RULES_MAX].source}: more than {RULES_MAX:,} rules")
     if problems:
         raise ConfigError(*problems)
-    return RuleFile(tuple(rules), tuple(anomalies), tuple(actions))
+    return file
 
 
-SECTIONS: Final = ("rules", "anomalies", "actions", "slos")
+SECTIONS: Final[dict[str, tuple[FromKeys[Any], FromSentence[Any] | None]]] = {
+    "rules": (rule_from_keys, rule_from_sentence),
+    "anomalies": (anomaly_from_keys, None),
+    "actions": (action_from_keys, None),
+    "routes": (route_from_keys, None),
+    "inhibitions": (inhibition_from_keys, None),
+    "mute_times": (mute_time_from_keys, None),
+    "policies": (policy_from_keys, None),
+}
 
 
 def read_section(
@@ -171,7 +206,7 @@ def place(node: Node, problem: KeyProblem) -> str:
     return child.problem(problem.message if unknown else f"{problem.key}: {problem.message}")
 
 
-def repeated_names(parts: Iterable[Rule | AnomalyRule | ActionRule]) -> list[str]:
+def repeated_names(parts: Iterable[Named]) -> list[str]:
     first: dict[str, str] = {}
     problems = []
     for part in parts:

@@ -1,0 +1,117 @@
+"""Events that others report: security findings of HMS-ESQ, deployments, whatever should stand beside alerts.
+
+    {"event": "esq.violation", "count": 1, "severity": "high", "tags": {"agency": "irs"}, "text": "…"}
+        ──► the counter esq.violation_count{agency=irs}, which rules read like any metric
+        ──► the journal, kind "event", where the screens and `GET /v1/events` find it
+
+An event is counted as it arrives, whatever time it gives: the counter tells when the engine learned of it, the journal
+also `at`, when it happened. The journal keeps the newest 100,000 events of all kinds.
+Data: plain maps in, plain maps out. Errors: ValueError that names the member. Threads: any.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from hms_ops.alert.keys import Reader, read_keys, read_mapping, read_name, read_text
+
+EVENTS_MAX: Final = 1_000  # in one request
+COUNT_MAX: Final = 1e9
+TEXT_CHARS_MAX: Final = 2_000
+TAGS_MAX: Final = 32
+TAG_CHARS_MAX: Final = 200
+SUFFIX: Final = "_count"
+
+
+class Reported(NamedTuple):
+    """One event, checked. at: Unix seconds, 0 when it did not say."""
+
+    name: str
+    count: float
+    tags: Mapping[str, str]
+    severity: str
+    text: str
+    at: float
+
+    @property
+    def metric(self) -> str:
+        """The counter that it moves."""
+        return self.name if self.name.endswith(SUFFIX) else self.name + SUFFIX
+
+
+def read_count(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= COUNT_MAX:
+        raise ValueError(f"expected a number above 0, at most {COUNT_MAX:g}, found {value!r}")
+    return float(value)
+
+
+def read_time(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e11 or math.isnan(value):
+        raise ValueError(f"expected Unix seconds, found {value!r}")
+    return float(value)
+
+
+def read_tags(value: Any) -> dict[str, str]:
+    tags = read_mapping(value)
+    if len(tags) > TAGS_MAX:
+        raise ValueError(f"{len(tags)} tags are more than {TAGS_MAX}")
+    return {read_name(tag): read_text(text)[:TAG_CHARS_MAX] for tag, text in tags.items()}
+
+
+EVENT_READERS: Final[dict[str, Reader]] = {
+    "event": read_name,
+    "count": read_count,
+    "tags": read_tags,
+    "severity": read_name,
+    "text": lambda value: read_text(value)[:TEXT_CHARS_MAX],
+    "time": read_time,
+}
+
+
+def read_event(given: Any) -> Reported:
+    """ValueError with all that is wrong."""
+    values, problems = read_keys(read_mapping(given), EVENT_READERS, required=("event",))
+    if problems:
+        raise ValueError("; ".join(f"{key}: {why}" if key else why for key, why in problems))
+    return Reported(
+        name=values["event"],
+        count=values.get("count", 1.0),
+        tags=values.get("tags", {}),
+        severity=values.get("severity", ""),
+        text=values.get("text", ""),
+        at=values.get("time", 0.0),
+    )
+
+
+def read_events(document: Any) -> tuple[list[Reported], list[str]]:
+    """An event or a list of them: those that can be read, and what is wrong with the others."""
+    given = document if isinstance(document, list) else [document]
+    if len(given) > EVENTS_MAX:
+        raise ValueError(f"{len(given):,} events are more than {EVENTS_MAX:,}; send several requests")
+    found: list[Reported] = []
+    problems: list[str] = []
+    for number, one in enumerate(given):
+        try:
+            found.append(read_event(one))
+        except ValueError as error:
+            problems.append(f"event {number}: {error}")
+    return found, problems
+
+
+def journal_event(event: Reported, source: str) -> dict[str, Any]:
+    """What the journal and the live stream get."""
+    return {
+        "kind": "event",
+        "name": event.name,
+        "count": event.count,
+        "tags": dict(event.tags),
+        "severity": event.severity,
+        "text": event.text,
+        "at": event.at,
+        "source": source,
+    }
+
+
+def shown(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Journal records as the API shows them: `time` in Unix seconds instead of `time_ns`."""
+    return [{"time": event["time_ns"] / 1e9, **{k: v for k, v in event.items() if k != "time_ns"}} for event in events]

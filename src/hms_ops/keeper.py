@@ -1,0 +1,208 @@
+"""Carries what alerting found to the disk and then to people: one thread between the tick and everything that waits.
+
+    tick, alert_now ──put(events, changes)──┐
+    acknowledgements, silences ──command()──┴─► turn: dispatcher.step ─► one synced transaction ─► outbox.put (pages)
+                                                                                               └─► tell (hooks, actions, journal)
+
+A transition and the notifications that follow from it are one transaction, committed before anything leaves; so after
+a crash both are there or neither, and what was not there is found anew by the rules. Changes of one key replace each
+other while they wait.
+
+When the disk refuses, pages leave all the same and `problem` says so: what could not be kept waits for the next turn.
+When the dispatcher fails, which is a mistake of ours, each alert goes to its own receivers ungrouped.
+Threads: `put` from any thread, it never waits; `command` and `settle` wait for a turn. One thread runs `run`.
+Limits: EVENTS_WAITING_MAX events and CHANGES_WAITING_MAX keys whose changes wait; what is beyond is counted as `lost`.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from hms_ops.alert.dispatcher import Command, Dispatch, Dispatcher
+from hms_ops.alert.notification import Alert, notifications_of
+from hms_ops.alert.outbox import Outbox
+from hms_ops.change import Change
+from hms_ops.clock import SECOND_NS, Clock
+from hms_ops.errors import StorageError
+from hms_ops.storage.alerting import AlertStore
+
+log = logging.getLogger("hms_ops.alert")
+
+EVENTS_WAITING_MAX: Final = 200_000
+CHANGES_WAITING_MAX: Final = 1_000_000
+RETRY_SECONDS: Final = 1.0
+TURN_SECONDS_MAX: Final = 60.0  # a turn at least so often, whatever the dispatcher says
+WAIT_SECONDS_MAX: Final = 10.0  # what a command waits for its turn
+
+Tell = Callable[[Sequence[Alert]], None]
+TellDecisions = Callable[[Sequence[dict[str, Any]]], None]
+ChangeKey = tuple[str, str]
+
+
+class Batch(NamedTuple):
+    """What is taken into one turn."""
+
+    events: list[Alert]
+    commands: list[Command]
+    changes: dict[ChangeKey, Change]
+
+
+class Keeper:
+    """The queue, the dispatcher behind it, and the transaction between it and the outbox."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        outbox: Outbox,
+        clock: Clock,
+        origin: str,
+        *,
+        tell: Tell,
+        tell_decisions: TellDecisions,
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.outbox = outbox
+        self.problem = ""
+        self._clock = clock
+        self._origin = origin
+        self._tell = tell
+        self._tell_decisions = tell_decisions
+        self._store: AlertStore | None = None
+        self._guard = threading.Lock()  # of the queue
+        self._stepping = threading.Lock()  # of the dispatcher
+        self._turned = threading.Condition(self._guard)
+        self._wake = threading.Event()
+        self._events: deque[Alert] = deque()
+        self._commands: list[Command] = []
+        self._changes: dict[ChangeKey, Change] = {}
+        self._asked = self._done = 0  # turns
+        self._is_stopped = False
+        self._counts = {"events": 0, "turns": 0, "lost": 0, "errors": 0}
+
+    def open(self, store: AlertStore) -> None:
+        """Keep everything here from the next turn on. Before `run`."""
+        self._store = store
+
+    def put(self, events: Iterable[Alert], changes: Iterable[Change] = ()) -> None:
+        """Queue events in their order, with the changes that belong to them; never waits."""
+        with self._guard:
+            for event in events:
+                self._counts["events"] += 1
+                if len(self._events) < EVENTS_WAITING_MAX:
+                    self._events.append(event)
+                else:
+                    self._counts["lost"] += 1
+            if self._store is not None:
+                self._keep(changes)
+        self._wake.set()
+
+    def command(self, *commands: Command) -> bool:
+        """Carry out commands in the next turn and wait for it; False when it did not come in time."""
+        with self._guard:
+            self._commands += commands
+        return self.settle()
+
+    def settle(self, seconds: float = WAIT_SECONDS_MAX) -> bool:
+        """Wait until everything that was put before has had its turn; False when that took longer."""
+        with self._guard:
+            self._asked += 1
+            wanted = self._asked
+            self._wake.set()
+            return self._turned.wait_for(lambda: self._done >= wanted or self._is_stopped, seconds)
+
+    def ask(self, question: Callable[[Dispatcher], Any]) -> Any:
+        """The answer of the dispatcher between two turns."""
+        with self._stepping:
+            return question(self.dispatcher)
+
+    def run(self) -> None:
+        """Turn whenever something was put or the dispatcher is due, until `stop`; then once more."""
+        while True:
+            self._wake.wait(self._seconds_to_due())
+            self._wake.clear()
+            is_last = self._is_stopped
+            self.turn()
+            if is_last:
+                return
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        self._wake.set()
+
+    def counters(self) -> dict[str, int]:
+        """events put, turns, lost (events and changes beyond the limits), errors of turns; waiting now."""
+        with self._guard:
+            return self._counts | {"waiting": len(self._events), "unsaved": len(self._changes)}
+
+    def turn(self) -> None:
+        """Step the dispatcher with what waits, commit, send, tell."""
+        with self._guard:
+            asked = self._asked
+            batch = Batch(list(self._events), self._commands, self._changes)
+            self._events.clear()
+            self._commands, self._changes = [], {}
+        try:
+            self._carry_out(batch)
+        except Exception:
+            self._counts["errors"] += 1
+            log.exception("carrying alerts on failed")
+        with self._guard:
+            self._counts["turns"] += 1
+            self._done = max(self._done, asked)
+            self._turned.notify_all()
+
+    def _carry_out(self, batch: Batch) -> None:
+        dispatch = self._dispatch(batch)
+        made = [self.outbox.change_for(notification) for notification in dispatch.notifications]
+        self._commit([*batch.changes.values(), *dispatch.changes, *made])
+        self.outbox.cancel(dispatch.cancelled)
+        for notification in dispatch.notifications:
+            self.outbox.put(notification)
+        self._tell(batch.events)
+        self._tell_decisions(dispatch.decisions)
+
+    def _dispatch(self, batch: Batch) -> Dispatch:
+        now = self._clock.now_ns() / SECOND_NS
+        try:
+            with self._stepping:
+                return self.dispatcher.step(now, batch.events, batch.commands)
+        except Exception:
+            self._counts["errors"] += 1
+            log.exception("the dispatcher failed; alerts go to their own receivers, ungrouped")
+            plain = [one for event in batch.events for one in notifications_of(event, event.notify, self._origin)]
+            return Dispatch(plain, [], [], [])
+
+    def _commit(self, changes: list[Change]) -> None:
+        """All or none; what the disk refuses waits, and may be replaced by younger changes of the same keys."""
+        if self._store is None or not changes:
+            return
+        try:
+            self._store.commit(changes)
+        except StorageError as error:
+            if not self.problem:
+                log.error("alert states are not kept: %s; pages leave all the same", error)
+            self.problem = f"alert states are not kept: {error}"
+            with self._guard:
+                younger, self._changes = self._changes, {}
+                self._keep([*changes, *younger.values()])
+            return
+        if self.problem:
+            log.info("alert states are kept again")
+        self.problem = ""
+
+    def _keep(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            key = change.table, change.key
+            if key in self._changes or len(self._changes) < CHANGES_WAITING_MAX:
+                self._changes[key] = change
+            else:
+                self._counts["lost"] += 1
+
+    def _seconds_to_due(self) -> float:
+        if self.problem:
+            return RETRY_SECONDS
+        with self._stepping:
+            due = self.dispatcher.next_due()
+        return min(max(0.0, due - self._clock.now_ns() / SECOND_NS), TURN_SECONDS_MAX)

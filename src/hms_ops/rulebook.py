@@ -1,0 +1,175 @@
+"""The rules in force: those of files, and those that Python and HTTP have put beside them; their plans and gauges.
+
+A file's rule wins over one from elsewhere of the same name. Every rule and anomaly rule reserves a gauge of its name, 1
+while it fires (publisher.py); a name that would silence a metric, because a rule reads it or somebody writes it, is
+refused. What is prepared changes nothing until it is adopted, so a set of rules is taken whole or not at all.
+
+Threads: whoever holds the lock of duty.py. Limits: RULES_MAX of files, and as many from elsewhere.
+Errors: ConfigError with every problem.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from hms_ops._ring import Store
+from hms_ops.alert.plan import Plan, UnitLookup, compile_rule
+from hms_ops.alert.rule import AnomalyRule, Rule
+from hms_ops.alert.rulefile import RULES_MAX, RuleFile
+from hms_ops.clock import SECOND_NS
+from hms_ops.errors import ConfigError, ExpressionError
+
+Plans = dict[str, tuple[Rule, Plan]]
+
+
+class Prepared(NamedTuple):
+    """A set of rules that could be in force."""
+
+    file: RuleFile
+    own: dict[str, Rule]
+    plans: Plans
+
+    @property
+    def rules(self) -> list[Rule]:
+        return [rule for rule, _ in self.plans.values()]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Those that have a gauge."""
+        return frozenset([*self.plans, *(rule.name for rule in self.file.anomalies)])
+
+    @property
+    def written(self) -> frozenset[str]:
+        """The counters and gauges of SLOs, which the engine writes."""
+        return frozenset(name for slo in self.file.slos for name in slo.metrics)
+
+
+class Rulebook:
+    """The rules of one engine."""
+
+    def __init__(self, store: Store, unit: UnitLookup) -> None:
+        self.gauges: frozenset[str] = frozenset()  # names with a gauge of 0 and 1; another object when they change
+        self.reserved: frozenset[str] = frozenset()  # these, and what else only the engine writes
+        self._store = store
+        self._unit = unit
+        self._now = Prepared(RuleFile(), {}, {})
+        self._released: dict[str, int] = {}  # names of former rules' gauges that still have series: since when, in ns
+
+    @property
+    def file(self) -> RuleFile:
+        return self._now.file
+
+    @property
+    def own(self) -> dict[str, Rule]:
+        """Those from Python and HTTP."""
+        return self._now.own
+
+    @property
+    def plans(self) -> Plans:
+        """By name, those of files first."""
+        return self._now.plans
+
+    def with_own(self, rule: Rule) -> dict[str, Rule]:
+        """The own rules with this one; ConfigError when a file has its name or there are too many."""
+        if rule.name in taken_names(self.file):
+            raise ConfigError(f"{rule.source}: a rule file has a rule {rule.name!r} already, and a file's rule wins")
+        if len(self.own) >= RULES_MAX and rule.name not in self.own:
+            raise ConfigError(f"{rule.source}: {RULES_MAX} rules are there, which is the limit; remove one first")
+        return {**self.own, rule.name: rule}
+
+    def prepare(self, file: RuleFile, own: Mapping[str, Rule], *, anew: Iterable[str] = ()) -> Prepared:
+        """Compile and check; nothing changes. anew: rules whose plan must not be taken from those in force."""
+        taken = taken_names(file)
+        rules = [*file.rules, *file.slo_rules, *(rule for rule in own.values() if rule.name not in taken)]
+        known = {name: plan for name, plan in self.plans.items() if name not in set(anew)}
+        objectives = {slo.name: slo.objective_share for slo in file.slos}
+        plans = {rule.name: (rule, self._plan(rule, known, objectives)) for rule in rules}
+        self._check_names([*rules, *file.anomalies], read_by(plans, file.anomalies))
+        return Prepared(file, dict(own), plans)
+
+    def adopt(self, prepared: Prepared) -> None:
+        """Reserve the gauges, and put them in force. ConfigError: nothing has changed."""
+        self._reserve(prepared.names | prepared.written)
+        self._now = prepared
+        if prepared.names != self.gauges:
+            self.gauges = prepared.names
+
+    def readers_of(self, metric: str) -> list[str]:
+        """The rules that look at a metric."""
+        return [name for name, (_, plan) in self.plans.items() if metric in metrics_of(plan)]
+
+    def _plan(self, rule: Rule, known: Plans, objectives: Mapping[str, float]) -> Plan:
+        before = known.get(rule.name)
+        if before is not None and before[0] == rule:
+            return before[1]
+        try:
+            return compile_rule(
+                rule.condition,
+                rule.recover,
+                rule.where,
+                rule.group_by,
+                text=rule.text,
+                unit=self._unit,
+                objective=objectives.get,
+            )
+        except ExpressionError as error:
+            raise ConfigError(f"{rule.source}: {rule.name}: {error}") from None
+
+    def _check_names(self, rules: Sequence[Rule | AnomalyRule], read: Mapping[str, str]) -> None:
+        """A rule takes its name's metric for its gauge: refuse one that stops a metric somebody else writes.
+        read: metric → the rule that looks at it."""
+        problems = []
+        for rule in rules:
+            if rule.name in read:
+                why = f"the rule {read[rule.name]!r} reads the metric of that name, which would be a gauge of 0 and 1"
+            elif rule.name not in self.reserved and self._is_written(rule.name):
+                why = "a metric of that name is being written, which would be refused from now on"
+            else:
+                continue
+            problems.append(f"{rule.source}: {rule.name}: {why}; choose another name for the rule")
+        if problems:
+            raise ConfigError(*problems)
+
+    def _is_written(self, metric: str) -> bool:
+        """Whether somebody else writes it: it has series, and not only what is left of a former rule's gauge."""
+        slots = self._store.slots(metric).tolist()
+        if slots and metric in self._released:
+            since_ns = self._released[metric] + SECOND_NS  # the tick may just have been writing the gauge
+            return any((self._store.recent(slot)[0] > since_ns).any() for slot in slots)
+        return bool(slots)
+
+    def _reserve(self, names: frozenset[str]) -> None:
+        """Take these names' metrics, and give back those of before; all or none."""
+        if names == self.reserved:
+            return
+        done: list[str] = []
+        try:
+            for name in names - self.reserved:
+                self._store.reserve(name)
+                done.append(name)
+        except ValueError as error:
+            for name in done:
+                self._store.reserve(name, False)
+            raise ConfigError(f"the rules cannot publish their gauges: {error}") from None
+        for name in self.reserved - names:
+            self._store.reserve(name, False)
+        self._released |= dict.fromkeys(self.reserved - names, self._store.now_ns())
+        self._released = {
+            name: at for name, at in self._released.items() if name not in names and len(self._store.slots(name))
+        }
+        self.reserved = names
+
+
+def metrics_of(plan: Plan) -> set[str]:
+    """What a rule looks at."""
+    return {reading.source.metric for reading in plan.readings}
+
+
+def read_by(plans: Plans, anomalies: Sequence[AnomalyRule]) -> dict[str, str]:
+    """metric → the name of a rule or anomaly rule that looks at it."""
+    read = {metric: name for name, (_, plan) in plans.items() for metric in metrics_of(plan)}
+    return read | {rule.metric: rule.name for rule in anomalies}
+
+
+def taken_names(file: RuleFile) -> set[str]:
+    """The names that the rules, anomaly rules and SLOs of files have taken."""
+    return {rule.name for rule in [*file.rules, *file.slo_rules, *file.anomalies]}
