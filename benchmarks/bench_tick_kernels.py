@@ -83,7 +83,7 @@ class Window:
         self.covered = covered
         self.stats = np.empty((groups, 8))
         self._arguments = (
-            *(fleet.cols, fleet.last_value, fleet.last_second, END),
+            *(fleet.cols, fleet.last_value, fleet.last_second, END, FIRST),
             *(tiers, slots, np.array([0, len(tiers)]), np.array([covered]), np.array([mask])),
             *(member, np.array([0, n]), member, np.arange(n + 1) if per_series else np.array([0, n])),
             *(np.zeros(groups, np.int64), np.full(groups, kinds.TIMER, np.int8)),

@@ -51,6 +51,7 @@ def run_window(
     window_groups(
         *columns,
         end,
+        first_second,
         tiers,
         slots,
         np.array([0, len(tiers)]),

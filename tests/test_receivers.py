@@ -20,7 +20,8 @@ from hms_ops.alert.notification import (
     notifications_of,
     summary,
 )
-from hms_ops.alert.receivers import LATER, SENDERS, Target, log, parse_target, route, sms, webhook
+from hms_ops.alert.receivers import SCHEMES, Target, log, parse_target, route, sms, webhook
+from hms_ops.alert.receivers.mail import MailServer
 from hms_ops.alert.receivers.post import Answer, outcome_of, post_json
 
 FIRING = Alert(
@@ -280,7 +281,6 @@ TARGETS = [
     ("webhook:pager", Target("webhook", "pager")),
     ("email:a@b.gov", Target("email", "a@b.gov")),
     ("slack:#ops", Target("slack", "#ops")),
-    ("mcp:repair#heal", Target("mcp", "repair#heal")),
 ]
 
 NO_TARGETS = [
@@ -317,12 +317,13 @@ def test_a_shown_target_holds_no_secrets() -> None:
     assert parse_target("webhook:https://u:p@h:1/x?token=t").shown == "webhook:https://h:1/x?***"
 
 
-def test_every_scheme_is_served_or_listed_as_later() -> None:
-    profiles = {name: Profile("http://h/") for name in ("sms", "pager")}
+def test_every_scheme_is_served_by_its_profile() -> None:
+    profiles = {name: Profile("http://h/") for name in ("sms", "pager", "slack")} | {
+        "email": Profile(options={"email": MailServer("h", sender="a@b")})
+    }
     for text, target in TARGETS:
         served_by = route(parse_target(text), profiles)
-        assert bool(served_by.warning) == (target.scheme in LATER)
-        assert served_by.send is (log.send if served_by.warning else SENDERS[target.scheme])
+        assert (served_by.warning, served_by.send) == ("", SCHEMES[target.scheme].send)
 
 
 def test_a_text_message_without_a_gateway_goes_to_the_log_with_a_warning() -> None:

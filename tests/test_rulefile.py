@@ -240,9 +240,9 @@ def test_one_bad_file_and_none_is_loaded(tmp_path: Path) -> None:
     ("receiver", "warning"),
     [
         ("sms:+1-555-0100", "no SMS gateway is configured"),
-        ("email:a@b.gov", "email is not in this version"),
-        ("slack:#ops", "slack is not in this version"),
-        ("mcp:repair#heal", "mcp is not in this version"),
+        ("email:a@b.gov", "no mail server is configured"),
+        ("slack:#ops", "no Slack account is configured"),
+        ("mcp:repair#heal", "no MCP server 'repair' is configured"),
         ("webhook:pager", "no receiver 'pager' is configured"),
     ],
 )

@@ -24,9 +24,10 @@ from typing import Any, Final
 from hms_ops.alert.notification import Profile
 from hms_ops.alert.rulefile import RuleFile, load_rules
 from hms_ops.errors import ConfigError
+from hms_ops.profiles import RECEIVERS, Receiver
 from hms_ops.quantity import Address, duration_text, is_address, is_loopback, reachable_text
 from hms_ops.remote.settings import REMOTES, RemoteConfig
-from hms_ops.secret import RECEIVERS, SECRET_TEXT, TOKENS, Receiver, Secret
+from hms_ops.secret import SECRET_TEXT, TOKENS, Secret
 from hms_ops.setting import (
     ADDRESS,
     ADDRESSES,

@@ -7,16 +7,13 @@ are relative to the file the reference stands in.
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from hms_ops.alert.notification import Profile
-from hms_ops.alert.receivers import is_http
 from hms_ops.errors import ConfigError
 from hms_ops.setting import Kind, quoted, show_optional
-from hms_ops.yamlfile import Node, unknown_keys
+from hms_ops.yamlfile import Node
 
 HIDDEN: Final = "***"
 REFERENCE: Final = re.compile(r"\$\{(env|file):([^}]*)\}")
@@ -73,53 +70,14 @@ def read_optional_secret(node: Node, path: str, base: Path) -> Secret | None:
     return None if node.value is None else read_secret(node, path, base)
 
 
+def read_hidden(node: Node, path: str, base: Path) -> Secret | None:
+    return None if node.value is None else read_secret(node, path, base, is_secret=True)
+
+
 def read_tokens(node: Node, path: str, base: Path) -> tuple[Secret, ...]:
     return tuple(read_secret(element, path, base, is_secret=True) for element in node.elements())
 
 
-@dataclass(frozen=True)
-class Receiver:
-    """A named receiver's profile, references replaced; `shown` is the same for people."""
-
-    name: str
-    profile: Profile
-    shown: Mapping[str, Any]
-
-
-def read_receivers(node: Node, path: str, base: Path) -> tuple[Receiver, ...]:
-    problems: list[str] = []
-    receivers = []
-    for name, child in node.items():
-        try:
-            receivers.append(read_receiver(name, child, f"{path}.{name}", base))
-        except ConfigError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise ConfigError(*problems)
-    return tuple(receivers)
-
-
-def read_receiver(name: str, node: Node, path: str, base: Path) -> Receiver:
-    if problems := unknown_keys(node, ("url", "headers")):
-        raise ConfigError(*problems)
-    address, headers = node.get("url"), node.get("headers")
-    if address is None:
-        raise ConfigError(node.problem(f"{path} has no url; give the address to post to"))
-    url = read_secret(address, f"{path}.url", base)
-    if not is_http(url.value):
-        raise ConfigError(address.problem(f"{path}.url is {quoted(url.shown)}; give http://HOST/… or https://HOST/…"))
-    # Any header may carry a credential, so none is shown unless it is a plain name of a type.
-    values = {
-        key: read_secret(child, f"{path}.headers.{key}", base, is_secret=key.lower() not in PLAIN_HEADERS)
-        for key, child in (headers.items() if headers else ())
-    }
-    profile = Profile(url.value, {key: secret.value for key, secret in values.items()})
-    shown = {"url": url.shown} | ({"headers": {key: str(secret) for key, secret in values.items()}} if values else {})
-    return Receiver(name, profile, shown)
-
-
-RECEIVERS: Final = Kind(
-    read_receivers, lambda receivers: {receiver.name: dict(receiver.shown) for receiver in receivers}
-)
 SECRET_TEXT: Final = Kind(read_optional_secret, show_optional)
+HIDDEN_TEXT: Final = Kind(read_hidden, show_optional)
 TOKENS: Final = Kind(read_tokens, lambda tokens: list(map(str, tokens)))

@@ -33,7 +33,8 @@ from hms_ops.errors import UnknownMetricError
 from hms_ops.kernels.opcodes import STACK_MAX
 from hms_ops.kernels.program import run_programs
 from hms_ops.kernels.window import COUNT, SCRATCH_ROWS, cover, cover_sketches, window_groups
-from hms_ops.tiers import SLOTS, TIER_SECONDS
+from hms_ops.reloaded import NOTHING, Reloaded
+from hms_ops.tiers import SLOTS, TIER_SECONDS, WINDOW_SECONDS_MAX
 
 INSTANCES_MAX: Final = 100_000
 PAIRS_MAX: Final = 20_000_000  # series read by all rules together; 4 bytes each
@@ -53,7 +54,9 @@ class Evaluation:
 
     end: the second the windows end before. keys: (rule's name, sorted tags of the group). condition, recover: float64,
     1.0, 0.0 or NaN; without a RECOVER clause, recover is NOT condition. value: float64, the left side of the first
-    comparison. problems: rules that could not be evaluated and why; they have no places, their states must stay.
+    comparison. whole: bool, False where the rule reads a window that is not known all through, since this run began
+    within it; what is NULL or small there may be so for that. problems: rules that could not be evaluated and why; they
+    have no places, their states must stay.
     """
 
     end: int
@@ -61,6 +64,7 @@ class Evaluation:
     condition: Floats
     recover: Floats
     value: Floats
+    whole: NDArray[np.bool_]
     problems: Mapping[str, str]
 
     def tags(self, place: int) -> dict[str, str]:
@@ -82,6 +86,7 @@ class RuleSet:
         self.pairs_max = pairs_max
         self.sketched_max = sketched_max
         self.refused_instances = 0  # of the rules that are too much now
+        self.reloaded = NOTHING  # what was put back into the store's columns; the owner sets it
         self.problems: dict[str, str] = {}
         self._store = store
         self._plans: dict[str, Plan] = {}
@@ -106,8 +111,10 @@ class RuleSet:
     def evaluate(self, end: int | None = None) -> Evaluation:
         """All rules over windows that end before second `end` (the last sealed one + 1)."""
         end = self._store.sealed_second + 1 if end is None else end
-        condition, recover, value = self._bind().run(self._store, end)
-        return Evaluation(end, self._keys, condition, recover, value, self.problems)
+        machine = self._bind()
+        condition, recover, value = machine.run(self._store, end, self.reloaded)
+        whole = machine.whole(self._store.first_second, end, self.reloaded)
+        return Evaluation(end, self._keys, condition, recover, value, whole, self.problems)
 
     def _bind(self) -> "_Machine":
         """The machine for the rules and series there are now."""
@@ -194,6 +201,7 @@ class _Machine:
     """The laid out rules with the memory their two kernels work in."""
 
     def __init__(self, arrangement: Arrangement, store: Store) -> None:
+        self._arrangement = arrangement
         self._windows = arrangement.windows(store.cols.shape[3])
         self._programs = arrangement.programs()
         self._sets = arrangement.sets()
@@ -201,24 +209,41 @@ class _Machine:
         self._scratch = np.empty((SCRATCH_ROWS, len(self._windows.member)))
         self._stats = np.empty((len(self._windows.group_window), 8))
         self._stack = np.empty(STACK_MAX)
+        self._all_whole = np.ones(len(self._programs.has_recover), np.bool_)
 
-    def run(self, store: Store, end: int) -> tuple[Floats, Floats, Floats]:
+    def whole(self, first_second: int, end: int, reloaded: Reloaded) -> NDArray[np.bool_]:
+        """bool[instances], see Evaluation. Only in the first hour of a run is there anything to find out."""
+        if end - WINDOW_SECONDS_MAX >= first_second:
+            return self._all_whole
+        known = {True: NOTHING, False: reloaded}
+        return self._arrangement.whole(
+            [
+                known[is_of_run].is_whole(end - seconds, end, first_second)
+                for seconds, is_of_run in self._arrangement.spans
+            ]
+        )
+
+    def run(self, store: Store, end: int, reloaded: Reloaded = NOTHING) -> tuple[Floats, Floats, Floats]:
         """(condition, recover, value), float64[instances] each."""
         windows, programs = self._windows, self._programs
+        first_second = store.first_second
+        known_from = reloaded.known_from(first_second)
         covers = [
-            (cover_sketches if is_of_sketches else cover)(end - seconds, end, store.first_second)
+            (cover_sketches if is_of_sketches else cover)(end - seconds, end, first_second, known_from)
             for seconds, is_of_sketches in windows.lengths
         ]
-        covered = np.array([seconds for _, _, seconds in covers], np.int64)
+        reach = np.array([seconds for _, _, seconds in covers], np.int64)
+        covered = _covered(reach, end, first_second, reloaded)
         window_groups(
             store.cols,
             store.last_value,
             store.last_second,
             end,
+            first_second,
             np.concatenate([_NO_ROWS, *(tiers for tiers, _, _ in covers)]),
             np.concatenate([_NO_ROWS, *(slots for _, slots, _ in covers)]),
             np.cumsum([0, *(len(tiers) for tiers, _, _ in covers)]),
-            covered,
+            reach,
             windows.field_mask,
             windows.member,
             windows.member_offset,
@@ -254,6 +279,17 @@ class _Machine:
         return condition, np.where(programs.has_recover, recover, 1.0 - condition), value
 
 
+def _covered(reach: NDArray[np.int64], end: int, first_second: int, reloaded: Reloaded) -> NDArray[np.int64]:
+    """How many seconds are known of windows that reach so far back from `end`."""
+    if end - WINDOW_SECONDS_MAX - TIER_SECONDS[-1] >= first_second:
+        return reach
+    known = [
+        seconds - reloaded.unknown_seconds(end - seconds, end, first_second) if seconds else 0
+        for seconds in reach.tolist()
+    ]
+    return np.array(known, np.int64)
+
+
 def _step_numbers(tiers: NDArray[np.int64], slots: NDArray[np.int64], end: int) -> NDArray[np.int64]:
     """The numbers of the steps (since 1970, of their tier) that stand in these slots before second `end`."""
     newest = (end - 1) // np.array(TIER_SECONDS)[tiers]
@@ -264,12 +300,12 @@ def _step_numbers(tiers: NDArray[np.int64], slots: NDArray[np.int64], end: int) 
 
 
 def query_now(
-    query: Query, store: Store, unit: UnitLookup = no_units, end: int | None = None
+    query: Query, store: Store, unit: UnitLookup = no_units, end: int | None = None, reloaded: Reloaded = NOTHING
 ) -> list[tuple[dict[str, str], float]]:
     """The value of a query now: one for each group, a condition's as 1.0, 0.0 or NaN. NaN is NULL.
 
     UnknownMetricError for a metric that nobody has sent (ABSENT may ask for one); ExpressionError for what cannot be
-    evaluated, on this metric's kind or at all.
+    evaluated, on this metric's kind or at all. reloaded: what was put back into the store's columns.
     """
     plan = compile_query(query, unit)
     for reading in plan.readings:
@@ -282,7 +318,8 @@ def query_now(
     rule.join()
     if len(rule.instances) > INSTANCES_MAX:
         raise error_at(plan.text, 0, f"the answer has {len(rule.instances)} values, {INSTANCES_MAX} are allowed")
-    _, _, value = _Machine(Arrangement([rule]), store).run(store, store.sealed_second + 1 if end is None else end)
+    end = store.sealed_second + 1 if end is None else end
+    _, _, value = _Machine(Arrangement([rule]), store).run(store, end, reloaded)
     return [(dict(key), result) for (_, key), result in zip(rule.instances, value.tolist(), strict=True)]
 
 

@@ -144,6 +144,14 @@ class Programs:
     has_recover: NDArray[np.bool_]
 
 
+class Spans(NamedTuple):
+    """lengths: see Arrangement.spans; rules, numbers: int64[k], rule by rule the numbers of the lengths it reads."""
+
+    lengths: tuple[tuple[int, bool], ...]
+    rules: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+
+
 class SetGroup(NamedTuple):
     """A group whose distinct members the store counts; `window` is the number of its window."""
 
@@ -179,6 +187,7 @@ class Arrangement:
             first_reading, np.diff(self._program_offset)
         )
         self._has_recover = np.array([plan.has_recover for plan in plans], np.bool_)
+        self._spans = self._find_spans()
 
     def _find_slices(self) -> tuple[list[_Slice], NDArray[np.int64]]:
         """The distinct slices, window by window, and the number of the slice of each reading."""
@@ -193,6 +202,33 @@ class Arrangement:
         ordered = sorted(found, key=lambda key: key[0])
         place = {key: n for n, key in enumerate(ordered)}
         return [found[key] for key in ordered], np.array([place[key] for key in asked], np.int64)
+
+    def _find_spans(self) -> "Spans":
+        """What of the past each rule must know. A reading of nothing but `last` needs none: what it finds is the newest
+        whatever was before."""
+        found: dict[tuple[int, bool], int] = {}
+        rules, numbers = [], []
+        for place, rule in enumerate(self.rules):
+            for reading, source in zip(rule.plan.readings, rule.sources, strict=True):
+                if reading.loads == (op.LOAD_LAST,):
+                    continue
+                is_of_run = reading.figure is not None or source.kind == kinds.SET
+                rules.append(place)
+                numbers.append(found.setdefault((reading.window_seconds, is_of_run), len(found)))
+        return Spans(tuple(found), np.array(rules, np.int64), np.array(numbers, np.int64))
+
+    def whole(self, is_known: Sequence[bool]) -> NDArray[np.bool_]:
+        """bool[instances]: whether all that an instance reads is known. is_known: of each of `spans`."""
+        whole = np.ones(len(self.rules), np.bool_)
+        unknown = ~np.array(is_known, np.bool_)
+        whole[self._spans.rules[unknown[self._spans.numbers]]] = False
+        return np.repeat(whole, [len(rule.instances) for rule in self.rules])
+
+    @property
+    def spans(self) -> tuple[tuple[int, bool], ...]:
+        """The windows that rules must know whole: their seconds, and whether only this run's samples serve (sets,
+        percentiles)."""
+        return self._spans.lengths
 
     def windows(self, capacity: int) -> Windows:
         """All windows with their members and groups. capacity: the number of series slots the store has."""

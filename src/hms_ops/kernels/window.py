@@ -49,20 +49,27 @@ _LONGEST_SECONDS: Final = (60, 600, 3600)  # the longest window read from each t
 _SKETCH_STEP: Final = TIER_SECONDS[1]
 
 
-def cover(start: int, end: int, first_second: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+def cover(
+    start: int, end: int, first_second: int, known_second: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
     """The stored steps that make up the window [start, end), oldest first: (tiers, slots, covered_seconds).
 
     `end` is the last sealed second + 1. The start is rounded down to a step of the tier that windows of this length are
-    read from, then clipped to `first_second`. Where that falls inside a step whose seconds are no longer stored, the
-    whole step is taken: it holds nothing older. `rate` divides by `covered_seconds`; 0 if nothing is covered.
+    read from, then clipped to what is known: to `first_second`, when this run began, or to `known_second`, from where
+    on earlier steps of 10 s and a minute were put back (hms_ops.reloaded); of those there are no single seconds, so
+    the start is rounded down to a step that is there. Where it falls inside a step whose seconds are no longer stored,
+    the whole step is taken: it holds nothing older. `rate` divides by `covered_seconds`; 0 if nothing is covered.
 
     ValueError if the window is empty or longer than an hour; history answers those.
     """
     if not 0 < end - start <= WINDOW_SECONDS_MAX:
         raise ValueError(f"a window of {end - start} s is outside 1 to {WINDOW_SECONDS_MAX} s")
-    begin = max(start - start % _window_step(end - start), first_second)
+    known = first_second if known_second is None else min(known_second, first_second)
+    begin = max(start - start % _window_step(end - start), known)
     tiers, slots = [], []
-    at = begin - begin % TIER_SECONDS[_finest_tier(begin, end)]
+    tier = _finest_tier(begin, end)
+    at = begin - begin % TIER_SECONDS[max(tier, 1) if known <= begin < first_second else tier]
+    begin = max(known, at) if begin < first_second else begin
     while begin < end and at < end:
         row_tier = _largest_step(at, end)
         tiers.append(row_tier)
@@ -71,9 +78,12 @@ def cover(start: int, end: int, first_second: int) -> tuple[NDArray[np.int64], N
     return np.array(tiers, np.int64), np.array(slots, np.int64), max(0, end - begin)
 
 
-def cover_sketches(start: int, end: int, first_second: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+def cover_sketches(
+    start: int, end: int, first_second: int, known_second: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
     """As `cover`, for what stands beside sketches: these are of steps of 10 s at least, so the window begins at one."""
-    return cover(start - start % _SKETCH_STEP if end - start <= _LONGEST_SECONDS[0] else start, end, first_second)
+    begin = start - start % _SKETCH_STEP if end - start <= _LONGEST_SECONDS[0] else start
+    return cover(begin, end, first_second, known_second)
 
 
 def _window_step(seconds: int) -> int:
@@ -258,7 +268,7 @@ def _pool_delta(group_member, first, stop, scratch):  # type: ignore[no-untyped-
 
 @njit(nogil=True, error_model="numpy")
 def _delta_block(  # type: ignore[no-untyped-def]
-    cols, last_value, last_second, start, end, row_tier, row_slot, member, delta
+    cols, last_value, last_second, start, end, first_second, row_tier, row_slot, member, delta
 ):
     """One member after the other: gauges with `rate` or `delta` are few, and a step's row is in cache for eight."""
     for i in range(len(member)):
@@ -268,21 +278,23 @@ def _delta_block(  # type: ignore[no-untyped-def]
         elif last_second[m] < start:
             delta[i] = 0.0
         else:
-            delta[i] = last_value[m] - _base(cols[:, :, :, m], start, end, row_tier, row_slot)
+            delta[i] = last_value[m] - _base(cols[:, :, :, m], start, end, first_second, row_tier, row_slot)
 
 
 @njit(nogil=True, error_model="numpy")
-def _base(series, start, end, row_tier, row_slot):  # type: ignore[no-untyped-def]
+def _base(series, start, end, first_second, row_tier, row_slot):  # type: ignore[no-untyped-def]
     """The last value before the window, up to 300 s before; else that of the window's first step with a sample.
 
     Seconds older than a minute are stored in steps of 10 s, those older than ten in steps of 60 s, so the step in which
     the stored resolution changes may hold samples of both sides. COUNT tells: if none of its samples are after the
     border, its LAST is the answer; if all are, it is passed over; if there are some on both sides, the value we want is
-    hidden, and the window's first is its next neighbour.
+    hidden, and the window's first is its next neighbour. Before this run there are no single seconds.
     """
     at = start
     while at > start - GAUGE_SECONDS:
         tier = _finest_tier_native(at - 1, end)
+        if tier == 0 and at <= first_second:
+            tier = 1
         if tier < 0:
             break
         step = TIER_SECONDS[tier]
@@ -321,6 +333,7 @@ _WINDOW_GROUPS = types.void(
     _f8,
     _i8,
     types.int64,
+    types.int64,
     _i8,
     _i8,
     _i8,
@@ -343,6 +356,7 @@ def window_groups(
     last_value: NDArray[np.float64],
     last_second: NDArray[np.int64],
     end: int,
+    first_second: int,
     row_tier: NDArray[np.int64],
     row_slot: NDArray[np.int64],
     row_offset: NDArray[np.int64],
@@ -361,9 +375,10 @@ def window_groups(
 
     cols, last_value, last_second    the store's; `cols` must be writable memory, though nothing is written
     end                              last sealed second + 1
+    first_second                     before it there are steps of 10 s and more, no single seconds
     row_tier, row_slot               int64[rows], what `cover` gave, window after window
     row_offset                       int64[W + 1]: window w has rows row_offset[w]:row_offset[w + 1]
-    covered                          int64[W], seconds covered
+    covered                          int64[W], seconds from the window's start to `end`
     field_mask                       int64[W]: bit f asks for stats[:, f]. COUNT and SEEN are always there; what is not
                                      asked for is NaN and costs nothing
     member                           int32[M], series slots, ascending and unique within a window
@@ -395,7 +410,16 @@ def window_groups(
                 start = end - covered[w]
                 delta = scratch[_DELTA_ROW, at:stop]
                 _delta_block(
-                    cols, last_value, last_second, start, end, row_tier[first:last], row_slot[first:last], block, delta
+                    cols,
+                    last_value,
+                    last_second,
+                    start,
+                    end,
+                    first_second,
+                    row_tier[first:last],
+                    row_slot[first:last],
+                    block,
+                    delta,
                 )
     for g in range(len(group_window)):
         w, first, stop = group_window[g], group_offset[g], group_offset[g + 1]

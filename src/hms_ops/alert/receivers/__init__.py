@@ -2,11 +2,15 @@
 
     send(address, notification, profile) -> Outcome
 
-that blocks for at most `post.POST_SECONDS_MAX`, raises nothing and keeps nothing. `outbox.py` calls them from one
-worker per receiver. `SENDERS` is the whole list; a scheme in `LATER` can be written already and goes to the log, with
-a warning when the rules are loaded.
+that ends by a deadline of its own, raises nothing and keeps nothing. `outbox.py` calls them from one worker per
+receiver. `SCHEMES` is the whole list. A receiver whose profile or package is missing goes to the log, with a warning
+when the rules are loaded.
+
+What a profile is for: one with a section (`email: {…}`) for that receiver, one with a `url` alone for whatever is
+reached by a URL: webhook, sms, slack, mcp, alertmanager. See `hms_ops/profiles.py`.
 """
 
+import importlib.util
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,17 +18,32 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from hms_ops.alert.notification import Notification, Outcome, Profile
-from hms_ops.alert.receivers import log, sms, webhook
+from hms_ops.alert.receivers import log, mail, slack, sms, webhook
 from hms_ops.yamlfile import nearest
 
 Send = Callable[[str, Notification, Profile | None], Outcome]
 
-SENDERS: Final[dict[str, Send]] = {"webhook": webhook.send, "sms": sms.send, "log": log.send}
-LATER: Final = ("email", "slack", "mcp")
-
 TARGET_CHARS_MAX: Final = 1000
 PHONE_NUMBER: Final = re.compile(r"\+?[0-9A-Za-z][0-9A-Za-z ().-]{1,30}\Z")
 PROFILE_NAME: Final = re.compile(r"[A-Za-z_][\w.-]{0,99}\Z", re.ASCII)
+CHANNEL: Final = re.compile(r"[#@]?[\w.-]{1,80}\Z")
+TOOL: Final = re.compile(r"[A-Za-z_][\w.-]{0,99}#[\w./:-]{1,128}\Z", re.ASCII)
+URL_ALONE: Final = "url"  # the use of a profile without a section
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """One sort of receiver. check: raises ValueError for a wrong address. names: of the profiles that may serve an
+    address, best first. uses: which profiles can. missing: what to say when none is there. serves_urls: an http URL as
+    the address needs no profile."""
+
+    send: Send
+    check: Callable[[str, str], None]
+    names: Callable[[str], tuple[str, ...]]
+    uses: tuple[str, ...]
+    missing: str
+    serves_urls: bool = False
+    package: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +56,7 @@ class Target:
     @property
     def shown(self) -> str:
         """For logs and the names of threads: without user, password and query, which may be secrets."""
-        if not self.address.startswith(("http://", "https://")):
+        if not is_http(self.address):
             return f"{self.scheme}:{self.address}"
         place = urlsplit(self.address)
         host = place.netloc.rpartition("@")[2]
@@ -59,24 +78,20 @@ def parse_target(text: str) -> Target:
     scheme, _, address = text.partition(":")
     if len(text) > TARGET_CHARS_MAX or not text.isprintable():
         raise ValueError(f"receiver {text[:60]!r}… is too long or holds control characters")
-    if scheme not in SENDERS and scheme not in LATER:
-        raise ValueError(f"receiver {text!r} has no scheme we know; {nearest(scheme, (*SENDERS, *LATER))}")
-    check = CHECKS.get(scheme)
-    if check is not None:
-        check(text, address)
+    if scheme not in SCHEMES:
+        raise ValueError(f"receiver {text!r} has no scheme we know; {nearest(scheme, SCHEMES)}")
+    SCHEMES[scheme].check(text, address)
     return Target(scheme, address)
 
 
 def route(target: Target, profiles: Mapping[str, Profile]) -> Route:
     """Who serves the target. What cannot be served as written goes to the log, and `warning` says so."""
-    if target.scheme in LATER:
-        return logged(target, f"{target.scheme} is not in this version")
-    profile = profiles.get(profile_name(target))
-    if target.scheme == "sms" and profile is None:
-        return logged(target, "no SMS gateway is configured (receivers.sms.url)")
-    if target.scheme == "webhook" and profile is None and not is_http(target.address):
-        return logged(target, f"no receiver {target.address!r} is configured")
-    return Route(target, SENDERS[target.scheme], profile)
+    scheme = SCHEMES[target.scheme]
+    profile = next((profiles[name] for name in scheme.names(target.address) if name in profiles), None)
+    why = hindrance(scheme, target, profile)
+    if why:
+        return Route(target, log.send, warning=f"{target.shown}: {why}; its notifications go to the log")
+    return Route(target, scheme.send, profile)
 
 
 def warning_of(receiver: str, profiles: Mapping[str, Profile]) -> str:
@@ -84,23 +99,38 @@ def warning_of(receiver: str, profiles: Mapping[str, Profile]) -> str:
     return route(parse_target(receiver), profiles).warning
 
 
-def logged(target: Target, why: str) -> Route:
-    return Route(target, log.send, warning=f"{target.shown}: {why}; its notifications go to the log")
+def hindrance(scheme: Scheme, target: Target, profile: Profile | None) -> str:
+    """Why the scheme cannot serve the target with this profile, or ""."""
+    if profile is None:
+        is_served = not scheme.uses or (scheme.serves_urls and is_http(target.address))
+        return "" if is_served else scheme.missing.format(name=next(iter(scheme.names(target.address)), ""))
+    use = use_of(profile)
+    if use not in scheme.uses:
+        return f"the profile it names is for {use}"
+    package = SCHEMES[use].package if use in SCHEMES else scheme.package
+    if package and importlib.util.find_spec(package) is None:
+        return f"the package {package} is not installed (pip install 'hms-ops[{EXTRAS[package]}]')"
+    return ""
 
 
-def profile_name(target: Target) -> str:
-    """`webhook:ops` has the profile `ops`; all of `sms:` share the gateway `sms`."""
-    return target.address if target.scheme == "webhook" else target.scheme
+def use_of(profile: Profile) -> str:
+    """The section a profile has, or that it is a URL alone."""
+    return next((name for name in profile.options if name in SCHEMES), URL_ALONE)
 
 
 def is_http(address: str) -> bool:
     return address.startswith(("http://", "https://"))
 
 
-def check_webhook(text: str, address: str) -> None:
+# ---- addresses
+
+
+def check_url(text: str, address: str) -> None:
+    """A URL, or the name of a profile that has one."""
+    scheme = text.partition(":")[0]
     if not is_http(address):
         if not PROFILE_NAME.match(address):
-            raise ValueError(f"receiver {text!r} wants webhook:http://host/path, or a configured receiver's name")
+            raise ValueError(f"receiver {text!r} wants {scheme}:http://host/path, or a configured receiver's name")
         return
     try:
         place = urlsplit(address)
@@ -108,12 +138,65 @@ def check_webhook(text: str, address: str) -> None:
     except ValueError as error:
         raise ValueError(f"receiver {text!r} holds no good URL: {error}") from None
     if not is_complete or " " in address:
-        raise ValueError(f"receiver {text!r} wants webhook:http://host/path")
+        raise ValueError(f"receiver {text!r} wants {scheme}:http://host/path")
 
 
-def check_sms(text: str, address: str) -> None:
-    if not PHONE_NUMBER.match(address):
-        raise ValueError(f"receiver {text!r} wants a phone number, such as sms:+1-555-0100")
+def check_by(pattern: re.Pattern[str], wanted: str) -> Callable[[str, str], None]:
+    def check(text: str, address: str) -> None:
+        if not pattern.match(address):
+            raise ValueError(f"receiver {text!r} wants {wanted}")
+
+    return check
 
 
-CHECKS: Final[dict[str, Callable[[str, str], None]]] = {"webhook": check_webhook, "sms": check_sms}
+def check_nothing(text: str, address: str) -> None:
+    """`log:` takes any address; it stands in the line."""
+
+
+def by_scheme(name: str) -> Callable[[str], tuple[str, ...]]:
+    """All addresses share the profile that is named as their scheme."""
+    return lambda address: (name,)
+
+
+def by_address(address: str) -> tuple[str, ...]:
+    return (address,)
+
+
+def by_channel(address: str) -> tuple[str, ...]:
+    return (address.lstrip("#@"), "slack")
+
+
+NO_PROFILE: Final = "no receiver {name!r} is configured"
+SCHEMES: Final[dict[str, Scheme]] = {
+    "webhook": Scheme(webhook.send, check_url, by_address, (URL_ALONE,), NO_PROFILE, serves_urls=True),
+    "sms": Scheme(
+        sms.send,
+        check_by(PHONE_NUMBER, "a phone number, such as sms:+1-555-0100"),
+        by_scheme("sms"),
+        (URL_ALONE,),
+        "no SMS gateway is configured (receivers.sms.url)",
+    ),
+    "email": Scheme(
+        mail.send,
+        check_by(mail.MAILBOX, "an address, such as email:ops@agency.gov"),
+        by_scheme("email"),
+        ("email",),
+        "no mail server is configured (receivers.email.email)",
+    ),
+    "slack": Scheme(
+        slack.send,
+        check_by(CHANNEL, "a channel, such as slack:#ops, or a configured receiver's name"),
+        by_channel,
+        (URL_ALONE, "slack"),
+        "no Slack account is configured (receivers.slack)",
+    ),
+    "mcp": Scheme(
+        log.send,
+        check_by(TOOL, "mcp:SERVER#TOOL, a configured server and one of its tools"),
+        lambda address: (address.partition("#")[0],),
+        ("mcp",),
+        "no MCP server {name!r} is configured",
+    ),
+    "log": Scheme(log.send, check_nothing, by_scheme("log"), (), ""),
+}
+EXTRAS: Final[dict[str, str]] = {}

@@ -1,7 +1,8 @@
 """`log:`: one structured line per notification through `logging`, on the logger `hms_ops.alert`.
 
 Also takes what has no receiver of its own yet, so that nothing is lost in silence; the line then names the target it
-was meant for. The record's attribute `alert` holds the same facts as a dict, for handlers that write JSON.
+was meant for. The record's attribute `alert` holds the facts of the first alert as a dict, for handlers that write
+JSON, with `alerts`, how many the line tells of.
 """
 
 import logging
@@ -14,7 +15,7 @@ LOGGER: Final = logging.getLogger("hms_ops.alert")
 
 def send(address: str, notification: Notification, profile: Profile | None) -> Outcome:
     """Log at WARNING when firing, at INFO when resolved."""
-    level = logging.WARNING if notification.alert.state == "firing" else logging.INFO
+    level = logging.WARNING if notification.state == "firing" else logging.INFO
     extra = {"alert": facts(notification)}
     LOGGER.log(level, "%s receiver=%s", summary(notification), notification.receiver, extra=extra)
     return Delivered("logged")
@@ -24,12 +25,14 @@ def facts(notification: Notification) -> dict[str, Any]:
     alert = notification.alert
     return {
         "name": alert.name,
-        "state": alert.state,
+        "state": notification.state,
         "value": alert.value,
         "tags": dict(alert.tags),
         "since": alert.since,
         "severity": alert.severity,
         "episode": alert.episode,
+        "alerts": len(notification.alerts) + notification.left_out,
+        "why": notification.why,
         "receiver": notification.receiver,
         "idempotency_key": notification.idempotency_key,
     }

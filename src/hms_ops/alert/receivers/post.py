@@ -1,8 +1,9 @@
-"""One HTTP POST with a deadline for the whole exchange, its answer made an outcome.
+"""One HTTP request with a deadline for the whole exchange, its answer made an outcome.
 
-The receivers and the action service go through here. A timeout of a socket bounds one read, so a server that drips a
-byte a second would hold a worker for ever; here every read gets only what is left until the deadline. Answers are read
-up to `ANSWER_BYTES_MAX`. Redirects are not followed: an alert with its credentials stays with the host configured.
+The receivers, the heartbeat and the action service go through here. A timeout of a socket bounds one read, so a server
+that drips a byte a second would hold a worker for ever; here every read gets only what is left until the deadline.
+Answers are read up to `ANSWER_BYTES_MAX`; `body` is their beginning as one line for people, `content` all that was
+read. Redirects are not followed: an alert with its credentials stays with the host configured.
 
 Not bounded: resolving a host's name, which the C library does in its own time; a worker of one receiver waits there
 for nobody else. Errors: none is raised; what went wrong stands in the answer. `sent` tells whether the request may have
@@ -18,7 +19,7 @@ import json
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -27,7 +28,7 @@ from hms_ops.alert.notification import Dead, Delivered, Outcome, Retry
 from hms_ops.clock import SECOND_NS, WallAnchor
 
 POST_SECONDS_MAX: Final = 10.0
-ANSWER_BYTES_MAX: Final = 4096
+ANSWER_BYTES_MAX: Final = 16_384
 REASON_CHARS_MAX: Final = 200
 
 # Answers from 400 to 499 that time can cure; all others are permanent.
@@ -38,13 +39,14 @@ REAL_TIME: Final = WallAnchor()
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a POST. `status` is 0 when no answer came, and then `error` says why."""
+    """What came of a request. `status` is 0 when no answer came, and then `error` says why."""
 
     status: int = 0
     body: str = ""
     error: str = ""
     sent: bool = True
     retry_after_seconds: float | None = None
+    content: bytes = field(default=b"", repr=False)
 
     @property
     def is_success(self) -> bool:
@@ -66,40 +68,56 @@ def outcome_of(answer: Answer) -> Outcome:
 
 def post_json(url: str, document: Any, headers: Mapping[str, str], seconds_max: float = POST_SECONDS_MAX) -> Answer:
     """POST a document as JSON to an http or https URL; user and password in it become basic authorization."""
+    send = {"Content-Type": "application/json", **headers}
+    return request("POST", url, json.dumps(document).encode(), send, seconds_max)
+
+
+def request(
+    method: str, url: str, body: bytes | None, headers: Mapping[str, str], seconds_max: float = POST_SECONDS_MAX
+) -> Answer:
+    """Any request, with the deadline and the bounds of all."""
     try:
         place = urlsplit(url)
-        send = {"Content-Type": "application/json", "User-Agent": "hms-ops", **authorization(place), **headers}
+        send = {"User-Agent": "hms-ops", **authorization(place), **headers}
         connection = Connection(place, seconds_max)
     except ValueError as error:
         return Answer(400, f"the URL or a header is wrong: {error}", sent=False)
     try:
-        return exchange(connection, request_path(place), json.dumps(document).encode(), send)
+        return exchange(connection, method, request_path(place), body, send)
     finally:
         connection.hang_up()
 
 
-def exchange(connection: "Connection", path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+def exchange(
+    connection: "Connection", method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+) -> Answer:
     try:
         connection.connect()
     except OSError as error:
         return Answer(error=f"cannot connect: {describe(error)}", sent=False)
     try:
-        connection.request("POST", path, body, {**headers, "Connection": "close"})
+        connection.request(method, path, body, {**headers, "Connection": "close"})
         response = connection.getresponse()
     except (OSError, http.client.HTTPException) as error:
         return Answer(error=f"no answer: {describe(error)}")
     except ValueError as error:  # http.client refuses line breaks in a header or a path before it sends anything
         return Answer(400, f"the URL or a header is wrong: {error}", sent=False)
-    return Answer(response.status, read_text(response), retry_after_seconds=retry_after_seconds(response.headers))
+    content = read_content(response)
+    after_seconds = retry_after_seconds(response.headers)
+    return Answer(response.status, one_line(content), retry_after_seconds=after_seconds, content=content)
 
 
-def read_text(response: http.client.HTTPResponse) -> str:
-    """The beginning of the answer in one line; the status has decided already, so a broken body changes nothing."""
+def read_content(response: http.client.HTTPResponse) -> bytes:
+    """The beginning of the answer; the status has decided already, so a broken body changes nothing."""
     try:
-        content = response.read(ANSWER_BYTES_MAX)
+        return response.read(ANSWER_BYTES_MAX)
     except (OSError, http.client.HTTPException):
-        return ""
-    words = content.decode("utf-8", "replace").split()
+        return b""
+
+
+def one_line(content: bytes) -> str:
+    """The beginning of an answer as people read it."""
+    words = content[: REASON_CHARS_MAX * 8].decode("utf-8", "replace").split()
     return "".join(char if char.isprintable() else "?" for char in " ".join(words))[:REASON_CHARS_MAX]
 
 

@@ -1,0 +1,124 @@
+"""The last hour's steps, from disk back into the store's columns, so that windows are known again after a restart.
+
+    history ──rows of 10 s, of a minute──► columns of tiers 1 and 2, last values        once, before the first tick
+
+Only steps that ended before this run began are written, so nothing that the tick seals or rolls is touched, and the
+recorder takes none of them: each sample stays on disk once. The minute in which the run begins is rolled in memory from
+the steps that were put back and those of the run; its row on disk is the recorder's (it rolls that one from disk).
+A late sample of such a step is merged into the column and goes to disk as the patch that it is.
+
+What cannot be served stays unknown, and `Reloaded` says which seconds: single seconds (windows up to a minute are
+rounded to steps of 10 s there), the step that was open when the engine stopped, the time it was down (a step in which
+no series at all has a row; an engine's own gauges have one in each), percentiles and sets, whose sketches are not read.
+
+A gauge's `+5` adds to what this run saw of it, not to what was put back.
+
+Threads: the caller's, before the tick runs; listeners may receive already. Errors: StorageError of a disk that fails;
+nothing is half known then, `Reloaded` is NOTHING of what was not written.
+Limits: series up to the store's cap; `left_out` counts the rest and names that no sample could have.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from hms_ops import kinds
+from hms_ops._ring import Series, Store
+from hms_ops.backlog import STEP_SECONDS
+from hms_ops.past import Past
+from hms_ops.reloaded import NOTHING, Reloaded
+from hms_ops.roster import Known
+from hms_ops.storage import merge
+from hms_ops.storage.merge import Integers, Part
+from hms_ops.tiers import KEPT_STEPS, SLOTS
+
+log = logging.getLogger("hms_ops.history")
+
+MINUTE_SECONDS: Final = 60
+_TENS, _MINUTES = 1, 2  # tiers of the store's columns
+
+
+def reload_windows(store: Store, past: Past, now: int) -> Reloaded:
+    """Put back what the columns would hold of the hour before the store's time began. now: Unix seconds, not before
+    that time began; nothing is put back into a store that has ticked (it holds an hour of its own sooner or later)."""
+    first = int(store.first_second)
+    tens_end, minutes_end = first - first % STEP_SECONDS, first - first % MINUTE_SECONDS
+    if now < first or store.rolled_end(1) > tens_end:
+        return NOTHING
+    series = [one for name in past.metrics() for one in past.known(name) if one.info.kind != kinds.SET]
+    tens = past.rows(series, tens_end - KEPT_STEPS * STEP_SECONDS, first, STEP_SECONDS)
+    hour = past.rows(series, minutes_end - KEPT_STEPS * MINUTE_SECONDS, minutes_end, MINUTE_SECONDS)
+    minutes = merge.fold(hour[0] - hour[0] % MINUTE_SECONDS, hour[1], hour[2])
+    if not len(tens[0]) and not len(minutes[0]):
+        return NOTHING
+    handles = _born(store, series, np.union1d(tens[1], minutes[1]))
+    slots = np.full(len(series), -1)
+    slots[list(handles)] = [store.slot(series[place].info.name, series[place].info.tags) for place in handles]
+    left_out = len(np.union1d(tens[1], minutes[1])) - len(handles)
+    if left_out:
+        log.warning("%d series of the last hour cannot be put back into memory; their windows begin anew", left_out)
+    _write(store, _MINUTES, MINUTE_SECONDS, minutes, slots)
+    _write(store, _TENS, STEP_SECONDS, tens, slots, tens_end)
+    start, holes = _known(np.unique(tens[0]), np.unique(minutes[0]), first)
+    return Reloaded(first, start, holes, len(handles), left_out)
+
+
+def _born(store: Store, series: Sequence[Known], places: Integers) -> dict[int, Series]:
+    """Each of these series in the store, by its place: held on to, so that none gives its slot back meanwhile."""
+    handles: dict[int, Series] = {}
+    for place in places.tolist():
+        info = series[place].info
+        if store.series_live >= store.series_max and store.slot(info.name, info.tags) < 0:
+            continue
+        try:
+            handles[place] = store.handle(info.name, tags=dict(info.tags))
+        except ValueError:
+            continue  # one of those that pool what is beyond the cap
+        if store.metric_kind(info.name) != info.kind:  # not what its name says: somebody said it
+            store.settle_kind(info.name, info.kind)
+    return handles
+
+
+def _write(store: Store, tier: int, seconds: int, rows: Part, slots: Integers, end: int | None = None) -> None:
+    """Put the rows of a tier into its columns, and the newest of each series beside them as its last value. A step that
+    begins at `end` is the run's own: of what an earlier one left in it, only the last values are taken."""
+    steps, columns = rows[0], rows[2]
+    into = slots[rows[1]]
+    is_here = into >= 0
+    steps, into, columns = steps[is_here], into[is_here], columns[:, is_here]
+    is_closed = slice(None) if end is None else slice(0, int(np.searchsorted(steps, end)))
+    numbers = steps[is_closed] // seconds % SLOTS
+    for field in reversed(range(len(merge.FIELDS))):  # COUNT last: where it is 0, the others are of no meaning
+        store.cols[tier, field, numbers, into[is_closed]] = columns[field, is_closed]
+    newest = np.zeros(store.capacity, np.int64)
+    # ascending: the last one stays; steps of 10 s come after minutes
+    newest[into] = np.minimum(steps + STEP_SECONDS, store.first_second) - 1
+    is_newer = (newest > 0) & (newest >= store.last_second)
+    last = np.zeros(store.capacity)
+    last[into] = columns[merge.LAST]
+    store.last_value[is_newer] = last[is_newer]
+    store.last_second[is_newer] = newest[is_newer]
+
+
+def _known(tens: Integers, minutes: Integers, first: int) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Where what is known begins, and its holes, from the steps in which any series has a row."""
+    tens_end = first - first % STEP_SECONDS
+    border = tens_end - KEPT_STEPS * STEP_SECONDS
+    border += -border % MINUTE_SECONDS  # from here on by steps of 10 s
+    known = np.concatenate([minutes[minutes < border], tens[(tens >= border) & (tens < tens_end)]])
+    if not len(known):
+        return first, ()
+    start = int(known[0])
+    steps = np.concatenate([np.arange(start, border, MINUTE_SECONDS), np.arange(max(start, border), tens_end, 10)])
+    lengths = np.where(steps < border, MINUTE_SECONDS, STEP_SECONDS)
+    missing = ~np.isin(steps, known)
+    holes: list[tuple[int, int]] = []
+    gaps = [*zip(steps[missing].tolist(), lengths[missing].tolist(), strict=True), (tens_end, first - tens_end)]
+    for at, length in gaps:
+        if holes and holes[-1][1] == at:
+            holes[-1] = holes[-1][0], at + length
+        elif length:
+            holes.append((at, at + length))
+    return start, tuple(holes)
