@@ -162,5 +162,3 @@ def is_among(slot: int, slots: NDArray[np.int32]) -> bool:
     """Whether ascending `slots` holds it; there may be a million."""
     at = int(np.searchsorted(slots, np.int32(slot)))  # of their type: numpy would convert them all for another
     return at < len(slots) and int(slots[at]) == slot
-
-

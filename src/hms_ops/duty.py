@@ -32,7 +32,7 @@ from hms_ops.alert.rulefile import RuleFile
 from hms_ops.anomalies import Anomalies, Desk, Episode
 from hms_ops.change import Change
 from hms_ops.clock import SECOND_NS, Clock
-from hms_ops.errors import ConfigError, StorageError
+from hms_ops.errors import ConfigError
 from hms_ops.hooks import AlertHooks
 from hms_ops.keeper import Keeper
 from hms_ops.rulebook import Prepared, Rulebook
@@ -41,7 +41,6 @@ from hms_ops.threads import wait_for
 
 if TYPE_CHECKING:
     from hms_ops.alert.evaluate import RuleSet
-    from hms_ops.longview import LongView
 
 log = logging.getLogger("hms_ops.alert")
 
@@ -99,7 +98,9 @@ class Duty:
         self._warnings: list[str] = []  # of the rules in force; logged when they are new
         self._unserved: list[str] = []  # those of them that are about receivers
         self._lock = threading.RLock()
-        self._passing = threading.Lock()  # held while transitions are made and handed on, so that these keep their order
+        self._passing = (
+            threading.Lock()
+        )  # held from a transition until it is handed on: these keep their order
         self._rule_set: RuleSet | None = None
         self._failing: dict[str, int] = {}  # rules that cannot be evaluated: for how many ticks
         self._alive_second = 0

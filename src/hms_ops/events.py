@@ -11,7 +11,8 @@ Data: plain maps in, plain maps out. Errors: ValueError that names the member. T
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 from hms_ops.alert.keys import Reader, read_keys, read_mapping, read_name, read_text
 
@@ -23,7 +24,8 @@ TAG_CHARS_MAX: Final = 200
 SUFFIX: Final = "_count"
 
 
-class Reported(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Reported:
     """One event, checked. at: Unix seconds, 0 when it did not say."""
 
     name: str

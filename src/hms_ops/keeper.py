@@ -2,7 +2,7 @@
 
     tick, alert_now ──put(events, changes)──┐
     acknowledgements, silences ──command()──┴─► turn: dispatcher.step ─► one synced transaction ─► outbox.put (pages)
-                                                                                               └─► tell (hooks, actions, journal)
+                                                                                               └─► tell (hooks, journal)
 
 A transition and the notifications that follow from it are one transaction, committed before anything leaves; so after
 a crash both are there or neither, and what was not there is found anew by the rules. Changes of one key replace each

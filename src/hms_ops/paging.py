@@ -2,7 +2,7 @@
 
 Called by the engine's methods, and through them by HTTP and the command line. Each change is carried out by the
 keeper's next turn, so it is on disk when the call returns, and stands in the audit log with who asked for it.
-Threads: any; a call waits for one turn of the keeper. Errors: ValueError for what cannot be, StorageError from the disk.
+Threads: any; a call waits for one turn of the keeper. Errors: ValueError for what cannot be, Busy.
 """
 
 import logging
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hms_ops.alert.acknowledgement import Ack, Unack
 from hms_ops.alert.dispatcher import Command
-from hms_ops.alert.notification import Alert, Notification, Profile, digest
 from hms_ops.alert.matching import read_match
+from hms_ops.alert.notification import Alert, Notification, Profile, digest
 from hms_ops.alert.receivers import parse_target, route
 from hms_ops.alert.silence import AddSilence, EndSilence, Silence, new_silence
 from hms_ops.clock import SECOND_NS, Clock

@@ -172,4 +172,5 @@ def read_by(plans: Plans, anomalies: Sequence[AnomalyRule]) -> dict[str, str]:
 
 def taken_names(file: RuleFile) -> set[str]:
     """The names that the rules, anomaly rules and SLOs of files have taken."""
-    return {rule.name for rule in [*file.rules, *file.slo_rules, *file.anomalies]}
+    watching: list[Rule | AnomalyRule] = [*file.rules, *file.slo_rules, *file.anomalies]
+    return {rule.name for rule in watching}

@@ -1,7 +1,7 @@
 """The rules by which the engine watches itself: selfwatch.yaml, over its own vital signs (`engine.*`).
 
-They are rules like any other: seen, silenced, routed and replaced by one of the same name in a file. config.py adds them
-where the engine publishes its signs.
+They are rules like any other: seen, silenced, routed and replaced by one of the same name in a file. The engine adds
+them where it publishes its signs.
 """
 
 from dataclasses import replace
@@ -18,7 +18,7 @@ SOURCE: Final = "self-watch"
 
 def with_self_watch(file: RuleFile) -> RuleFile:
     """The rules of files and, behind them, those of self-watch whose names they do not have."""
-    taken = {part.name for part in [*file.rules, *file.anomalies]}
+    taken = {rule.name for rule in file.rules} | {rule.name for rule in file.anomalies}
     return replace(file, rules=(*file.rules, *(rule for rule in self_rules() if rule.name not in taken)))
 
 

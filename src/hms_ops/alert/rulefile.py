@@ -47,7 +47,6 @@ from hms_ops.yamlfile import Node, load_file, unknown_keys
 RULES_MAX: Final = 10_000
 
 
-
 class Named(Protocol):
     """What a section holds: it has a name and knows where it stands."""
 
@@ -96,10 +95,12 @@ class RuleFile:
         wanted = [(part.source, receiver) for part in watching for receiver in dict.fromkeys(part.notify)]
         wanted += self.routing.receivers()
         warnings = {receiver: warning_of(receiver, profiles) for receiver in {receiver for _, receiver in wanted}}
-        return list(dict.fromkeys(f"{source}: {warnings[receiver]}" for source, receiver in wanted if warnings[receiver]))
+        told = (f"{source}: {warnings[receiver]}" for source, receiver in wanted if warnings[receiver])
+        return list(dict.fromkeys(told))
 
     def _waiting_actions(self) -> list[str]:
-        names = {part.name for part in [*self.rules, *self.slo_rules, *self.anomalies]}
+        watching: list[Named] = [*self.rules, *self.slo_rules, *self.anomalies]
+        names = {part.name for part in watching}
         return [
             f"{action.source}: no rule or anomaly here is named {action.on!r}; the action waits for alert_now"
             for action in self.actions

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from hms_ops.events import read_events, shown
 from hms_ops.http.answer import Json, Problem
-from hms_ops.http.parameters import read_body, read_parameters, read_unix_seconds, whole_number
+from hms_ops.http.parameters import Reader, read_body, read_parameters, read_unix_seconds, whole_number
 from hms_ops.http.site import site_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ LISTED: Final = 100
 BODY_BYTES_MAX: Final = 1024 * 1024
 TOLD_MAX: Final = 20  # problems in an answer
 
-READERS: Final = {"limit": whole_number(1, LISTED_MAX), "kind": str, "since": read_unix_seconds}
+READERS: Final[dict[str, Reader]] = {"limit": whole_number(1, LISTED_MAX), "kind": str, "since": read_unix_seconds}
 
 
 async def events(request: Request) -> Response:
