@@ -95,6 +95,7 @@ MUST_PARSE = [
     ("clamp(x, 0, 100) > 1", "clamp(x, 0, 100) > 1"),
     ("coalesce(a, b, 0) > 1", "coalesce(a, b, 0) > 1"),
     ("avg(a / b, 5m) > 1", "avg(a / b, 5m) > 1"),
+    ("x > 9 RECOVER (x < 5) AND y > 1", "x > 9 RECOVER x < 5 AND y > 1"),
     ("avg((a + 1) * 2, 5m) > 1", "avg((a + 1) * 2, 5m) > 1"),
     ("share_le(3, a + 1) > 1%", "share_le(a + 1, 3) > 1%"),
     ("x > 1 WHERE agency = irs", 'x > 1 WHERE agency = "irs"'),
@@ -210,6 +211,7 @@ MUST_NOT_PARSE = [
     ("ABSENT(x) RECOVER < 1", 19, "compares something"),
     ("ALERT for WHEN x > 1", 7, "quote it"),
     ("ABSENT(avg(x))", 11, "`)`"),
+    ("x > 9 RECOVER < 5 AND y > 1", 19, "write both sides"),
     ("avg(1 + 2) > 1", 5, "avg reads a metric, here is none"),
     ("share_le(3M, 2k) > 1", 14, "share_le reads a metric"),
 ]

@@ -137,7 +137,12 @@ def _recover(cursor: Cursor, condition: Condition) -> Condition:
     left = first_left(condition)
     if left is None:
         raise cursor.error(f"RECOVER {sign.text} needs a condition that compares something", sign.at)
-    return Compare(COMPARISONS[sign.key], left, require_arith(cursor, read_arith(cursor)), sign.at)
+    right = require_arith(cursor, read_arith(cursor))
+    if cursor.token.key in CONDITION_WORDS:
+        raise cursor.error(
+            f"`{sign.text} …` stands alone; with {cursor.token.key}, write both sides of each comparison"
+        )
+    return Compare(COMPARISONS[sign.key], left, right, sign.at)
 
 
 def _seconds(cursor: Cursor, condition: Condition) -> float:

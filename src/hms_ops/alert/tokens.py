@@ -71,7 +71,7 @@ def shown(text: str) -> str:
 
 def nearest(word: str, options: Iterable[str]) -> str:
     """`; did you mean …?` for the option that looks most like the word, or nothing."""
-    spellings = {option.lower(): option for option in options}
+    spellings = {option.lower(): option for option in options if option.lower() != word.lower()}
     found = difflib.get_close_matches(word.lower(), spellings, n=1)
     return f"; did you mean `{spellings[found[0]]}`?" if found else ""
 

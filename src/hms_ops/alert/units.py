@@ -3,10 +3,17 @@
 A metric's unit is what `engine.describe` said, else what its name ends in (`_ms`, `_seconds`, `_bytes`, …), else
 unknown: then a number counts as written, with k, M, G, % and the binary units multiplied out. All scales are exact
 powers, and smaller ones divide (200 / 1000, never 200 × 0.001), so that no threshold is off by a rounding.
+`unit_of` is the unit a calculation comes out in: the compiler, PromQL and the linter agree by it.
 """
 
+from collections.abc import Callable
 from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
+
+from hms_ops.alert.functions import function_named
+from hms_ops.alert.tree import Aggregate, Arith, Binary, Negative, Scalar, Selector
+
+UnitLookup: TypeAlias = Callable[[str], str | None]
 
 
 class Unit(NamedTuple):
@@ -82,3 +89,29 @@ def number_value(value: float, unit: str, against: Unit | None) -> float:
 
 def _scaled(value: float, scale: Fraction) -> float:
     return value * scale.numerator / scale.denominator
+
+
+def unit_of(node: Arith, described: UnitLookup) -> Unit | None:
+    """The unit a calculation comes out in; None if it has none or nobody knows. described: units of metrics."""
+    match node:
+        case Selector(metric):
+            return metric_unit(metric, described(metric))
+        case Aggregate(function, series):
+            known = function_named(function)
+            return unit_of(series, described) if known and known.keeps_unit else None
+        case Scalar(function, arguments):
+            known = function_named(function)
+            return unit_of(arguments[0], described) if known and known.keeps_unit else None
+        case Negative(operand):
+            return unit_of(operand, described)
+        case Binary(operator, left, right):
+            return _unit_of_binary(operator, unit_of(left, described), unit_of(right, described))
+    return None
+
+
+def _unit_of_binary(operator: str, left: Unit | None, right: Unit | None) -> Unit | None:
+    if operator in ("+", "-", "%"):
+        return left or right
+    if operator == "/" and right:
+        return None  # a ratio, or something per something
+    return None if left and right else left or right

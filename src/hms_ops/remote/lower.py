@@ -43,7 +43,7 @@ from hms_ops.alert.tree import (
     Tags,
     selectors,
 )
-from hms_ops.alert.units import Unit, metric_unit, number_value
+from hms_ops.alert.units import Unit, number_value, unit_of
 from hms_ops.remote.aggregates import Aggregates
 from hms_ops.remote.matchers import Impossible
 from hms_ops.remote.promql import Lowered, Outside, Value, finite, inside, text_of
@@ -236,21 +236,4 @@ class _Lowering:
         return " or ".join(parts)
 
     def unit_of(self, node: Arith) -> Unit | None:
-        """The unit a calculation comes out in, as the compiler of rules has it."""
-        match node:
-            case Selector(metric):
-                return metric_unit(metric, self.of.outside.unit(metric))
-            case Aggregate(function, series):
-                known = function_named(function)
-                return self.unit_of(series) if known and known.keeps_unit else None
-            case Scalar(function, arguments):
-                known = function_named(function)
-                return self.unit_of(arguments[0]) if known and known.keeps_unit else None
-            case Negative(operand):
-                return self.unit_of(operand)
-            case Binary(operator, left, right):
-                one, other = self.unit_of(left), self.unit_of(right)
-                if operator in "+-%":
-                    return one or other
-                return None if (operator == "/" and other) or (one and other) else one or other
-        return None
+        return unit_of(node, self.of.outside.unit)

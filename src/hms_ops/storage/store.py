@@ -4,8 +4,8 @@
         engine.lock            held by the one engine that uses the directory, with its pid
         history/<tier>/        rows and sketches, an LMDB environment for each block or partition (history.py)
         catalogue/             the numbers of series (catalogue.py)
-        state/                 the journal (journal.py), how far remotes were sent (cursors.py);
-                               alert states and the outbox will be kept there too
+        state/                 the journal (journal.py), how far remotes were sent (cursors.py), alert states, outbox,
+                               silences and runs (alerting.py), the audit log (audit.py)
 
 The engine opens it once at start and closes it at stop. Whatever is wrong with it is a StartError of one line here;
 later errors are StorageErrors, after which the engine goes on in memory and tries again with its next step.
@@ -16,18 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hms_ops.errors import StartError, StorageError
+from hms_ops.storage.alerting import AlertStore
+from hms_ops.storage.audit import Audit
 from hms_ops.storage.catalogue import Catalogue, open_catalogue
 from hms_ops.storage.cursors import Cursors
 from hms_ops.storage.environment import DirectoryLock, Environment, open_or_set_aside
 from hms_ops.storage.history import History, HistoryConfig
 from hms_ops.storage.journal import Journal
 
-STATE_DATABASES = 16
+STATE_DATABASES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """What is on disk. `state` is the environment of the journal, with room for what alerting will keep."""
+    """What is on disk. `state` is the environment of journal, cursors, alerting and audit, with a writer of its own."""
 
     lock: DirectoryLock
     history: History
@@ -35,6 +37,8 @@ class Storage:
     state: Environment
     journal: Journal
     cursors: Cursors
+    alerting: AlertStore
+    audit: Audit
     set_aside: tuple[str, ...]
     """Which of catalogue and state were damaged and begun anew."""
 
@@ -44,6 +48,8 @@ class Storage:
             "history": _readable(self.history.counters),
             "catalogue": _readable(self.catalogue.counters),
             "journal": _readable(self.journal.counters),
+            "alerting": _readable(self.alerting.counters),
+            "audit": _readable(self.audit.counters),
         }
 
     def problems(self) -> list[str]:
@@ -56,7 +62,7 @@ class Storage:
                 found.append(f"{name}: {set_aside:,} damaged environments were set aside")
             if damaged := counts.get("damaged"):
                 found.append(f"{name}: {damaged:,} damaged records are skipped")
-        return found
+        return found + self.alerting.problems()
 
     def close(self) -> None:
         """Idempotent. The caller has stopped writing; readers are waited for."""
@@ -85,7 +91,8 @@ def open_storage(data_dir: Path, config: HistoryConfig | None = None) -> Storage
         state, is_new_state = open_or_set_aside(data_dir / "state", databases=STATE_DATABASES)
         opened.append(state)
         damaged = [name for name, is_new in (("catalogue", is_new_catalogue), ("state", is_new_state)) if is_new]
-        return Storage(lock, history, catalogue, state, Journal(state), Cursors(state), tuple(damaged))
+        kept = (Journal(state), Cursors(state), AlertStore(state), Audit(state))
+        return Storage(lock, history, catalogue, state, *kept, tuple(damaged))
     except BaseException as error:
         for part in opened:
             part.close()
