@@ -35,6 +35,7 @@ from hms_ops.clock import SECOND_NS, Clock
 from hms_ops.errors import ConfigError
 from hms_ops.hooks import AlertHooks
 from hms_ops.keeper import Keeper
+from hms_ops.reloaded import Reloaded
 from hms_ops.rulebook import Prepared, Rulebook
 from hms_ops.storage.alerting import AlertStore
 from hms_ops.threads import wait_for
@@ -98,9 +99,7 @@ class Duty:
         self._warnings: list[str] = []  # of the rules in force; logged when they are new
         self._unserved: list[str] = []  # those of them that are about receivers
         self._lock = threading.RLock()
-        self._passing = (
-            threading.Lock()
-        )  # held from a transition until it is handed on: these keep their order
+        self._passing = threading.Lock()  # held from a transition until it is handed on: these keep their order
         self._rule_set: RuleSet | None = None
         self._failing: dict[str, int] = {}  # rules that cannot be evaluated: for how many ticks
         self._alive_second = 0
@@ -237,6 +236,12 @@ class Duty:
             anomalies = self.rulebook.file.anomalies
             self.anomalies.watch(anomalies, self.anomalies.detector_of(anomalies))
             self._rule_set.evaluate()
+
+    def take_reloaded(self, reloaded: Reloaded) -> None:
+        """What was put back into the store's columns: windows are whole that much sooner."""
+        assert self._rule_set is not None
+        with self._lock:
+            self._rule_set.reloaded = reloaded
 
     def judge(self, end: int) -> None:
         """Everything that looks at the seconds before `end`, which are sealed."""

@@ -36,20 +36,16 @@ from numpy.typing import NDArray
 from hms_ops import __version__, kinds
 from hms_ops._ring import InProcess, Series, Store
 from hms_ops.account import Account
-from hms_ops.alert.book import TTL_SECONDS
-from hms_ops.alert.notification import Alert
-from hms_ops.alert.rule import DEFAULT_SEVERITY, Rule, rule_from_arguments
 from hms_ops.alert.rulefile import RuleFile
-from hms_ops.alert.silence import Silence
+from hms_ops.alertcalls import AlertCalls
 from hms_ops.books import ledger_of, rejects_of
 from hms_ops.clock import SECOND_NS, Clock, ManualClock, WallAnchor, steady_ns
 from hms_ops.collector.listener import Listener, ListenerConfig, open_listeners
 from hms_ops.config import NOT_SENT, UNSET, Config, Unset, load
 from hms_ops.duty import Duty
 from hms_ops.errors import ForkedError, StartError
-from hms_ops.events import Reported, journal_event
 from hms_ops.forked import Child, follow_forks
-from hms_ops.hooks import AlertHandler, ValueHandler, ValueHook, ValueHooks
+from hms_ops.hooks import ValueHandler, ValueHook, ValueHooks
 from hms_ops.journalist import Journalist
 from hms_ops.operations import Operations
 from hms_ops.paging import BY_PROGRAM, Paging
@@ -88,7 +84,7 @@ Watcher = Callable[[dict[str, Any]], object]
 Tags = Mapping[str, str]
 
 
-class Engine:
+class Engine(AlertCalls):
     """One engine. Its contract is DESIGN section 2; every bound and setting is in config/engine.yaml.
 
     udp: "host:port" (port 0 takes a free one), a list of such, or None for no socket; "127.0.0.1:8125" by default.
@@ -295,8 +291,17 @@ class Engine:
                 tick, self.clock, self.duty, self._publisher, self._in_process, lambda: self._listeners
             )
             self.duty.warm()
+            if self._storage is not None:
+                self._put_back()
         finally:
             is_done.set()
+
+    def _put_back(self) -> None:
+        """The last hour's steps from disk into the store's columns, so that windows are whole after a restart."""
+        from hms_ops.refill import reload_windows
+
+        self.past.reloaded = reload_windows(self.store, self.past, self.clock.now_ns() // SECOND_NS)
+        self.duty.take_reloaded(self.past.reloaded)
 
     def _open_storage(self, data_dir: Path) -> None:
         from hms_ops.storage.history import HistoryConfig
@@ -513,139 +518,7 @@ class Engine:
         self._check_not_forked()
         return self.operations.back_up(os.path.abspath(directory), BY_PROGRAM)
 
-    # ---- alerts
-
-    def alert(self, name: str, **keys: Any) -> Rule:
-        """Add or replace a rule: engine.alert("a", if_="avg(x) > 200", for_="3m", notify=["sms:+1-555-0100"]).
-
-        Keys as in rule files, `if` and `for` with an underscore behind. ConfigError names every wrong one.
-        """
-        self._check_not_forked()
-        rule = rule_from_arguments(name, keys, "engine.alert")
-        self.duty.put(rule)
-        return rule
-
-    def alert_now(
-        self,
-        name: str,
-        value: float = 1.0,
-        *,
-        tags: Tags | None = None,
-        ttl: str | float = TTL_SECONDS,
-        severity: str = DEFAULT_SEVERITY,
-        reason: str = "",
-    ) -> None:
-        """Fire an alert without a rule; it resolves after `ttl` ("5m" or seconds) without a repeat.
-
-        ValueError when a rule has that name, or the ttl is none.
-        """
-        self._check_not_forked()
-        seconds = parse_duration(ttl) if isinstance(ttl, str) else ttl
-        if not 1 <= seconds < math.inf:
-            raise ValueError(f"ttl is {ttl!r}; it must be a duration from 1s")
-        self.duty.alert_now(name, value, tags=tags, ttl_seconds=seconds, severity=severity, reason=reason)
-
-    def post_rule(self, keys: Mapping[str, Any], who: str = BY_PROGRAM, source: str = "") -> Rule:
-        """Add or replace a rule in the keys of a rule file, kept on disk until `remove_rule`. ConfigError."""
-        self._check_not_forked()
-        rule = self.duty.post(keys)
-        self.paging.note("rule", who, rule.name, source, rule=rule.text)
-        return rule
-
-    def remove_rule(self, name: str, who: str = BY_PROGRAM, source: str = "") -> bool:
-        """Take away a rule that was posted or added here; False when there is none of that name."""
-        self._check_not_forked()
-        is_gone = self.duty.remove(name)
-        if is_gone:
-            self.paging.note("rule-removed", who, name, source)
-        return is_gone
-
-    def acknowledge(
-        self,
-        name: str,
-        *,
-        tags: Tags | None = None,
-        who: str = BY_PROGRAM,
-        comment: str = "",
-        until: float | None = None,
-        source: str = "",
-    ) -> int:
-        """Stop escalating and repeating what fires under a name (of these tags), until Unix seconds `until` or its end;
-        returns how many alerts that are."""
-        self._check_not_forked()
-        return self.paging.acknowledge(name, tags, who, comment, until, source)
-
-    def unacknowledge(self, name: str, *, tags: Tags | None = None, who: str = BY_PROGRAM, source: str = "") -> int:
-        """Take acknowledgements back; returns how many alerts fire under the name."""
-        self._check_not_forked()
-        return self.paging.unacknowledge(name, tags, who, source)
-
-    def silence(
-        self,
-        matchers: Any,
-        *,
-        seconds: float,
-        who: str = BY_PROGRAM,
-        comment: str = "",
-        source: str = "",
-    ) -> Silence:
-        """Mute alerts for so long whose labels match: `alertname="a", agency=~"irs|ssa"`, a list of such, or a dict.
-        ValueError, ExpressionError."""
-        self._check_not_forked()
-        return self.paging.silence(matchers, seconds, who, comment, source)
-
-    def end_silence(self, id: str, who: str = BY_PROGRAM, source: str = "") -> bool:
-        """End a silence now; False when none of that id lasts."""
-        self._check_not_forked()
-        return self.paging.end_silence(id, who, source)
-
-    def silences(self) -> list[Silence]:
-        """Those that last, are to come, or ended lately."""
-        return self.paging.silences()
-
-    def explain_alert(self, name: str, tags: Tags | None = None) -> list[dict[str, Any]]:
-        """Why people were told of an alert, or not: the dispatcher's decisions, newest last."""
-        return self.paging.explain(name, tags)
-
-    def dead_letters(self) -> list[dict[str, Any]]:
-        """Notifications that will not arrive, oldest first."""
-        return self.paging.dead_letters()
-
-    def resend(self, id: str, who: str = BY_PROGRAM, source: str = "") -> bool:
-        """Try a dead letter again; False when there is none of that id."""
-        return self.paging.resend(id, who, source)
-
-    def test_notify(self, receiver: str, who: str = BY_PROGRAM, source: str = "") -> str:
-        """Send a test to a receiver's URL now, and say what it answered. ValueError for one that is not served."""
-        return self.paging.test_notify(receiver, who, source)
-
-    def audit_log(self, limit: int = 100) -> list[dict[str, Any]]:
-        """The newest entries of the audit log, oldest first."""
-        return self.paging.entries(limit)
-
-    def report(self, events: Sequence[Reported], source: str = "") -> None:
-        """Events of others, such as security findings: each moves its counter and stands in the journal."""
-        self._check_not_forked()
-        for event in events:
-            self.metric(event.metric, event.count, kind="counter", tags=dict(event.tags) or None)
-            self._emit(journal_event(event, source))
-
-    def events(
-        self, limit: int = 100, kinds: Sequence[str] | None = None, since: float | None = None
-    ) -> list[dict[str, Any]]:
-        """The newest events of the journal, oldest first: of these kinds, since these Unix seconds."""
-        if self._storage is None:
-            return []
-        return self._storage.journal.tail(limit, kinds, None if since is None else int(since * SECOND_NS))
-
-    def alerts(self) -> list[Alert]:
-        """What is pending or firing now, oldest first."""
-        self._check_not_forked()
-        return self.duty.book.alerts()
-
-    def rules(self) -> list[Rule]:
-        """The rules in force."""
-        return self.duty.rules()
+    # ---- rules and handlers
 
     def on_metric(self, name: str, batch: bool = False) -> Callable[[ValueHandler], ValueHandler]:
         """Decorator: call the function with each value of a metric, from a worker thread; see hooks.py.
@@ -656,21 +529,6 @@ class Engine:
 
         def add(handler: ValueHandler) -> ValueHandler:
             self.values.add(name, ValueHook(handler, batch))
-            return handler
-
-        return add
-
-    def on_alert(
-        self, name: str | None = None, on: str | Sequence[str] = ("firing",)
-    ) -> Callable[[AlertHandler], AlertHandler]:
-        """Decorator: call the function with each Alert event of that name (None: of any) whose state is in `on`."""
-        self._check_not_forked()
-        states = frozenset([on] if isinstance(on, str) else on)
-        if not states <= {"pending", "firing", "resolved"}:
-            raise ValueError(f"on is {on!r}, allowed are pending, firing and resolved")
-
-        def add(handler: AlertHandler) -> AlertHandler:
-            self.duty.hooks.add(name, states, handler)
             return handler
 
         return add

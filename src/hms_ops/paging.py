@@ -100,6 +100,12 @@ class Paging:
         found: list[dict[str, Any]] = self._duty.keeper.ask(lambda dispatcher: dispatcher.explain(name, tags))
         return found
 
+    def standings(self) -> dict[str, dict[str, Any]]:
+        """By Alert.key: acknowledgement, silence, next escalation."""
+        now = self._now()
+        found: dict[str, dict[str, Any]] = self._duty.keeper.ask(lambda dispatcher: dispatcher.standings(now))
+        return found
+
     # ---- notifications
 
     def dead_letters(self) -> list[dict[str, Any]]:

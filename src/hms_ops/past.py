@@ -22,6 +22,7 @@ from hms_ops import retained
 from hms_ops.backlog import STEP_SECONDS, Waiting
 from hms_ops.errors import StorageError
 from hms_ops.recorder import HOUR_SECONDS, MINUTE_SECONDS, Recorder
+from hms_ops.reloaded import NOTHING
 from hms_ops.roster import Known, slots_of
 from hms_ops.series import SeriesInfo
 from hms_ops.sketches import Sketches, joined, no_sketches
@@ -42,6 +43,7 @@ class Past:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self.store = recorder.store
+        self.reloaded = NOTHING  # what refill.py put back into the store's columns
         self.known = recorder.roster.known
         self.metrics = recorder.roster.metrics
 

@@ -45,7 +45,8 @@ class Reading:
         seconds = whole_seconds(window, WINDOW_SECONDS_MAX)
         self._store.flush()
         end = self._store.sealed_second + 1
-        tiers, slots, _ = cover(end - seconds, end, self._store.first_second)
+        first = int(self._store.first_second)
+        tiers, slots, _ = cover(end - seconds, end, first, self._past.reloaded.known_from(first))
         rows, members = (tiers[:, None], slots[:, None]), self._members(name, tags)
         counts = self._store.cols[rows[0], COUNT, rows[1], members]
         sums = self._store.cols[rows[0], SUM, rows[1], members]
@@ -59,7 +60,7 @@ class Reading:
 
         self._store.flush()
         try:
-            found = query_now(parse_query(expression), self._store, self._unit)
+            found = query_now(parse_query(expression), self._store, self._unit, reloaded=self._past.reloaded)
         except UnknownMetricError:
             return math.nan
         if len(found) > 1:

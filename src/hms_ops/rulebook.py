@@ -130,12 +130,10 @@ class Rulebook:
             raise ConfigError(*problems)
 
     def _is_written(self, metric: str) -> bool:
-        """Whether somebody else writes it: it has series, and not only what is left of a former rule's gauge."""
-        slots = self._store.slots(metric).tolist()
-        if slots and metric in self._released:
-            since_ns = self._released[metric] + SECOND_NS  # the tick may just have been writing the gauge
-            return any((self._store.recent(slot)[0] > since_ns).any() for slot in slots)
-        return bool(slots)
+        """Whether somebody else writes it: samples have come, and not only those of a former rule's gauge. (A series
+        without samples was put back from disk, or somebody holds it.)"""
+        since_ns = self._released.get(metric, -SECOND_NS) + SECOND_NS  # the tick may just have been writing the gauge
+        return any((self._store.recent(slot)[0] > since_ns).any() for slot in self._store.slots(metric).tolist())
 
     def _reserve(self, names: frozenset[str]) -> None:
         """Take these names' metrics, and give back those of before; all or none."""
