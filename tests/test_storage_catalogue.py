@@ -276,7 +276,7 @@ def test_a_data_directory_is_open_once_and_whole_or_not_at_all(tmp_path):
     storage = open_storage(tmp_path / "data")
     with pytest.raises(StartError, match="in use by process"):
         open_storage(tmp_path / "data")
-    assert set(storage.counters()) == {"history", "catalogue", "journal"}
+    assert set(storage.counters()) == {"history", "catalogue", "journal", "alerting", "audit"}
     storage.close()
     storage.close()
     (tmp_path / "data" / "state" / "FORMAT").write_text("hms-ops 9\n")
