@@ -27,6 +27,7 @@ from benchmarks import (
     remote,
     sketches,
     start,
+    storm,
     tick,
 )
 from benchmarks.figure import FULL, QUICK, Figure, Pace
@@ -49,6 +50,7 @@ MEASUREMENTS: dict[str, Callable[[Pace], list[Figure]]] = {
     "start": start.measure,
     "import": start.measure_imports,
     "page": page.measure,
+    "storm": storm.measure,
     "ledger": ledger.measure,
     "history-bytes": history.measure,
     "history-flush": history_flush.measure,

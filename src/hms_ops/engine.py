@@ -22,7 +22,6 @@ Fork: in a child the engine is a client. What is emitted goes to the parent's li
 import atexit
 import hashlib
 import logging
-import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
