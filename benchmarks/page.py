@@ -2,7 +2,8 @@
 
 RULES rules of one daemon breach within a second, each at a moment of its own, so that every phase of the tick is met; a
 real HTTP server in this process receives. A wave of breaches is followed by a wave of recoveries, then the next. Each
-rule has its own URL and with it its own lane of the outbox. Every breach must be paged exactly once.
+rule has its own URL and with it its own lane of the outbox, and notifies three receivers besides that take connections
+and never answer. Every breach must be paged exactly once.
 """
 
 import json

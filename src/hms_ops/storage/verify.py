@@ -27,6 +27,7 @@ from typing import Any, Final
 
 import lmdb
 
+from hms_ops.change import TABLES
 from hms_ops.errors import StartError, StorageError
 from hms_ops.storage import backup, keys, sketchblock, slab, tile
 from hms_ops.storage.environment import DAMAGED, DATA_FILE, LOCK_FILE, MARKER_FILE, check_files
@@ -35,6 +36,7 @@ from hms_ops.storage.partition import EXPIRED
 from hms_ops.storage.record import unpack_record
 from hms_ops.storage.tier import TIERS, Tier
 
+RECORD_TABLES: Final = frozenset(name.encode() for name in ("journal", "audit", "audit_head", *TABLES))
 PROBLEMS_MAX: Final = 1_000
 """Those beyond are counted as `problems_beyond`."""
 
@@ -295,7 +297,7 @@ def _state(transaction: Any, environment: lmdb.Environment, counts: Counter[str]
     with transaction.cursor() as cursor:
         databases = [bytes(key) for key, _ in cursor]
     for name in databases:
-        if name == b"journal":
+        if name in RECORD_TABLES:
             yield from _records(transaction, environment, name, counts, lambda *_: None)
         else:  # whatever a later release keeps there: that it can be read is all that is known of it
             with transaction.cursor(environment.open_db(name, transaction, create=False)) as cursor:
