@@ -1,7 +1,7 @@
 """Ten thousand alerts in a second: how many pages that makes, how soon the first is there, and what the ticks cost.
 
-One engine with a rule that has an alert for each of ALERTS hosts, and three routes to receivers of their own: a pager, a
-team that groups by region, and one that hangs. All hosts breach between two ticks. Every page is checked: one a route
+One engine with a rule that has an alert for each of ALERTS hosts, and three routes to receivers of their own: a pager,
+a team that groups by region, and one that hangs. All hosts breach between two ticks. Every page is checked: one a route
 and group, all alerts counted in it.
 """
 
