@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hms_ops.alert.book import REMEMBERED_SECONDS, Book, Key
+from hms_ops.alert.book import Book
+from hms_ops.alert.instance import Key
 from hms_ops.alert.notification import Alert
+from hms_ops.alert.placing import REMEMBERED_SECONDS
 from hms_ops.alert.rule import Rule, rule_from_keys
 
 NULL = math.nan
@@ -147,10 +149,10 @@ def test_ended_instances_are_forgotten_after_a_while() -> None:
     ticking = Ticking(rule(), keys=[key(region=str(n)) for n in range(10)])
     ticking.tick(*[1] * 10)
     ticking.tick(*[0] * 10)
-    assert len(ticking.book._ended) == 10
+    assert ticking.book.remembered_count == 10
     ticking.second += REMEMBERED_SECONDS
     ticking.tick(*[0] * 10)
-    assert len(ticking.book._ended) == 0
+    assert ticking.book.remembered_count == 0
 
 
 def test_instances_past_the_limit_are_counted_and_those_inside_untouched() -> None:

@@ -1,10 +1,12 @@
 """Receivers against real servers: what they send, and what they make of every answer."""
 
 import logging
+import math
 import select
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from tests.answering import answering, status
@@ -71,6 +73,37 @@ def test_a_webhook_carries_alertmanagers_payload() -> None:
         "externalURL",
         "alerts",
     }
+
+
+def test_a_webhook_carries_all_alerts_of_its_group() -> None:
+    other = replace(FIRING, state="resolved", until=1_700_000_300.0, tags={"region": "us-west", "agency": "irs"})
+    third = replace(FIRING, rule_tags={"team": "tax"}, annotations={"summary": "{agency} is slow", "runbook": "r"})
+    group = Notification(
+        (FIRING, other, third), "webhook:pager", "k", group="g1", group_tags={"agency": "irs"}, left_out=4
+    )
+    document = webhook.payload(group)
+    assert (document["status"], document["truncatedAlerts"], document["receiver"]) == ("firing", 4, "pager")
+    assert [alert["status"] for alert in document["alerts"]] == ["firing", "resolved", "firing"]
+    assert document["groupLabels"] == {"agency": "irs"}
+    assert document["groupKey"] == '{}/{g1}:{agency="irs"}'
+    assert document["commonLabels"] == {"alertname": "finance.latency_high", "severity": "page", "agency": "irs"}
+    assert document["commonAnnotations"] == {
+        "value": "215.4",
+        "condition": "avg(finance.api_ms) > 200",
+        "episode": "1700000180",
+    }
+    told = document["alerts"][2]
+    assert (told["labels"]["team"], told["annotations"]["summary"]) == ("tax", "irs is slow")
+    assert told["annotations"]["runbook"] == "r"
+
+
+def test_an_unknown_value_is_not_told_as_a_number() -> None:
+    (alert,) = webhook.payload(notification(replace(FIRING, value=math.nan)))["alerts"]
+    assert "value" not in alert["annotations"]
+
+
+def test_the_payload_names_no_url_that_may_be_secret() -> None:
+    assert webhook.payload(notification(receiver="webhook:https://u:p@h/secret"))["receiver"] == "webhook"
 
 
 def test_a_resolved_alert_says_when_it_ended() -> None:

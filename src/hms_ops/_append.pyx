@@ -17,6 +17,7 @@ from libc.stdint cimport uint16_t
 from libc.string cimport memcpy, memset
 
 from hms_ops._cell cimport cell_turn, fold, open_second, roll_set, second_of
+from hms_ops._goal cimport is_good, judged_turn
 from hms_ops._hll cimport set_of, set_t, sketch_add
 from hms_ops._intern cimport intern_find, kind_settle, store_resolve
 from hms_ops._sample cimport *
@@ -61,6 +62,17 @@ cdef inline void subscribed_push(store_t* st, uint32_t slot, double value) noexc
     if st.subscribed_n - st.subscribed_read > st.subscribed_mask + 1:
         st.subscribed_read += 1
         st.subscribed_dropped += 1
+
+
+cdef inline void judge(store_t* st, uint32_t slot, uint32_t second, double value, double weight) noexcept nogil:
+    """Count a sample that is folded into the cell of `second` against each goal of its metric."""
+    cdef judged_t* j = &st.judged[slot]
+    cdef const goals_t* g = &st.goals[j.goals]
+    cdef uint32_t i
+    if j.second != second:
+        judged_turn(st, slot, j, second)
+    for i in range(g.n):
+        j.good[i] += weight * is_good(&g.goals[i], value)
 
 
 # ---- one sample ----
@@ -161,6 +173,8 @@ cdef uint8_t append_special(store_t* st, const sample_t* s, cell_t* c, uint32_t 
     if c.second != <uint32_t>now:
         cell_turn(st, s.slot, c, <uint32_t>now)
     fold(c, value, weight)
+    if c.flags & CELL_JUDGED:
+        judge(st, s.slot, <uint32_t>now, value, weight)
     c.flags |= CELL_HAS_LAST
     if weight != 1 and is_timing(kind):
         timing_drain(st, s.slot, c)
@@ -177,7 +191,9 @@ cdef inline uint8_t append_one(store_t* st, const sample_t* s, uint32_t input, i
     cdef cell_t* c = &st.cells[s.slot]
     # Everything rare is seen by three tests: another kind, a flag of the sample, a flag of the cell.
     if hms_unlikely((s.kind != c.kind and s.kind != KIND_UNKNOWN) or s.flags or c.flags != CELL_PLAIN):
-        return append_special(st, s, c, input, now_ns)
+        if c.flags != CELL_PLAIN_JUDGED or s.flags or (s.kind != c.kind and s.kind != KIND_UNKNOWN):
+            return append_special(st, s, c, input, now_ns)
+        judge(st, s.slot, second, s.value, 1.0)
     if c.second != second:
         cell_turn(st, s.slot, c, second)
     fold(c, s.value, 1.0)
@@ -253,6 +269,8 @@ cdef void append_block(store_t* st, batch_t* b, sample_t* block, size_t n, int64
         s = &block[i]
         if hms_likely(s.slot != NONE):
             hms_prefetch_write(ring_place(st, s.slot, &st.cells[s.slot]))
+            if hms_unlikely(st.cells[s.slot].flags & CELL_JUDGED):
+                hms_prefetch_write(&st.judged[s.slot])
     for i in range(n):
         s = &block[i]
         if hms_likely(s.slot != NONE):
@@ -425,13 +443,16 @@ cdef uint8_t store_append_many(store_t* st, uint32_t slot, uint8_t kind, uint32_
     t.accepted += 1
     if n == 0:
         return BAD_NONE
-    if c.flags != CELL_PLAIN or (kind != KIND_UNKNOWN and c.kind != kind) or not all_plain(values, n):
+    if c.flags & ~CELL_JUDGED != CELL_PLAIN or (kind != KIND_UNKNOWN and c.kind != kind) or not all_plain(values, n):
         for i in range(n):
             append_value(st, slot, kind, input, values[i], now_ns)
         return BAD_NONE
     if c.second != second:
         cell_turn(st, slot, c, second)
     fold_many(c, values, n)
+    if c.flags & CELL_JUDGED:
+        for i in range(n):
+            judge(st, slot, second, values[i], 1.0)
     append_ring_many(st, slot, c, now_ns, values, n)
     t.values += n
     t.samples += n

@@ -57,6 +57,14 @@ cdef inline void write_column(store_t* st, uint32_t slot, const cell_t* c) noexc
     st.last_second[slot] = c.second
 
 
+cdef inline void write_goods(store_t* st, uint32_t slot, const judged_t* j) noexcept nogil:
+    """As write_column, of what was good in the same second."""
+    cdef uint32_t i
+    if <int64_t>j.second > st.cleared_second - SLOTS:
+        for i in range(st.goals[j.goals].n):
+            goods_row(st, i, j.second)[slot] = j.good[i]
+
+
 cdef inline void roll_set(store_t* st, uint32_t slot, int64_t second) noexcept nogil:
     """The open sketch of a set becomes the sealed one of its second."""
     cdef set_t* s = st.sets.by_slot[slot]

@@ -21,6 +21,7 @@ Everything here runs under the store's mutex and without the GIL.
 
 from libc.string cimport strlen
 
+from hms_ops._goal cimport judged_begin
 from hms_ops._hll cimport set_free
 from hms_ops._timings cimport is_timing, timing_free
 from hms_ops.collector._emit cimport TAGS_BYTES_MAX, TAGS_MAX, check_text, key_hash, tag_t, text_is
@@ -297,6 +298,7 @@ cdef uint32_t metric_make(store_t* st, const char* name, uint16_t name_n, uint8_
     m.series = 0
     m.kind = kind if kind else infer_kind(name, name_n)
     m.flags = 0
+    m.goals = 0
     return metric
 
 
@@ -311,7 +313,7 @@ cdef void metric_release(store_t* st, uint32_t metric) noexcept nogil:
 
 
 cdef void metric_set_flag(store_t* st, uint32_t metric, uint8_t flag, bint on) noexcept nogil:
-    """CELL_SUBSCRIBED or CELL_RESERVED, for the metric and all its series."""
+    """CELL_SUBSCRIBED, CELL_RESERVED or CELL_JUDGED, for the metric and all its series."""
     cdef metric_t* m = &st.metrics[metric]
     cdef uint32_t slot = m.first
     m.flags = (m.flags | flag) if on else (m.flags & ~flag)
@@ -408,6 +410,8 @@ cdef uint32_t series_make(store_t* st, uint32_t metric, const char* name, uint16
     c.drained = 0
     c.kind = st.metrics[metric].kind
     c.flags = CELL_LIVE | st.metrics[metric].flags | set_flag(c.kind)
+    if c.flags & CELL_JUDGED:
+        judged_begin(st, slot, st.metrics[metric].goals)
     st.last_second[slot] = 0
     st.meta[slot].first_key = key
     st.meta[slot].aliases = 0

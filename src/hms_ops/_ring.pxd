@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from hms_ops._sample cimport batch_t
-from hms_ops._store cimport store_t
+from hms_ops._store cimport goals_t, store_t
 
 cdef class Store:
     cdef store_t st
@@ -32,4 +32,8 @@ cdef class Store:
     cdef void _add_sketches(self, uint32_t slot, long long[::1] tiers, long long[::1] steps, uint8_t* registers,
                             uint64_t* hashes, size_t* n, bint* dense) noexcept
     cdef _flag(self, str name, uint8_t flag, bint on, int kind)
+    cdef _map_goals(self, size_t goals)
+    cdef uint32_t _goals_of(self, uint32_t metric) noexcept
+    cdef bint _set_goals(self, size_t name_n, const goals_t* wanted, int kind) noexcept
+    cdef void _drop_goals(self, size_t name_n) noexcept
     cdef _forward(self, name, double value, int kind, tags)

@@ -9,7 +9,7 @@ store. Every method may be called from any thread. Names are up to 200 bytes of 
 numbers of `hms_ops.kinds`. Bad data is counted in the ledger and never raised. In a forked child the store is dead.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -172,8 +172,36 @@ class Store:
         """Give a metric its kind, as an explicit sample would; False for another one already, or an unknown metric."""
     def subscribe(self, name: str, on: bool = True) -> None:
         """Queue each value of the metric for `take_subscribed`. ValueError for a bad name or without room."""
-    def reserve(self, name: str, on: bool = True) -> None:
-        """Only the engine itself (input 0) may write this metric, a gauge: a rule publishes under its name."""
+    def reserve(self, name: str, on: bool = True, kind: int = 2) -> None:
+        """Only the engine itself (input 0) may write this metric, of this kind (a gauge) if it is new: a rule or an SLO
+        publishes under its name."""
+
+    # ---- goals ----
+
+    def judge(self, name: str, goals: Sequence[tuple[float, float, bool]] | None, kind: int = 0) -> int:
+        """Count the metric's samples against these goals as they come; None ends it.
+
+        goals: (low, high, is_outside) each, up to 6: good are the values in [low, high], or those outside of it; () for
+        a metric whose late samples alone are wanted. kind: of a metric that is new. Returns the first Unix second that
+        is counted wholly, for goals that were not at their place before. ValueError for a bad name, too many goals, or
+        without room (1,023 metrics).
+        """
+    def sums_of_second(
+        self, column: int, second: int, slots: ArrayLike, group_offset: ArrayLike
+    ) -> NDArray[np.float64]:
+        """float64[g]: the sum over each group's series of one column of a sealed second, one of the last 60.
+
+        column: COUNT 0, SUM 1, …; 8 for the weight of what the metric's first goal takes, 9 for its second one, ….
+        Groups as `sketch_quantiles` takes them. ValueError for a second or a column that is not kept.
+        """
+    def take_judged(
+        self, second: int
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        """The sums of seconds up to `second` were read: from now on what comes late for these is listed, no more summed.
+
+        Returns what was listed since the last call: (slot uint32[n], second int64[n], value float64[n],
+        weight float64[n]). Only the tick may call this, as often as it merges late samples.
+        """
 
     # ---- out ----
 

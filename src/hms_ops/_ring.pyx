@@ -42,6 +42,7 @@ from hms_ops.sketches import Sketches, no_sketches
 
 from hms_ops._append cimport *
 from hms_ops._hll cimport REGISTERS, register_add, set_free, set_t, sketch_t
+from hms_ops._goal cimport judged_begin
 from hms_ops._intern cimport (intern_find, key_at, key_text, kind_settle, metric_find, metric_make, metric_set_flag,
                               store_resolve)
 from hms_ops._sample cimport *
@@ -60,6 +61,7 @@ cdef enum:
     CACHED_MAX = 100000
     KEY_TEXT_MAX = 4608         # NAME_BYTES_MAX and TAGS_BYTES_MAX, and some
     DISTINCT_MAX = 65536
+    COLUMN_GOODS = 8            # of sums_of_second: the goods of a metric's first goal
 
 MAP_NORESERVE = 0x4000      # Linux; not in Python's mmap module
 
@@ -343,6 +345,7 @@ cdef class Store:
             "late_waiting": st.late_n, "late_lost": st.late_lost, "seconds_lost": st.seconds_lost, "subscribed_dropped": st.subscribed_dropped,
             "set_bytes": st.sets.bytes, "sketch_bytes": st.timings.budget.bytes,
             "sketch_samples_lost": st.timings.lost, "dropped_after_fork": self.dropped_after_fork,
+            "judged_lost": st.judged_lost,
             "name_bytes": <size_t>(st.keys.arena_units - st.keys.free_units) * KEY_UNIT,
         }
 
@@ -785,9 +788,153 @@ cdef class Store:
         """Queue each value of the metric for `take_subscribed`."""
         self._flag(name, CELL_SUBSCRIBED, on, KIND_UNKNOWN)
 
-    def reserve(self, str name, bint on=True):
-        """Only the engine itself (input 0) may write this metric, a gauge: a rule publishes under its name."""
-        self._flag(name, CELL_RESERVED, on, KIND_GAUGE)
+    def reserve(self, str name, bint on=True, int kind=KIND_GAUGE):
+        """Only the engine itself (input 0) may write this metric, of this kind if it is new: a rule publishes under its
+        name."""
+        self._flag(name, CELL_RESERVED, on, kind)
+
+    # ---- goals
+
+    cdef _map_goals(self, size_t goals):
+        """Memory for the first goal of all, and for each further goal of one metric. Mapped when it is first wanted and
+        never given back, so pointers stay valid."""
+        cdef store_t* st = &self.st
+        cdef size_t n = st.capacity, i
+        if st.goals == NULL:
+            st.goals = <goals_t*>self._map("goals", JUDGED_METRICS_MAX * sizeof(goals_t), False)
+            st.judged_late = <late_t*>self._map("late judged samples", st.late_max * sizeof(late_t), False)
+            st.judged = <judged_t*>self._map("judged series", n * sizeof(judged_t), True)
+        for i in range(goals):
+            if st.goods[i] == NULL:
+                st.goods[i] = <double*>self._map(f"goods {i + 1}", SLOTS * n * sizeof(double), False)
+        self.held = tuple(self.blocks.values())
+
+    cdef uint32_t _goals_of(self, uint32_t metric) noexcept:
+        """The place of a metric's goals, taken if it has none; 0 when all are taken. Under the mutex."""
+        cdef uint32_t i
+        if self.st.metrics[metric].goals:
+            return self.st.metrics[metric].goals
+        for i in range(1, <uint32_t>JUDGED_METRICS_MAX):
+            if not self.st.goals[i].is_taken:
+                self.st.goals[i].is_taken = True
+                return i
+        return 0
+
+    cdef bint _set_goals(self, size_t name_n, const goals_t* wanted, int kind) noexcept:
+        """Judge the metric named in scratch from now on. False without room. Under the mutex."""
+        cdef store_t* st = &self.st
+        cdef uint32_t goals, slot, metric = metric_find(st, self.scratch, <uint16_t>name_n)
+        if metric == NONE:
+            metric = metric_make(st, self.scratch, <uint16_t>name_n, <uint8_t>kind)
+        goals = self._goals_of(metric) if metric != NONE else 0
+        if goals == 0:
+            return False
+        memcpy(st.goals[goals].goals, wanted.goals, sizeof(wanted.goals))
+        st.goals[goals].n = wanted.n
+        if st.metrics[metric].goals == 0:
+            st.metrics[metric].goals = <uint16_t>goals
+            slot = st.metrics[metric].first
+            while slot != NONE:
+                judged_begin(st, slot, goals)
+                slot = st.meta[slot].next
+            metric_set_flag(st, metric, CELL_JUDGED, True)
+        return True
+
+    cdef void _drop_goals(self, size_t name_n) noexcept:
+        """Under the mutex."""
+        cdef store_t* st = &self.st
+        cdef uint32_t metric = metric_find(st, self.scratch, <uint16_t>name_n)
+        if metric == NONE or st.metrics[metric].goals == 0:
+            return
+        memset(&st.goals[st.metrics[metric].goals], 0, sizeof(goals_t))
+        st.metrics[metric].goals = 0
+        metric_set_flag(st, metric, CELL_JUDGED, False)
+
+    def judge(self, str name, goals, int kind=KIND_UNKNOWN):
+        """Count the metric's samples against these goals as they come, `(low, high, is_outside)` each; None ends it.
+
+        Returns the first Unix second that is counted wholly, for goals that were not there, at their place, before.
+        """
+        cdef bytes raw = name.encode()
+        cdef size_t n = len(raw)
+        cdef goals_t wanted
+        cdef bint is_set = True, is_judged = goals is not None
+        cdef long long since
+        if n == 0 or n > NAME_BYTES_MAX:
+            raise ValueError(f"metric name {name!r} has {n} bytes, allowed are 1 to {NAME_BYTES_MAX}")
+        memset(&wanted, 0, sizeof(goals_t))
+        if is_judged:
+            if len(goals) > GOALS_MAX:
+                raise ValueError(f"{len(goals)} goals of metric {name!r}, allowed are {GOALS_MAX}")
+            wanted.n = len(goals)
+            for i, (low, high, is_outside) in enumerate(goals):
+                wanted.goals[i].low, wanted.goals[i].high, wanted.goals[i].is_outside = low, high, is_outside
+            self._map_goals(wanted.n)
+        self._drain()
+        memcpy(self.scratch, <const char*>raw, n)
+        memset(self.scratch + n, 0, HMS_PAD)
+        pthread_mutex_lock(&self.st.mutex)
+        if is_judged:
+            is_set = self._set_goals(n, &wanted, kind)
+        elif self.st.goals != NULL:
+            self._drop_goals(n)
+        since = store_now_ns(&self.st) // 1_000_000_000 + 1
+        pthread_mutex_unlock(&self.st.mutex)
+        if not is_set:
+            raise ValueError(f"no room for the goals of metric {name!r}: {JUDGED_METRICS_MAX - 1} metrics may have some")
+        return since
+
+    def sums_of_second(self, int column, long long second, slots, group_offset):
+        """float64[g]: the sum over each group's series of one column of a sealed second."""
+        cdef store_t* st = &self.st
+        cdef const int[::1] members = np.ascontiguousarray(slots, np.int32)
+        cdef const long long[::1] groups = checked_groups(group_offset, members.shape[0])
+        cdef const double* counts = column_row(st, 0, F_COUNT, second)
+        cdef const double* row
+        cdef Py_ssize_t g, i
+        found = np.zeros(groups.shape[0] - 1)
+        cdef double[::1] out = found
+        if not (0 <= column < FIELDS or (COLUMN_GOODS <= column < COLUMN_GOODS + GOALS_MAX and st.goods[column - COLUMN_GOODS] != NULL)):
+            raise ValueError(f"column {column} is none of 0 to {FIELDS - 1}, nor a goal's")
+        if not st.sealed_second - SLOTS + 3 < second <= st.sealed_second:
+            raise ValueError(f"second {second} is none of the sealed ones that are kept, the last of which is {st.sealed_second}")
+        row = column_row(st, 0, column, second) if column < FIELDS else goods_row(st, column - COLUMN_GOODS, second)
+        with nogil:
+            for g in range(groups.shape[0] - 1):
+                for i in range(groups[g], groups[g + 1]):
+                    if <uint32_t>members[i] < st.high and counts[members[i]] != 0:
+                        out[g] += row[members[i]]
+        return found
+
+    def take_judged(self, long long second):
+        """Goods up to `second` are read: what comes late for these seconds is listed from now on.
+
+        Returns (slot uint32[n], second int64[n], value float64[n], weight float64[n]) of what is listed already.
+        """
+        cdef store_t* st = &self.st
+        cdef uint32_t i, n = st.judged_late_n, kept = 0
+        cdef late_t* x
+        slots = np.empty(n, np.uint32)
+        seconds = np.empty(n, np.int64)
+        values = np.empty(n, np.float64)
+        weights = np.empty(n, np.float64)
+        cdef uint32_t[::1] slots_view = slots
+        cdef long long[::1] seconds_view = seconds
+        cdef double[::1] values_view = values, weights_view = weights
+        pthread_mutex_lock(&st.mutex)
+        for i in range(n):
+            x = &st.judged_late[i]
+            if st.cells[x.slot].generation == x.generation:
+                slots_view[kept] = x.slot
+                seconds_view[kept] = x.second
+                values_view[kept] = x.value
+                weights_view[kept] = x.weight
+                kept += 1
+        st.judged_late_n = 0
+        if second > st.judged_second:
+            st.judged_second = second
+        pthread_mutex_unlock(&st.mutex)
+        return slots[:kept], seconds[:kept], values[:kept], weights[:kept]
 
     # ---- out ----
 

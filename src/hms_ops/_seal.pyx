@@ -12,6 +12,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t
 from libc.string cimport memset
 
 from hms_ops._cell cimport *
+from hms_ops._goal cimport is_good
 from hms_ops._hll cimport set_free, set_t, sketch_clear, sketch_merge, sketch_t
 from hms_ops._intern cimport clear_columns, series_release
 from hms_ops._store cimport *
@@ -56,6 +57,8 @@ cdef void store_seal(store_t* st, int64_t closed) noexcept nogil:
             c = &st.cells[slot]
             if c.count != 0 and st.sealed_second < c.second <= closed:
                 write_column(st, slot, c)
+                if c.flags & CELL_JUDGED and st.sealed_second < st.judged[slot].second <= closed:
+                    write_goods(st, slot, &st.judged[slot])
         pthread_mutex_unlock(&st.mutex)
         start = end
     if st.sets.n:
@@ -97,6 +100,10 @@ cdef void store_reanchor(store_t* st, int64_t offset_ns) noexcept nogil:
         st.last_second[slot] = 0
         timing_free(st, slot)
         st.cells[slot].drained = <uint16_t>st.cells[slot].head
+        if st.judged != NULL:
+            st.judged[slot].second = 0
+    st.judged_second = now - 1
+    st.judged_late_n = 0
     st.late_lost += st.late_n
     st.late_n = 0                                   # their stamps are of a time that never was
     begin_time(st, now)
@@ -169,12 +176,35 @@ cdef void merge_value(store_t* st, int tier, uint32_t slot, int64_t second, doub
     at[F_MAX * stride] = c.max
 
 
+cdef void judge_late(store_t* st, const late_t* x) noexcept nogil:
+    """A late sample of a judged series, before it is merged: into the goods of a second that nobody has taken yet, else
+    onto the list."""
+    cdef uint32_t i
+    cdef judged_t* j = &st.judged[x.slot]
+    cdef const goals_t* g = &st.goals[j.goals]
+    cdef double* row
+    if <int64_t>x.second <= max(st.judged_second, st.sealed_second - KEPT_SECONDS):
+        if st.judged_late_n == st.late_max:
+            st.judged_lost += 1
+        else:
+            st.judged_late[st.judged_late_n] = x[0]
+            st.judged_late_n += 1
+        return
+    for i in range(g.n):
+        row = goods_row(st, i, x.second)
+        if column_row(st, 0, F_COUNT, x.second)[x.slot] == 0:
+            row[x.slot] = 0
+        row[x.slot] += x.weight * is_good(&g.goals[i], x.value)
+
+
 cdef void merge_late(store_t* st, const late_t* x) noexcept nogil:
     """Into every tier that has closed the sample's step and still keeps it; open steps get it from the finer tier. The
     sketches of closed steps get theirs later, a few at a time (`store_late_timings`)."""
     cdef int64_t second = x.second, step
     cdef int tier
     # The first step began before we did: what is stamped there belongs to it, though no window reaches that far.
+    if st.cells[x.slot].flags & CELL_JUDGED:
+        judge_late(st, x)
     if second > st.sealed_second - KEPT_SECONDS and second >= st.first_second // 10 * 10:
         merge_value(st, 0, x.slot, second, x.value, x.weight)
     for tier in range(1, TIERS):
@@ -230,7 +260,7 @@ cdef uint32_t store_release_idle(store_t* st, uint32_t first, uint32_t n, int64_
         c = &st.cells[slot]
         if c.flags & CELL_LIVE and c.second < before_second and st.last_second[slot] < before_second:
             pthread_mutex_lock(&st.mutex)
-            if c.second < before_second and st.meta[slot].pins == 0 and not c.flags & CELL_RESERVED:
+            if c.second < before_second and st.meta[slot].pins == 0:
                 series_release(st, slot)
                 released += 1
             pthread_mutex_unlock(&st.mutex)
@@ -254,6 +284,8 @@ cdef void store_forget(store_t* st, uint32_t slot) noexcept nogil:
     c.count = 0
     c.head = 0
     c.drained = 0
+    if c.flags & CELL_JUDGED:
+        st.judged[slot].second = 0
     c.flags &= ~CELL_HAS_LAST
     c.generation += 1       # late samples that wait are its own no more
     st.last_second[slot] = 0

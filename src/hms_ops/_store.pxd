@@ -43,7 +43,12 @@ cdef enum:
     CELL_RESERVED = 4           # a rule's own gauge: only the engine itself may write it
     CELL_HAS_LAST = 8           # `last` holds a value, so that +n and -n have something to add to
     CELL_SET = 16               # a set's samples take another way
+    CELL_JUDGED = 32            # its samples are counted against the goals of its metric
     CELL_PLAIN = 9              # CELL_LIVE and CELL_HAS_LAST and nothing else: the fast way
+    CELL_PLAIN_JUDGED = 41      # these two and CELL_JUDGED: nearly as fast
+
+    GOALS_MAX = 6               # of one metric: what a judged_t has room for in its cache line
+    JUDGED_METRICS_MAX = 1024   # metrics that have goals; the first is none
 
     INPUTS_MAX = 64
     INPUT_SELF = 0              # the engine's own samples
@@ -71,6 +76,25 @@ ctypedef struct raw_t:
     int64_t time_ns
     double value
 
+# How much of a series' open second was good, by each goal of its metric: one cache line, used where CELL_JUDGED is set.
+# Beside the cell, not in it: a cell is full, and who has no goals pays nothing.
+ctypedef struct judged_t:
+    double good[6]              # Σ weight of the samples that a goal takes
+    uint32_t second             # Unix second they belong to; 0: none
+    uint32_t goals              # of its metric: index into store_t.goals
+    uint64_t reserved0
+
+# A goal takes the values in [low, high], or those outside of it.
+ctypedef struct goal_t:
+    double low
+    double high
+    bint is_outside
+
+ctypedef struct goals_t:
+    goal_t goals[6]
+    uint32_t n
+    bint is_taken
+
 # What a series is, touched only when it is born, dies or is asked for.
 ctypedef struct meta_t:
     uint32_t first_key          # its canonical key; the chain goes on with its aliases
@@ -86,7 +110,8 @@ ctypedef struct metric_t:
     uint32_t overflow           # slot of its __overflow__ series, NONE
     uint32_t series
     uint8_t kind
-    uint8_t flags               # CELL_SUBSCRIBED, CELL_RESERVED: inherited by its series
+    uint8_t flags               # CELL_SUBSCRIBED, CELL_RESERVED, CELL_JUDGED: inherited by its series
+    uint16_t goals              # with CELL_JUDGED: index into store_t.goals
 
 # The intern table: open addressing, linear probing, stored hashes.
 ctypedef struct entry_t:
@@ -184,6 +209,10 @@ ctypedef struct store_t:
     uint32_t* free_metrics
     uint32_t* changes           # slot << 1 | born, a ring
     late_t* late
+    judged_t* judged            # by slot; NULL until the first goal
+    goals_t* goals              # by metric_t.goals
+    double* goods[6]            # [SLOTS][capacity] sealed seconds of each goal, beside tier 0; NULL until it is used
+    late_t* judged_late         # late samples of judged series, merged into seconds that were taken already
     pending_t* pending
     subscribed_t* subscribed
     intern_t keys
@@ -203,6 +232,7 @@ ctypedef struct store_t:
     uint32_t ring_shift         # of a slot to the first place of its ring
     uint32_t late_n
     uint32_t late_max
+    uint32_t judged_late_n
     uint32_t pending_n
     uint32_t pending_max
     uint64_t subscribed_n       # ever pushed
@@ -211,6 +241,7 @@ ctypedef struct store_t:
     uint32_t subscribed_mask
     int64_t first_second
     int64_t sealed_second
+    int64_t judged_second       # goods up to here were taken: what comes late for them is listed
     int64_t cleared_second      # count rows of tier 0 are zero up to here
     int64_t rolled_end[3]       # end of the last closed step of each tier; [0] is not used
     uint64_t overflowed         # samples folded into __overflow__ series
@@ -219,6 +250,7 @@ ctypedef struct store_t:
     uint64_t late_merged
     uint64_t late_lost          # accepted, but merged nowhere
     uint64_t seconds_lost
+    uint64_t judged_lost        # late samples of judged series, not listed: nobody took the list
     uint32_t overflow_slots[7]  # the __overflow__ series of unknown metrics, by kind
     tally_t inputs[64]
     uint32_t inputs_n
@@ -233,3 +265,8 @@ cdef inline int64_t store_now_ns(const store_t* st) noexcept nogil:
 cdef inline double* column_row(const store_t* st, int tier, int field, int64_t step) noexcept nogil:
     """The row of one step (in units of the tier's step) of one field."""
     return st.columns + ((<size_t>tier * FIELDS + field) * SLOTS + (step & (SLOTS - 1))) * st.capacity
+
+
+cdef inline double* goods_row(const store_t* st, uint32_t goal, int64_t second) noexcept nogil:
+    """Of one goal of each metric: what was good in a second, by slot. Undefined where the second's COUNT is 0."""
+    return st.goods[goal] + <size_t>(second & (SLOTS - 1)) * st.capacity

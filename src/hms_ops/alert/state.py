@@ -1,7 +1,7 @@
 """The state of one alert instance (a rule × a group of tags): a pure function of state, condition and second.
 
-`book.py` keeps the states of all instances and steps those that can change; a replay or a test steps by hand. Nothing
-here reads a clock, allocates more than one state, or knows what a rule looks for.
+A replay or a test steps by hand with this; the tick steps all instances at once with `kernels/states.py`, of which this
+is the reference twin. Nothing here reads a clock, allocates more than one state, or knows what a rule looks for.
 
     INACTIVE    TRUE → PENDING; with for = 0 → FIRING at once
     PENDING     TRUE for `for` → FIRING (a new episode)         FALSE → INACTIVE, no event
@@ -15,6 +15,9 @@ data neither fires nor resolves; unless the rule's NODATA says otherwise: `alert
 Seconds are whole Unix seconds; `for` and `keep` are compared with ≥, so `FOR 3m` fires on the tick at which the
 condition has been true for three minutes. An episode is numbered by the second it fired in (moved up by one where an
 instance had that number already), so a replay of the same ticks gives the same numbers.
+
+A rule with EVERY is judged at the seconds divisible by it, and at the first tick after one that was missed; in between
+nothing of it changes.
 """
 
 import math
@@ -25,6 +28,8 @@ Phase = Literal["inactive", "pending", "firing", "recovering"]
 Event = Literal["pending", "firing", "resolved"]
 Nodata = Literal["keep", "ok", "alert"]
 
+# In the order of their numbers in kernels/phases.py.
+PHASES: Final[tuple[Phase, ...]] = ("inactive", "pending", "firing", "recovering")
 NODATA_POLICIES: Final[tuple[Nodata, ...]] = ("keep", "ok", "alert")
 
 
@@ -36,10 +41,11 @@ class Timing:
     keep_seconds: float = 0
     nodata: Nodata = "keep"
     has_recover: bool = False
+    every_seconds: int = 1
 
 
 class AlertState(NamedTuple):
-    """Where an instance stands. A NamedTuple: it is stored as it is, and a tick may make 100,000 of them."""
+    """Where an instance stands."""
 
     phase: Phase = "inactive"
     since: int = 0  # the second in which the condition became true, for people; never moved
@@ -54,6 +60,11 @@ class AlertState(NamedTuple):
 
 
 INACTIVE: Final = AlertState()
+
+
+def is_judged(timing: Timing, now_second: int, last_second: int) -> bool:
+    """Whether the rule is judged at the tick `now_second`, the one before having been `last_second`."""
+    return now_second // timing.every_seconds != last_second // timing.every_seconds
 
 
 def step(

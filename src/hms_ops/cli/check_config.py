@@ -1,4 +1,4 @@
-"""`check-config`: everything that a start would refuse, without a start."""
+"""`check-config`: everything that a start would refuse, without a start, and what a linter makes of the rules."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from hms_ops.cli.options import json_option, show_json
-from hms_ops.errors import ConfigError
+from hms_ops.errors import ConfigError, ExpressionError
 from hms_ops.escape import printable_lines
 
 if TYPE_CHECKING:
     from hms_ops.alert.rulefile import RuleFile
+    from hms_ops.cli.known import Running
     from hms_ops.config import Config
     from hms_ops.yamlfile import Node
 
@@ -31,20 +32,23 @@ class Checked(NamedTuple):
 @click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--print", "print_", is_flag=True, help="Print the effective configuration, secrets as ***.")
+@click.option("--url", default=None, help="An engine to ask which metrics there are, and how often they come.")
 @json_option
-def check_config(files: tuple[Path, ...], print_: bool, as_json: bool) -> int:
+def check_config(files: tuple[Path, ...], print_: bool, url: str | None, as_json: bool) -> int:
     """Check configuration and rule files, and the rule files a configuration names.
 
-    Exits 3 when any is invalid: a line for each problem says what, why, and what to do.
+    Exits 3 when any is invalid: a line for each problem says what, why, and what to do. Rules that load and do not do
+    what they seem to are warned of; with --url also those whose metrics nobody sends, or too seldom for their windows.
 
     \b
     Examples:
       hms-ops-engine check-config config/engine.yaml config/rules/*.yaml
       hms-ops-engine check-config /etc/hms-ops/engine.yaml --print
+      hms-ops-engine check-config config/rules/*.yaml --url 127.0.0.1:8126
     """
     if not files and not print_:
         raise click.UsageError("give a FILE to check, or --print for the defaults")
-    checked = [check(file) for file in files]
+    checked = [check(file, running_at(url)) for file in files]
     if as_json:
         show_json(answer(checked, print_))
     else:
@@ -52,7 +56,14 @@ def check_config(files: tuple[Path, ...], print_: bool, as_json: bool) -> int:
     return INVALID if any(one.problems for one in checked) else 0
 
 
-def check(file: Path) -> Checked:
+def running_at(url: str | None) -> "Running | None":
+    from hms_ops.cli.known import Running
+
+    return None if url is None else Running(url)
+
+
+def check(file: Path, running: "Running | None" = None) -> Checked:
+    """One file. `running`: the engine that knows the metrics."""
     from hms_ops.alert.rulefile import read_roots
     from hms_ops.config import load_node
     from hms_ops.yamlfile import load_file
@@ -65,11 +76,35 @@ def check(file: Path) -> Checked:
         else:
             config = load_node(root, file.parent)
             rules = config.load_rules()
+        check_compiling(rules)
     except ConfigError as error:
         return Checked(str(file), kind, problems=error.problems, config=config)
     # A rule file alone cannot know the profiles of the configuration it will be part of.
     warnings = [*rules.warnings(config.profiles(), config.action_url()), *config.warnings(root)] if config else []
-    return Checked(str(file), kind, warnings=tuple(warnings), rules=rules, config=config)
+    warnings += linted(rules, running)
+    return Checked(str(file), kind, (), tuple(warnings), rules, config)
+
+
+def check_compiling(rules: "RuleFile") -> None:
+    """A sentence may be of the language and still be nothing that can be evaluated, as a start finds too."""
+    from hms_ops.alert.plan import compile_rule
+
+    problems = []
+    for rule in rules.rules:
+        try:
+            compile_rule(rule.condition, rule.recover, rule.where, rule.group_by, text=rule.text)
+        except ExpressionError as error:
+            problems.append(f"{rule.source}: {rule.name}: {error}")
+    if problems:
+        raise ConfigError(*problems)
+
+
+def linted(rules: "RuleFile", running: "Running | None") -> list[str]:
+    from hms_ops.alert.lint import lint
+
+    if running is None:
+        return lint(rules.rules)
+    return lint(rules.rules, metrics=running.seen, gap_seconds=running.gap_seconds, unit=running.unit)
 
 
 def is_rule_file(root: "Node") -> bool:

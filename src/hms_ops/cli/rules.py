@@ -1,19 +1,16 @@
 """`rules`: what can be done with rule files besides loading them."""
 
-import json
 import sys
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from hms_ops.cli.options import json_option, show_json
+from hms_ops.cli.rules_import import import_
 from hms_ops.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hms_ops.alert.rule import Rule
     from hms_ops.remote.promql import Outside
 
@@ -29,6 +26,9 @@ def rules() -> None:
       hms-ops-engine rules export config/engine.yaml > hms-ops.rules.yaml
       hms-ops-engine rules export config/rules/*.yaml --json
     """
+
+
+rules.add_command(import_)
 
 
 @rules.command()
@@ -78,24 +78,13 @@ def read_all(files: tuple[Path, ...]) -> "tuple[list[Rule], Any]":
 
 
 def outside_of(found: "list[Rule]", remote: Any, tier: str | None, dotted: bool | None, url: str | None) -> "Outside":
+    from hms_ops.cli.known import Running
     from hms_ops.remote.promql import Outside
     from hms_ops.remote.reading import guessed_kind
 
     step_seconds = STEPS[tier or (remote.tier if remote is not None else "1m")]
     is_dotted = dotted if dotted is not None else remote is not None and remote.dotted_names
-    return Outside(step_seconds, is_dotted, guessed_kind if url is None else kinds_of(url))
-
-
-def kinds_of(url: str) -> "Callable[[str], int]":
-    """Asks an engine for the kind of a metric, once for each; one that it does not know is guessed."""
-    from hms_ops import kinds
-    from hms_ops.cli.reach import get
-    from hms_ops.remote.reading import guessed_kind
-
-    @cache
-    def kind(metric: str) -> int:
-        match = json.dumps(metric, ensure_ascii=False)
-        found = get(url, "/v1/series", match=match, limit=1, timeout_seconds=30.0)["series"]
-        return kinds.NUMBERS.get(found[0]["kind"], kinds.UNKNOWN) if found else guessed_kind(metric)
-
-    return kind
+    if url is None:
+        return Outside(step_seconds, is_dotted, guessed_kind)
+    running = Running(url)
+    return Outside(step_seconds, is_dotted, running.kind, running.unit)

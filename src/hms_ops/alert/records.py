@@ -1,0 +1,78 @@
+"""Which records of rules' instances differ from those on disk, and what they say.
+
+A place is marked CHANGED by whatever moves its state in a way that time alone does not; `changes` turns the marks into
+records (`restart.py` has their fields) and takes them off. Cost: 9 µs for the first record of an instance, 4 µs for
+another. Not thread-safe: the book's lock is held.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from hms_ops.alert.instance import Facts, Key, id_of, looks_of
+from hms_ops.alert.places import Places, Row
+from hms_ops.alert.restart import Kept, record_of
+from hms_ops.alert.rule import Rule
+from hms_ops.change import Change
+from hms_ops.kernels.phases import CHANGED, STALE, STILL
+
+
+class Records:
+    """The records of the instances of these rules, one row for each rule."""
+
+    def __init__(self) -> None:
+        self.stale: dict[Key, str] = {}  # why an instance marked STALE is
+        self._ids: dict[Key, str] = {}  # of those with a record on disk
+        self._rules: Sequence[Rule] = ()
+        self._facts: Sequence[Facts] = ()
+        self._looks: dict[int, str] = {}  # by row
+
+    def take_rules(self, rules: Sequence[Rule], facts: Sequence[Facts]) -> None:
+        self._rules, self._facts, self._looks = rules, facts, {}
+
+    def changes(self, places: Places, key_of: Callable[[int], Key], gone: list[Key]) -> list[Change]:
+        """The changes since the last call; empties `gone`."""
+        changes = [self._removal(key) for key in gone]
+        gone.clear()
+        at = places.changed()
+        for row in places.rows(at):
+            key = key_of(row.place)
+            if row.state.phase == "inactive" and not row.state.episode:
+                changes.append(self._removal(key))
+            else:
+                changes.append(Change("instances", self._id(key), self._record(key, row)))
+        places.marks[at] &= ~np.uint8(CHANGED)
+        return changes
+
+    def why_stale(self, key: Key, marks: int) -> str:
+        return self.stale.get(key, "") if marks & STALE else ""
+
+    def _removal(self, key: Key) -> Change:
+        self.stale.pop(key, None)
+        return Change("instances", self._ids.pop(key, "") or id_of(key), None)
+
+    def _id(self, key: Key) -> str:
+        return self._ids.get(key) or self._ids.setdefault(key, id_of(key))
+
+    def _record(self, key: Key, row: Row) -> dict[str, Any]:
+        if not row.marks & STALE:
+            self.stale.pop(key, None)
+        is_live, has_rule = row.state.phase != "inactive", row.rule >= 0
+        return record_of(
+            Kept(
+                key,
+                row.state,
+                row.value,
+                self._facts[row.rule] if has_rule else Facts(),
+                bool(row.marks & STILL),
+                self.why_stale(key, row.marks),
+                0 if is_live else row.ended,
+                self.look(row.rule) if has_rule else "",
+                self._rules[row.rule].for_seconds if has_rule else 0.0,
+            )
+        )
+
+    def look(self, row: int) -> str:
+        """What the rule of this row looks for."""
+        return self._looks.get(row) or self._looks.setdefault(row, looks_of(self._rules[row]))
