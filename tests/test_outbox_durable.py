@@ -491,7 +491,9 @@ def test_what_is_put_behind_the_stop_is_sent_at_the_next_start(tmp_path: Path) -
     store.commit([stopped.changes_for(page)])
     assert stopped.put(page) is True
     assert stopped.counters()["dropped"] == 0
-    again = Outbox(clock, begin, on_outcome=tell, store=store)
+    again = Outbox(clock, begin, on_outcome=tell)
+    assert again.restore() == 0
+    again.open(store)
     assert again.restore() == 1
     assert again.drain(clock.now_ns() + 5 * SECOND_NS) == 0
     assert again.stop(clock.now_ns() + 5 * SECOND_NS)

@@ -84,6 +84,10 @@ class Outbox:
         self._is_stopped = False
         self._pid = os.getpid()
 
+    def open(self, store: "AlertStore") -> None:
+        """Keep on disk what is put from now on: for who makes the outbox before its data directory is open."""
+        self._store = self._settler.store = store
+
     # ---- in
 
     def changes_for(self, notification: Notification) -> Change:

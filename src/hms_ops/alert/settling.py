@@ -38,7 +38,7 @@ class Settler:
         self.forgotten = 0
         self._clock = clock
         self._start_thread = start_thread
-        self._store = store
+        self.store = store
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._left: dict[tuple[str, str], Change] = {}  # by table and key, oldest first
@@ -55,7 +55,7 @@ class Settler:
     def settle(self, changes: Sequence[Change]) -> bool:
         """Write changes; False when the disk refuses, and they are kept."""
         changes = self._writable(changes)
-        if self._store is None or not changes:
+        if self.store is None or not changes:
             return True
         with self._lock:
             is_alone = not self._left
@@ -64,7 +64,7 @@ class Settler:
         if not is_alone:
             return self.flush()
         try:
-            self._store.commit(changes)
+            self.store.commit(changes)
         except StorageError as error:
             self._refused(changes, str(error))
             return False
@@ -73,7 +73,7 @@ class Settler:
     def later(self, changes: Sequence[Change]) -> None:
         """Have the worker write them: for who must not wait for the disk."""
         changes = self._writable(changes)
-        if self._store is not None and changes:
+        if self.store is not None and changes:
             with self._lock:
                 self._keep(changes)
                 self._call_worker()
@@ -83,8 +83,8 @@ class Settler:
         with self._flushing:
             while batch := self._batch():
                 try:
-                    assert self._store is not None  # else nothing would be left
-                    self._store.commit(batch)
+                    assert self.store is not None  # else nothing would be left
+                    self.store.commit(batch)
                 except StorageError as error:
                     self._refused([], str(error))
                     return False
