@@ -21,6 +21,7 @@ from hms_ops.alert.tree import (
     Condition,
     Query,
     Selector,
+    Statement,
     Tags,
     selectors,
     valued,
@@ -52,6 +53,26 @@ class Part(NamedTuple):
     depth: int
     role: str
     query: str
+
+
+def sentence_of(rule: Rule) -> str:
+    """The rule as one sentence, with what it was given in keys."""
+    return format(
+        Statement(
+            rule.condition,
+            rule.name or None,
+            rule.where,
+            rule.group_by,
+            rule.recover,
+            rule.for_seconds or None,
+            rule.keep_seconds or None,
+            rule.every_seconds if rule.every_seconds != 1 else None,
+            rule.nodata if rule.nodata != "keep" else None,
+            rule.severity if rule.severity != DEFAULT_SEVERITY else None,
+            rule.policy or None,
+            rule.notify,
+        )
+    )
 
 
 def words_of(rule: Rule) -> list[str]:
