@@ -36,7 +36,7 @@ def rule(text: str) -> Rule:
         ("ANOMALY(x, factor=2, window=10m)", "x is strange (factor 2, window 600s)"),
         ("NOT a > 1", "it is not so that the last a is more than 1"),
         ("a > 1 AND b > 2", "the last a is more than 1, and the last b is more than 2"),
-        ("a > 1 UNLESS (b > 2 OR c = 3)", "the last a is more than 1, unless (the last b is more than 2, or the last c is 3)"),
+        ("a > 1 UNLESS (b = 2 OR c = 3)", "the last a is more than 1, unless (the last b is 2, or the last c is 3)"),
         ("burn_rate(a, 1h) > 6", "how many times faster than allowed a spent its error budget over 1h is more than 6"),
     ],
 )  # fmt: skip
