@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from tests.answering import OK, Answering, answering, status
 
+from hms_ops.alert import lane as lane_module
 from hms_ops.alert import outbox
+from hms_ops.alert.lane import BACKOFF_SECONDS_MAX, IDLE_SECONDS, Lane, backoff_seconds
 from hms_ops.alert.notification import Alert, Dead, Delivered, Notification, Outcome, Profile, Retry
-from hms_ops.alert.outbox import BACKOFF_SECONDS_MAX, Lane, Outbox, backoff_seconds
+from hms_ops.alert.outbox import Outbox
 from hms_ops.alert.receivers import Route, Target, parse_target, route
 from hms_ops.alert.state import Event
 from hms_ops.clock import SECOND_NS, ManualClock, WallAnchor
@@ -49,7 +51,7 @@ class LaneUnderTest:
     def balance(self) -> int:
         """What the counters leave open, less what waits: 0 when the books are closed."""
         counters = self.lane.counters
-        settled = counters.delivered + counters.dead + counters.dropped
+        settled = counters.delivered + counters.dead + counters.dropped + counters.cancelled
         return counters.queued - settled - self.lane.waiting_count
 
 
@@ -65,7 +67,7 @@ def test_a_notification_leaves_with_the_first_step() -> None:
 
 def test_an_empty_lane_sleeps() -> None:
     with answering() as server:
-        assert LaneUnderTest(server).step() == outbox.IDLE_SECONDS
+        assert LaneUnderTest(server).step() == IDLE_SECONDS
 
 
 def test_a_failing_receiver_is_tried_again_after_a_growing_wait_with_the_same_key() -> None:
@@ -174,7 +176,7 @@ def test_the_resolve_of_a_dead_page_still_leaves() -> None:
 
 
 def test_a_full_lane_drops_and_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "LANE_WAITING_MAX", 2)
+    monkeypatch.setattr(lane_module, "LANE_WAITING_MAX", 2)
     with answering() as server:
         lane = LaneUnderTest(server)
         assert [lane.lane.put(note(lane.receiver, episode=n)) for n in range(4)] == [True, True, False, False]
@@ -242,7 +244,7 @@ def test_a_page_is_delivered_by_its_receivers_own_thread(running: Running, wait_
         wait_until(lambda: running.told)
     assert [thread.name for thread in running.threads] == [f"notify-webhook:{server.url}/hook?***"]
     counters = running.outbox.counters()
-    assert counters == {"queued": 1, "delivered": 1, "retried": 0, "dead": 0, "dropped": 0, "waiting": 0}
+    assert counters == {**dict.fromkeys(counters, 0), "queued": 1, "delivered": 1}
 
 
 def test_a_hanging_receiver_delays_no_other(running: Running, wait_until: WaitUntil) -> None:
@@ -339,7 +341,7 @@ def test_an_idle_receivers_worker_ends_and_comes_again(
     running: Running, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
 ) -> None:
     monkeypatch.setattr(outbox, "LANE_IDLE_SECONDS", 0.1)
-    monkeypatch.setattr(outbox, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(lane_module, "IDLE_SECONDS", 0.05)
     for _ in range(2):
         assert running.outbox.put(note("log:"))
         wait_until(lambda: not any(thread.is_alive() for thread in running.threads))
@@ -352,7 +354,7 @@ def test_a_pause_that_was_asked_for_outlives_what_waited() -> None:
         lane.put()
         lane.step()
     now_ns = lane.clock.now_ns()
-    lane.lane._remove(next(iter(lane.lane._episodes.values()))[0])
+    lane.lane.cancel({item.id for queue in lane.lane._groups.values() for item in queue})
     assert [lane.lane.is_empty(now_ns + seconds * SECOND_NS) for seconds in (29, 30)] == [False, True]
 
 

@@ -185,14 +185,14 @@ class Book:
         """What must be committed, all in one transaction: records since the last call and the mark `alive`.
 
         now_second: that of the last tick. The mark lets records stand still while time passes: it goes with every
-        other change, each second while a clock runs, and else every `ALIVE_SECONDS`. Nobody else may write it, or
-        records would be read as of a second that they have not seen.
+        other change, each second while a clock runs, when a rule with EVERY was judged, and else every
+        `ALIVE_SECONDS`. Nobody else may write it, or records would be read as of a second that they have not seen.
         """
         with self._lock:
             changes = self._removals + self._instances.changes() + self._unruled.changes(now_second)
             self._removals = []
             lag = ALIVE_SECONDS if self._alive_second is None else abs(now_second - self._alive_second)
-            if changes or lag >= ALIVE_SECONDS or (lag and self._instances.has_running_clock()):
+            if changes or lag >= ALIVE_SECONDS or (lag and self._instances.needs_mark()):
                 self._alive_second = now_second
                 changes.append(Change("marks", "alive", {"second": now_second}))
             return changes

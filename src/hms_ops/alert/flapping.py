@@ -27,6 +27,9 @@ class Flaps(NamedTuple):
     is_flapping: bool = False
 
 
+CALM: Final = Flaps()
+
+
 def aged(flaps: Flaps, step: int) -> Flaps:
     """The same, seen from a later step; a clock that was set back changes nothing."""
     passed = max(0, step - flaps.step)

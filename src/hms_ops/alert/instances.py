@@ -58,6 +58,7 @@ class Instances:
         self._placing = Placing(instances_max)
         self._records = Records()
         self._last_second: int | None = None
+        self._has_judged_rarely = False
         self._unseen_until = 0
         self._counts = np.zeros(3, np.int64)  # the kernel's answer
         self._kernel: Callable[..., None] | None = None
@@ -98,6 +99,7 @@ class Instances:
         """Of each rule whether it is judged at `now`: EVERY, and what could not be evaluated."""
         last = now - 1 if self._last_second is None else self._last_second
         is_judged: Bools = now // self._every != last // self._every
+        self._has_judged_rarely = bool((is_judged & (self._every > 1)).any())
         if failed:
             is_judged &= np.array([name not in failed for name in self.rules], np.bool_)
         return is_judged
@@ -228,9 +230,11 @@ class Instances:
         """Those that have ended not long ago."""
         return [self._placing.key(place) for place in self._placing.places.remembered().tolist()]
 
-    def has_running_clock(self) -> bool:
+    def needs_mark(self) -> bool:
+        """Whether a restart must know that this very second was lived through: a clock ran, or a rule with EVERY was
+        judged, which it must not be again."""
         phase = self._placing.places.phase
-        return bool(((phase == PENDING) | (phase == RECOVERING)).any())
+        return self._has_judged_rarely or bool(((phase == PENDING) | (phase == RECOVERING)).any())
 
     def changes(self) -> list[Change]:
         """The records that differ from those on disk."""

@@ -1,270 +1,62 @@
 """Carries notifications to their receivers: one lane per receiver, each with its own queue and its own worker.
 
-The engine puts what the book's events make (`notification.notifications_of`); a lane's worker sends. A receiver that
-hangs, fails or is slow delays no other receiver and no tick. Delivered at least once, or dead and counted:
+    keeper ── commits the record of changes_for ──► put ─► lane (lane.py) ─► receivers ─► outcome
+                                                                               │
+                         record gone, dead letter kept (settling.py) ◄─────────┘ before the lane's next
+    at start:  restore ─► what was waiting goes into its lanes, with its age
 
-    put → waiting → sent: Delivered                                       delivered
-                          Retry  → waits 1 s to 5 min, full jitter, or what Retry-After says (1 h at most)  retried
-                          Dead, or older than 24 h                        dead
-        → the lane is full, there are too many lanes, or this is a fork   dropped
+A receiver that hangs, fails or is slow delays no other receiver and no tick. Delivered at least once, or a dead letter:
+what is dead or was dropped stays in a list (deadletters.py) from which `resend` takes it.
 
-    queued = delivered + dead + dropped + waiting                         at any quiet moment
+    queued = delivered + dead + dropped + cancelled + waiting                         at any quiet moment
 
-The notifications of one episode leave in their order: a resolve waits until its page is delivered or dead. A page that
-could not leave in time is still delivered after the alert resolved, and says so in its note. Every attempt carries the
-same idempotency key.
+On disk, in the table `outbox` under the notification's id: {notification, queued, number}. queued: Unix seconds, when
+its 24 hours began; number: notifications leave in its order after a restart. A kill repeats at most one notification of
+each receiver, the one that was on its way, with the same idempotency key. Without a store everything is in memory.
 
 Lanes come with their receiver's first notification. One that is empty goes, with its worker, after LANE_IDLE_SECONDS or
 as soon as LANES_MAX are there and another receiver needs the place: only receivers with waiting notifications count.
 What is dropped is counted, logged once a minute, and stands in `problems` for an hour.
 
 Threads: the lanes' workers are started through `start_thread`, which the engine hands in, named `notify-<receiver>`;
-`put` may be called from any thread and never waits for a receiver. `on_outcome` is called from the worker.
-Time: only through the `Clock`. `Lane.step` sends at most one notification and says when to come again, so a test with
-a manual clock needs neither threads nor sleeps.
-Kept in memory. A store stands behind it without change: write a notification before `put`, delete it in `on_outcome`,
-and `put` what is left after a restart; the keys stay the same.
+all may be called from any thread. `put` waits neither for a receiver nor for the disk; `cancel` and `resend` wait for
+the disk. `on_outcome` is called from the worker, behind what was settled. Time: only through the `Clock`, which is
+anchored to Unix time. In a forked child nothing is sent: its parent does.
+Errors: none but `restore`'s StorageError; a disk that refuses is a line of `problems`.
 """
 
+import itertools
 import logging
 import os
-import random
 import threading
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Final
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
 
-from hms_ops.alert.notification import Dead, Delivered, Notification, Outcome, Profile, Retry
-from hms_ops.alert.receivers import Route, parse_target, route
+from hms_ops.alert.deadletters import DeadLetter, DeadLetters, notification_or_none
+from hms_ops.alert.lane import Counters, End, Lane, OnOutcome, Waiting, no_outcome
+from hms_ops.alert.notification import Dead, Notification, Outcome, Profile, notification_record
+from hms_ops.alert.receivers import parse_target, route
+from hms_ops.alert.settling import Settler
+from hms_ops.change import Change
 from hms_ops.clock import SECOND_NS, Clock
+
+if TYPE_CHECKING:
+    from hms_ops.storage.alerting import AlertStore
 
 LOGGER: Final = logging.getLogger("hms_ops.alert")
 
-LANE_WAITING_MAX: Final = 10_000
 LANES_MAX: Final = 512  # receivers with waiting notifications at once; each has a thread
 LANE_IDLE_SECONDS: Final = 300.0
-BACKOFF_SECONDS_MIN: Final = 1.0
-BACKOFF_SECONDS_MAX: Final = 300.0
-RETRY_AFTER_SECONDS_MAX: Final = 3600.0  # a receiver that asks for years must not silence itself for good
-LIFETIME_SECONDS_MAX: Final = 24 * 3600.0
-IDLE_SECONDS: Final = 60.0
 DROPS_LOGGED_SECONDS: Final = 60.0
 DROPS_SHOWN_SECONDS: Final = 3600.0
-FAILING_LOGGED_SECONDS: Final = 60.0
 FAILING_SHOWN: Final = 10  # receivers in `problems`; each is logged when it begins to fail
 
 StartThread = Callable[[str, Callable[[], None]], threading.Thread]
-OnOutcome = Callable[[Notification, Outcome], None]
-
-
-@dataclass(slots=True)
-class Counters:
-    """The outbox's part of the ledger. `retried` counts attempts, the others notifications."""
-
-    queued: int = 0
-    delivered: int = 0
-    retried: int = 0
-    dead: int = 0
-    dropped: int = 0
-
-
-@dataclass(slots=True)
-class Waiting:
-    """A notification in a lane: when it came, when it is due, how often it was tried."""
-
-    notification: Notification
-    queued_ns: int
-    due_ns: int
-    attempts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Failing:
-    """A receiver none of whose attempts has worked since then, and why the last did not."""
-
-    since_ns: int
-    reason: str
-    is_logged: bool
-
-
-def backoff_seconds(attempts: int, chance: float) -> float:
-    """Full jitter over a ceiling that doubles: `chance` in [0, 1) of at most 2 s, 4 s, … 5 min, and at least 1 s."""
-    ceiling = min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS_MIN * 2.0 ** min(attempts, 20))
-    return max(BACKOFF_SECONDS_MIN, chance * ceiling)
-
-
-class Lane:
-    """The queue of one receiver. `step` is called by one worker; `put` by anyone."""
-
-    def __init__(
-        self, served_by: Route, clock: Clock, on_outcome: OnOutcome, chance: Callable[[], float] = random.random
-    ) -> None:
-        self.served_by = served_by
-        self.counters = Counters()
-        self.wake = threading.Event()
-        self.is_retired = False  # its worker ends; set under the outbox's lock, when nothing waits
-        self.used_ns = clock.now_ns()
-        self._clock = clock
-        self._on_outcome = on_outcome
-        self._chance = chance
-        self._lock = threading.Lock()
-        self._episodes: dict[str, deque[Waiting]] = {}  # each episode's notifications, in their order
-        self._waiting_count = 0
-        self._paused_until_ns = 0
-        self._failing: Failing | None = None
-        self._failing_logged_ns: int | None = None
-
-    def put(self, notification: Notification) -> bool:
-        """Queue it; False when the lane is full, which is counted as dropped."""
-        now_ns = self._clock.now_ns()
-        with self._lock:
-            self.used_ns = now_ns
-            self.counters.queued += 1
-            if self._waiting_count >= LANE_WAITING_MAX:
-                self.counters.dropped += 1
-                return False
-            self._waiting_count += 1
-            self._episodes.setdefault(notification.order_key, deque()).append(Waiting(notification, now_ns, now_ns))
-        self.wake.set()
-        return True
-
-    @property
-    def waiting_count(self) -> int:
-        with self._lock:
-            return self._waiting_count
-
-    def is_empty(self, now_ns: int) -> bool:
-        """Nothing waits, nothing is being sent, and the receiver has not asked for a pause that lasts."""
-        with self._lock:
-            return not self._waiting_count and now_ns >= self._paused_until_ns
-
-    def problem(self) -> str:
-        """Since when the receiver fails, and why; "" while it works."""
-        with self._lock:
-            failing = self._failing
-        if failing is None:
-            return ""
-        seconds = (self._clock.now_ns() - failing.since_ns) // SECOND_NS
-        return f"receiver {self.served_by.target.shown} has failed for {seconds:,} s: {failing.reason}"
-
-    def due_count(self, deadline_ns: int) -> int:
-        """How many episodes have something that may be tried before the deadline."""
-        with self._lock:
-            return sum(max(queue[0].due_ns, self._paused_until_ns) < deadline_ns for queue in self._episodes.values())
-
-    def step(self) -> int:
-        """Send the first notification that is due; returns the time in ns to come again (now, if one was sent)."""
-        now_ns = self._clock.now_ns()
-        with self._lock:
-            item, due_ns = self._next(now_ns)
-        if item is None:
-            return due_ns
-        began_ns = now_ns
-        outcome = self._send(item)
-        now_ns = self._clock.now_ns()
-        self._note_health(outcome, began_ns, now_ns)
-        with self._lock:
-            settled = self._settle(item, outcome, now_ns)
-        self._tell(item.notification, settled)
-        return now_ns
-
-    def _next(self, now_ns: int) -> tuple[Waiting | None, int]:
-        """The first item that is due, of those that are the oldest of their episode, or when there may be one."""
-        if now_ns < self._paused_until_ns:
-            return None, self._paused_until_ns
-        earliest_ns = now_ns + int(IDLE_SECONDS * SECOND_NS)
-        for queue in self._episodes.values():
-            if queue[0].due_ns <= now_ns:
-                return queue[0], now_ns
-            earliest_ns = min(earliest_ns, queue[0].due_ns)
-        return None, earliest_ns
-
-    def _send(self, item: Waiting) -> Outcome:
-        """One attempt; a receiver that raises against its contract has failed for this time."""
-        target = self.served_by.target
-        try:
-            return self.served_by.send(target.address, self._noted(item), self.served_by.profile)
-        except Exception as error:
-            LOGGER.exception("receiver %s failed", target.shown)
-            return Retry(f"{type(error).__name__}: {error}")
-
-    def _note_health(self, outcome: Outcome, began_ns: int, now_ns: int) -> None:
-        """Log the first failure of a row and its end. What was refused for good was answered: it ends a row too."""
-        shown = self.served_by.target.shown
-        with self._lock:
-            before = self._failing
-            if not isinstance(outcome, Retry):
-                self._failing = None
-            elif before is not None:
-                self._failing = replace(before, reason=outcome.reason)
-            else:
-                logged_ns = self._failing_logged_ns  # one that fails every other time must not fill the log
-                is_logged = logged_ns is None or now_ns - logged_ns >= FAILING_LOGGED_SECONDS * SECOND_NS
-                self._failing = Failing(began_ns, outcome.reason, is_logged)
-                if is_logged:
-                    self._failing_logged_ns = now_ns
-                    LOGGER.warning("receiver %s fails and is tried again: %s", shown, outcome.reason)
-        if before is not None and before.is_logged and not isinstance(outcome, Retry):
-            LOGGER.info("receiver %s answers again after %d s", shown, (now_ns - before.since_ns) // SECOND_NS)
-
-    def _noted(self, item: Waiting) -> Notification:
-        """The notification as it leaves now: late pages say what has become of their alert."""
-        with self._lock:
-            has_newer = len(self._episodes[item.notification.order_key]) > 1
-        if has_newer and item.notification.alert.state == "firing":
-            return replace(item.notification, note="delivered late: the alert has resolved meanwhile")
-        return item.notification
-
-    def _settle(self, item: Waiting, outcome: Outcome, now_ns: int) -> Outcome:
-        """Take the item out, or plan its next attempt; returns what it came to."""
-        item.attempts += 1
-        if isinstance(outcome, Retry):
-            outcome = self._plan(item, outcome, now_ns)
-        if isinstance(outcome, Retry):
-            self.counters.retried += 1
-            return outcome
-        self._remove(item)
-        if isinstance(outcome, Delivered):
-            self.counters.delivered += 1
-        else:
-            self.counters.dead += 1
-        return outcome
-
-    def _remove(self, item: Waiting) -> None:
-        """Only the worker removes, and only the head of an episode, so `item` still is one."""
-        episode = item.notification.order_key
-        self._episodes[episode].popleft()
-        self._waiting_count -= 1
-        if not self._episodes[episode]:
-            del self._episodes[episode]
-
-    def _plan(self, item: Waiting, outcome: Retry, now_ns: int) -> Outcome:
-        wait_seconds = backoff_seconds(item.attempts, self._chance())
-        if outcome.after_seconds is not None:
-            # Who says Retry-After speaks for all that is meant for him, not for this notification.
-            wait_seconds = min(max(outcome.after_seconds, BACKOFF_SECONDS_MIN), RETRY_AFTER_SECONDS_MAX)
-            self._paused_until_ns = now_ns + int(wait_seconds * SECOND_NS)
-        item.due_ns = now_ns + int(wait_seconds * SECOND_NS)
-        if item.due_ns - item.queued_ns > LIFETIME_SECONDS_MAX * SECOND_NS:
-            return Dead(f"undelivered for 24 h after {item.attempts} attempts: {outcome.reason}")
-        return outcome
-
-    def _tell(self, notification: Notification, outcome: Outcome) -> None:
-        if isinstance(outcome, Dead):
-            LOGGER.error("%s to %s is dead: %s", notification.alert.name, self.served_by.target.shown, outcome.reason)
-        try:
-            self._on_outcome(notification, outcome)
-        except Exception:
-            LOGGER.exception("the callback for outcomes of notifications failed")
-
-
-def no_outcome(notification: Notification, outcome: Outcome) -> None:
-    """The callback of who does not want to know."""
 
 
 class Outbox:
-    """All lanes. Lock order: the outbox's, then a lane's."""
+    """All lanes. Lock order: the outbox's, then a lane's; neither is held while sending or writing."""
 
     def __init__(
         self,
@@ -272,11 +64,16 @@ class Outbox:
         start_thread: StartThread,
         profiles: Mapping[str, Profile] | None = None,
         on_outcome: OnOutcome = no_outcome,
+        store: "AlertStore | None" = None,
     ) -> None:
         self._clock = clock
         self._start_thread = start_thread
         self._profiles = dict(profiles or {})
         self._on_outcome = on_outcome
+        self._store = store
+        self._settler = Settler(clock, start_thread, store)
+        self._dead = DeadLetters()
+        self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._lanes: dict[str, Lane] = {}
         self._threads: list[threading.Thread] = []
@@ -287,40 +84,89 @@ class Outbox:
         self._is_stopped = False
         self._pid = os.getpid()
 
+    def open(self, store: "AlertStore") -> None:
+        """Keep on disk what is put from now on: for who makes the outbox before its data directory is open."""
+        self._store = self._settler.store = store
+
+    # ---- in
+
+    def changes_for(self, notification: Notification) -> Change:
+        """The record that has to be on disk before `put`: in the transaction of what the notification follows from."""
+        return self._record(notification, notification.created or self._now())
+
     def put(self, notification: Notification) -> bool:
         """Queue one notification; False when it is dropped. Never raises and never waits for a receiver."""
-        if os.getpid() != self._pid:
-            return False  # a forked child has no workers; its parent's copy of this outbox delivers
+        return self._put(notification, self._clock.now_ns())
+
+    def restore(self) -> int:
+        """Put what was waiting when the engine ended into its lanes, in its order, and take in the dead letters; before
+        the first `put`. Returns how many wait again. StorageError."""
+        if self._store is None or os.getpid() != self._pid:
+            return 0
+        self._dead.load(self._store.load("dead"))
+        records = sorted(self._store.load("outbox").items(), key=lambda item: number_of(item[1]))
+        self._numbers = itertools.count(number_of(records[-1][1]) + 1 if records else 0)
+        return sum(self._restore(key, record) for key, record in records)
+
+    def resend(self, id: str) -> bool:
+        """Take a dead letter into its lane again, for another 24 hours; False when there is none that can be sent."""
+        if os.getpid() != self._pid or self._is_stopped:
+            return False
+        letter = self._dead.take(id)
+        if letter is None or letter.notification is None:
+            return False
+        record = self._record(letter.notification, self._now())._replace(key=id)
+        self._settler.settle([record, Change("dead", id, None)])
+        return self._put(letter.notification, self._clock.now_ns(), id, "resent")
+
+    def cancel(self, ids: Collection[str]) -> int:
+        """Take out what must not leave any more; returns how many. One that is being sent is not tried again."""
+        if not ids or os.getpid() != self._pid:
+            return 0
+        wanted = frozenset(ids)
         with self._lock:
-            try:
-                lane = self._lane(notification.receiver)
-            except ValueError as error:
-                self._gone.queued += 1
-                self._gone.dropped += 1
-                return self._dropped(notification, str(error))
-            if not lane.put(notification):
-                return self._dropped(notification, f"{LANE_WAITING_MAX:,} wait for {lane.served_by.target.shown}")
-            return True
+            lanes = list(self._lanes.values())
+        gone = [item.id for lane in lanes for item in lane.cancel(wanted)]
+        self._settler.settle([Change("outbox", id, None) for id in gone])
+        self._settled.set()
+        return len(gone)
+
+    # ---- what it says of itself
+
+    def dead_letters(self) -> list[dict[str, Any]]:
+        """Those that will not arrive unless they are sent again, oldest first, without secrets."""
+        return self._dead.listed()
 
     def counters(self) -> dict[str, int]:
-        """The sum over all receivers, and `waiting`."""
+        """The sum over all receivers; `waiting`; `dead_letters` kept and `dead_letters_expired`; `unsettled`: what the
+        disk has not taken, and `unsettled_forgotten` of it."""
         with self._lock:
             lanes = list(self._lanes.values())
             parts = [asdict(self._gone), *(asdict(lane.counters) for lane in lanes)]
             waiting = sum(lane.waiting_count for lane in lanes)
-        return {name: sum(part[name] for part in parts) for name in parts[0]} | {"waiting": waiting}
+        return {name: sum(part[name] for part in parts) for name in parts[0]} | {
+            "waiting": waiting,
+            "dead_letters": len(self._dead),
+            "dead_letters_expired": self._dead.expired,
+            "unsettled": self._settler.left_count,
+            "unsettled_forgotten": self._settler.forgotten,
+        }
 
     def problems(self) -> list[str]:
-        """Receivers that fail now, and what was dropped, for an hour after the last one."""
+        """Receivers that fail now, a disk that refuses, and what was dropped, for an hour after the last one."""
         with self._lock:
             drop, lanes = self._drop, list(self._lanes.values())
         failing = [problem for lane in lanes if (problem := lane.problem())]
         shown = failing[:FAILING_SHOWN]
         if len(failing) > FAILING_SHOWN:
             shown.append(f"and {len(failing) - FAILING_SHOWN} more receivers fail")
+        if problem := self._settler.problem():
+            shown.append(problem)
         if drop is None or self._clock.now_ns() - drop[0] > DROPS_SHOWN_SECONDS * SECOND_NS:
             return shown
         return [*shown, f"{self.counters()['dropped']:,} notifications were dropped, the last because {drop[1]}"]
+
+    # ---- life
 
     def drain(self, deadline_ns: int) -> int:
         """Wait until nothing is left that could be sent before the deadline; returns how many still wait."""
@@ -334,7 +180,8 @@ class Outbox:
         return sum(lane.waiting_count for lane in lanes)
 
     def stop(self, deadline_ns: int) -> bool:
-        """End the workers; True when all ended before the deadline. One that hangs in its receiver is left behind."""
+        """End the workers; True when all ended before the deadline. One that hangs in its receiver is left behind. What
+        waits is on disk for the next start, and so is what is put from now on."""
         with self._lock:
             self._is_stopped = True
             lanes, threads = list(self._lanes.values()), list(self._threads)
@@ -342,7 +189,45 @@ class Outbox:
             lane.wake.set()
         for thread in threads:
             thread.join(max(0.0, (deadline_ns - self._clock.now_ns()) / SECOND_NS))
+        self._settler.stop()
         return not any(thread.is_alive() for thread in threads)
+
+    def _now(self) -> float:
+        return self._clock.now_ns() / SECOND_NS
+
+    def _record(self, notification: Notification, queued: float) -> Change:
+        facts = {"notification": notification_record(notification), "queued": queued, "number": next(self._numbers)}
+        return Change("outbox", notification.id, facts)
+
+    def _restore(self, key: str, record: Mapping[str, Any]) -> bool:
+        notification, queued = notification_or_none(record.get("notification")), record.get("queued")
+        if notification is None or not isinstance(queued, int | float):
+            lost = DeadLetter(None, "its record cannot be read", self._now(), record=record)
+            self._settler.settle([Change("outbox", key, None), *self._dead.add(key, lost)])
+            return False
+        born_ns = min(int(queued * SECOND_NS), self._clock.now_ns())  # a clock that was set back keeps nothing longer
+        return self._put(notification, born_ns, key, "restored")
+
+    def _put(self, notification: Notification, born_ns: int, key: str = "", counter: str = "") -> bool:
+        if os.getpid() != self._pid:
+            return False  # a forked child has no workers; its parent's copy of this outbox delivers
+        key = key or notification.id
+        with self._lock:
+            if self._is_stopped and self._store is not None:
+                return True  # it is on disk for the next start
+            if counter:
+                setattr(self._gone, counter, getattr(self._gone, counter) + 1)
+            try:
+                lane = self._lane(notification.receiver)
+            except ValueError as error:
+                self._gone.queued += 1
+                self._gone.dropped += 1
+                return self._dropped(notification, key, str(error))
+            if not lane.put(notification, born_ns, key):
+                return self._dropped(
+                    notification, key, f"{lane.waiting_count:,} wait for {lane.served_by.target.shown}"
+                )
+            return True
 
     def _lane(self, receiver: str) -> Lane:
         """The lane of a receiver, made with its worker when it is new; ValueError says why it cannot be."""
@@ -353,7 +238,7 @@ class Outbox:
         served_by = route(parse_target(receiver), self._profiles)
         if len(self._lanes) >= LANES_MAX and not self._retire_one():
             raise ValueError(f"notifications wait for {LANES_MAX} receivers already")
-        new = Lane(served_by, self._clock, self._told)
+        new = Lane(served_by, self._clock, self._told, settle=self._settle)
         try:
             thread = self._start_thread(f"notify-{served_by.target.shown}", lambda: self._work(receiver, new))
         except RuntimeError as error:  # the system has no more threads for us
@@ -362,12 +247,23 @@ class Outbox:
         self._threads = [known for known in self._threads if known.is_alive()] + [thread]
         return new
 
-    def _dropped(self, notification: Notification, why: str) -> bool:
+    def _settle(self, item: Waiting, outcome: End) -> None:
+        """Called by a lane's worker before it sends its next."""
+        changes = [Change("outbox", item.id, None)]
+        if isinstance(outcome, Dead):
+            letter = DeadLetter(item.notification, outcome.reason, self._now(), item.attempts)
+            changes += self._dead.add(item.id, letter)
+        self._settler.settle(changes)
+
+    def _dropped(self, notification: Notification, key: str, why: str) -> bool:
+        """Under the lock: a dead letter, which somebody else writes."""
         now_ns = self._clock.now_ns()
         self._drop = (now_ns, why)
         if self._drop_logged_ns is None or now_ns - self._drop_logged_ns > DROPS_LOGGED_SECONDS * SECOND_NS:
             self._drop_logged_ns = now_ns
             LOGGER.error("notification of %s dropped: %s", notification.alert.name, why)
+        letter = DeadLetter(notification, f"dropped: {why}", now_ns / SECOND_NS)
+        self._settler.later([Change("outbox", key, None), *self._dead.add(key, letter)])
         return False
 
     def _retire_one(self) -> bool:
@@ -411,3 +307,9 @@ class Outbox:
             self._on_outcome(notification, outcome)
         finally:
             self._settled.set()
+
+
+def number_of(record: Mapping[str, Any]) -> int:
+    """Its place among those that wait; a record without one is an odd one, and comes first."""
+    number = record.get("number")
+    return number if isinstance(number, int) else -1

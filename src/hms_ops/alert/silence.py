@@ -21,7 +21,8 @@ ID_CHARACTERS: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """starts, ends, created: Unix seconds; the end does not belong to it. ended_by: who ended it before its time."""
+    """starts, ends, created: Unix seconds; the end does not belong to it. ended_by: who ended it before its time.
+    is_over: the dispatcher has noted its end, and told again what it had silenced."""
 
     id: str
     matchers: Matchers
@@ -31,6 +32,7 @@ class Silence:
     comment: str = ""
     created: float = 0.0
     ended_by: str = ""
+    is_over: bool = False
 
     def state(self, now: float) -> Literal["pending", "active", "ended"]:
         if now < self.starts:
@@ -153,6 +155,7 @@ def silence_record(silence: Silence) -> dict[str, Any]:
         "comment": silence.comment,
         "created": silence.created,
         "ended_by": silence.ended_by,
+        "is_over": silence.is_over,
     }
 
 
@@ -167,4 +170,5 @@ def silence_of_record(record: Mapping[str, Any]) -> Silence:
         comment=str(record["comment"]),
         created=float(record["created"]),
         ended_by=str(record["ended_by"]),
+        is_over=bool(record["is_over"]),
     )

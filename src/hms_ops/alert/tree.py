@@ -251,6 +251,12 @@ def children(node: Condition | Arith) -> tuple[Condition | Arith, ...]:
     return ()
 
 
+def valued(node: Condition | Arith) -> tuple[Condition | Arith, ...]:
+    """The children that have a value of their own: not the selector that only chooses the series of a node."""
+    chooses = isinstance(node, Absent | Anomaly) or (isinstance(node, Aggregate) and isinstance(node.series, Selector))
+    return () if chooses else children(node)
+
+
 def selectors(node: Condition | Arith) -> Iterator[Selector]:
     """Every series that a node reads, from left to right."""
     if isinstance(node, Selector):

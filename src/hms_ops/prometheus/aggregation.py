@@ -14,7 +14,7 @@ import promql_parser
 
 from hms_ops.alert.tree import Aggregate, Arith, Binary, Compare, Number
 from hms_ops.prometheus import calls
-from hms_ops.prometheus.selection import kind, selector_of
+from hms_ops.prometheus.selection import kind, reads, selector_of
 from hms_ops.prometheus.vector import Vector, unsupported
 
 if TYPE_CHECKING:
@@ -38,12 +38,13 @@ AGREEING: Final = frozenset(
     }
 )
 NESTED: Final = {("sum", "sum"): "sum", ("max", "max"): "max", ("min", "min"): "min", ("sum", "count"): "count"}
+KNOWN_LABELS: Final = "the labels that stay are those of the series known now"
 ONE_SAMPLE: Final = "of the samples of the last {} s, which is one of each series if they come evenly"
 
 
 def aggregated(of: Translation, node: Any) -> Vector:
     operator = str(node.op)
-    group_by = groups_of(node)
+    group_by = groups_of(of, node)
     if operator == "group":
         series = newest(of, node)
         return Vector(Number(1.0), Compare(">", Aggregate("count", series), Number(0.0)), group_by)
@@ -52,13 +53,27 @@ def aggregated(of: Translation, node: Any) -> Vector:
     return Vector(pooled(of, node, operator, node.expr, group_by), None, group_by)
 
 
-def groups_of(node: Any) -> tuple[str, ...]:
+def groups_of(of: Translation, node: Any) -> tuple[str, ...]:
+    """The labels that an aggregation keeps."""
     modifier = node.modifier
     if modifier is None:
         return ()
-    if modifier.type != promql_parser.AggModifierType.By:
+    if modifier.type == promql_parser.AggModifierType.By:
+        return tuple(modifier.labels)
+    labels = labels_inside(of, node.expr)
+    if labels is None:
         raise unsupported(node, "`without` leaves labels that are not named; GROUP BY names those that stay")
-    return tuple(modifier.labels)
+    of.note(node, KNOWN_LABELS)
+    return tuple(sorted(labels - set(modifier.labels)))
+
+
+def labels_inside(of: Translation, node: Any) -> frozenset[str] | None:
+    """The labels of what an expression comes to, where those of all series are known."""
+    of, node = of.opened(node)
+    if kind(node) == "AggregateExpr":
+        return frozenset(groups_of(of, node))
+    metrics = {read.metric for read in reads(node)}
+    return None if metrics & of.scope.recorded.keys() else of.scope.series_labels(metrics)
 
 
 def newest(of: Translation, node: Any) -> Any:
@@ -100,8 +115,11 @@ def pooled_call(of: Translation, node: Any, operator: str, call: Any) -> Arith:
 
 def pooled_again(of: Translation, node: Any, operator: str, inner: Any, group_by: tuple[str, ...]) -> Arith:
     """An aggregation of an aggregation with more labels."""
+    kept = set(groups_of(of, inner))
     together = NESTED.get((operator, str(inner.op)))
-    if together is None or not set(group_by) <= set(groups_of(inner)):
+    if set(group_by) == kept and operator in ("sum", "avg", "min", "max"):
+        together = str(inner.op)  # of one element each
+    if together not in INSTANT or not set(group_by) <= kept:
         raise unsupported(node, f"{operator} over a {inner.op} by other labels; a rule has one GROUP BY")
     return pooled(of, inner, together, inner.expr, group_by)
 

@@ -20,7 +20,18 @@ from typing import Any, Final
 import promql_parser
 
 from hms_ops.alert.tokens import MAGNITUDE_MAX
-from hms_ops.alert.tree import GROUP_BY_ALL, Binary, Compare, Condition, Junction, Negative, Number, Scalar, TagMatch
+from hms_ops.alert.tree import (
+    GROUP_BY_ALL,
+    Binary,
+    Compare,
+    Condition,
+    Junction,
+    Negative,
+    Number,
+    Scalar,
+    TagMatch,
+    selectors,
+)
 from hms_ops.prometheus import aggregation, calls
 from hms_ops.prometheus.selection import kind, matchers_of, name_of, selector_of
 from hms_ops.prometheus.vector import Note, Scope, Unsupported, Vector, both, text_of, unsupported
@@ -187,7 +198,7 @@ class Translation:
             return left.group_by
         if matching.type == promql_parser.LabelModifierType.Include:
             return matched_on(node, left, right, tuple(matching.labels))
-        return matched_ignoring(node, left, right, set(matching.labels))
+        return matched_ignoring(self, node, left, right, set(matching.labels))
 
 
 def matched_on(node: Any, left: Vector, right: Vector, labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -198,13 +209,22 @@ def matched_on(node: Any, left: Vector, right: Vector, labels: tuple[str, ...]) 
     return labels
 
 
-def matched_ignoring(node: Any, left: Vector, right: Vector, ignored: set[str]) -> tuple[str, ...]:
-    if GROUP_BY_ALL in (left.group_by, right.group_by):
+def labels_of(of: Translation, side: Vector) -> frozenset[str] | None:
+    """The labels of a side's elements, where they are known."""
+    if side.group_by != GROUP_BY_ALL:
+        return frozenset(side.group_by or ())
+    return of.scope.series_labels(series.metric for series in selectors(side.value))
+
+
+def matched_ignoring(of: Translation, node: Any, left: Vector, right: Vector, ignored: set[str]) -> tuple[str, ...]:
+    one, other = labels_of(of, left), labels_of(of, right)
+    if one is None or other is None:
         raise unsupported(node, "`ignoring` leaves labels that are not named; GROUP BY names those that stay")
-    kept = tuple(label for label in left.group_by or () if label not in ignored)
-    if set(kept) != set(right.group_by or ()) - ignored:
+    if one - ignored != other - ignored:
         raise unsupported(node, apart(left, right))
-    return kept
+    if GROUP_BY_ALL in (left.group_by, right.group_by):
+        of.note(node, aggregation.KNOWN_LABELS)
+    return tuple(sorted(one - ignored))
 
 
 def apart(left: Vector, right: Vector) -> str:

@@ -179,7 +179,7 @@ def known(origins: Iterable[PrometheusRule], scope: Scope) -> Scope:
         except Unsupported:
             continue
         counters |= {read.metric for read in reads(expression) if read.is_counted}
-        if origin.record:
+        if origin.record and origin.record not in scope.fed:
             labels = origin.labels if origin.record not in recorded else {"recorded": "twice"}
             recorded[origin.record] = Recorded(expression, labels)
     return replace(scope, counters=frozenset(counters - recorded.keys()), recorded={**recorded, **scope.recorded})
@@ -191,7 +191,8 @@ def recording(origin: PrometheusRule, scope: Scope) -> Imported:
         notes = expression(origin, scope)[1]
     except Unsupported as error:
         return Imported(origin, notes=error.notes)
-    if scope.recorded[origin.record].labels:
+    recorded = scope.recorded.get(origin.record)
+    if recorded is not None and recorded.labels:
         return Imported(origin, notes=(Note(origin.record, "unsupported", "recorded with labels, or several times"),))
     return Imported(origin, notes=notes, inlined=True)
 

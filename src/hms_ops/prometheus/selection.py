@@ -16,6 +16,7 @@ from hms_ops.prometheus.vector import Scope, unsupported
 COUNTED: Final = frozenset({"rate", "increase", "irate", "resets"})
 OPERATORS: Final = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~"}
 NAME: Final = "__name__"
+ALERTS: Final = ("ALERTS", "ALERTS_FOR_STATE")
 
 
 class Read(NamedTuple):
@@ -71,6 +72,8 @@ def selector_of(
     metric = name_of(node)
     if not metric:
         raise unsupported(node, "it chooses metrics by a pattern; a selector here names one")
+    if metric in ALERTS:
+        raise unsupported(node, "alerts are no series with labels here; a rule's gauge has the rule's name")
     if node.matchers.or_matchers:
         raise unsupported(node, "matchers joined by `or`")
     if node.at is not None:

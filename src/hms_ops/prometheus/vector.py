@@ -8,7 +8,7 @@ has an element for each set of labels that passed its filters; here that is a nu
 Frozen values, no threads. Errors: Unsupported, gathered by node, never raised to a person.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -26,15 +26,16 @@ class Note(NamedTuple):
     grade: Grade
     reason: str
 
-    def __str__(self) -> str:
-        return f"{self.grade}: {self.node}: {self.reason}" if self.node else f"{self.grade}: {self.reason}"
+    @property
+    def text(self) -> str:
+        return f"{self.node}: {self.reason}" if self.node else self.reason
 
 
 class Unsupported(ValueError):
     """One or several nodes that the language cannot say."""
 
     def __init__(self, *notes: Note) -> None:
-        super().__init__("; ".join(map(str, notes)))
+        super().__init__("; ".join(note.text for note in notes))
         self.notes = notes
 
 
@@ -49,12 +50,22 @@ class Recorded(NamedTuple):
 class Scope:
     """What is known around an expression. interval_seconds: how far apart a series' samples are. has_dots: metrics are
     called `a.b` here where Prometheus has `a_b`. counters: metrics that some expression reads as counters. recorded:
-    the recording rules by name."""
+    the recording rules by name. fed: names that are series
+    although they are recorded too, as in a test. labels: which labels the series of a metric have, None unless that is
+    known, as in a test: only then can it be said what `without` and `ignoring` leave."""
 
     interval_seconds: int = 60
     has_dots: bool = False
     counters: frozenset[str] = frozenset()
     recorded: Mapping[str, Recorded] = field(default_factory=dict)
+    fed: frozenset[str] = frozenset()
+    labels: Callable[[str], frozenset[str]] | None = None
+
+    def series_labels(self, metrics: Iterable[str]) -> frozenset[str] | None:
+        """The labels of the series of all these metrics together."""
+        if self.labels is None:
+            return None
+        return frozenset[str]().union(*map(self.labels, metrics))
 
 
 @dataclass(frozen=True, slots=True)

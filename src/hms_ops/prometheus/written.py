@@ -42,8 +42,7 @@ def rule_lines(one: Imported) -> list[str]:
     what = "recorded, " if origin.record else ""
     grade = "read by its expression" if one.inlined else one.grade
     lines = [comment(f"{one.name} ({origin.source}): {what}{grade}")]
-    reasons = [f"{note.node}: {note.reason}" if note.node else note.reason for note in one.notes]
-    lines += [comment(f"  {reason}") for reason in (*reasons, *one.text_notes)]
+    lines += [comment(f"  {reason}") for reason in (*(note.text for note in one.notes), *one.text_notes)]
     if one.keys is None:
         return [*lines, *([] if one.inlined else [comment(f"  expr: {origin.expr}")])]
     text = yaml.safe_dump([dict(one.keys)], sort_keys=False, allow_unicode=True, width=YAML_COLUMNS)

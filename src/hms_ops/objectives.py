@@ -1,0 +1,444 @@
+"""Service level objectives at work: good and total counted second by second, budgets kept, burn rates told.
+
+    samples ──native, as they come──► goods beside COUNT ─┐ a second is sealed
+    tick ──publish(second)────────────────────────────────┴─► N.good, N.total (counters) ─► windows, history, rules
+                                                              N.budget (gauge), each 10 s ─►
+    late samples ──listed when the tick merges them──► N.good, N.total of *their* second
+
+The engine makes one, hands it the SLOs, and calls `publish` once a sealed second: right after the seal and before late
+samples are merged, so that a second's counts are merged into that very second, before steps are closed. What is
+published is stamped and goes the way of everybody's samples, under the ledger's input "self"; the names are reserved.
+The counts are exact: each sample is judged by its own value (goals.py, `_goal.pxd`), with its weight, in its second.
+
+A group is one combination of the values of the SLO's group_by, without tags that begin with "__" (the overflow's).
+A budget is kept over the whole window in memory (budget.py), filled from history when the engine starts (`open`).
+
+Limits, each with its counter: SLOS_MAX SLOs (ConfigError), GROUPS_MAX groups of all SLOs (`groups_refused`: counted
+in each second they have events), seconds that the store no longer kept (`seconds_lost`).
+Threads: `publish` is the tick's; the rest is anybody's, under one lock that is not held while history is read for a
+status. Errors: ConfigError from `replace`, and then nothing has changed.
+Not here: the burn-rate rules (alert/slo.py makes them, they are rules like others), their states (book.py).
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from hms_ops import kinds
+from hms_ops._ring import Store
+from hms_ops.alert.notification import Alert
+from hms_ops.alert.plan import SourceKey
+from hms_ops.alert.slo import BURNS, Goal, Ratio, Slo, Threshold
+from hms_ops.alert.source import GroupKey, Source
+from hms_ops.alert.tree import Selector
+from hms_ops.alert.watch import Watch
+from hms_ops.budget import Budget, burn_rate, left
+from hms_ops.errors import ConfigError, StorageError
+from hms_ops.goals import Goals, check
+from hms_ops.past import Past
+from hms_ops.spending import spent, windows
+
+SLOS_MAX: Final = 1_000
+GROUPS_MAX: Final = 4_096
+KEPT_SECONDS: Final = 59  # behind the sealed one, whose sums the store still has
+BUDGET_SECONDS: Final = 10  # between two samples of a budget
+STAMP_SECONDS_MAX: Final = 3590  # the store takes stamps of an hour ago; what was late by that is put where it may be
+SELF_INPUT: Final = 0
+COUNT: Final = 0
+SUM: Final = 1
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+UnitLookup = Callable[[str], str | None]
+Late = tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
+
+
+def no_units(metric: str) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What to add: of group keys[i] in seconds[i], good[i] and total[i]."""
+
+    keys: list[GroupKey]
+    seconds: Integers
+    good: Floats
+    total: Floats
+
+
+class Part:
+    """The series of one selector, and what one of their samples counts for. goal: None where the samples' values
+    themselves are added up (a counter's)."""
+
+    def __init__(self, source: Source, goal: Goal | None, good: float, total: float) -> None:
+        self.source, self.goal, self.good, self.total = source, goal, good, total
+
+    def of_second(self, store: Store, goals: Goals, second: int) -> tuple[Floats, Floats]:
+        """(good, total) of each of the source's groups."""
+        source, metric = self.source, self.source.key.metric
+        if second < goals.since(metric, self.goal):
+            return np.zeros(len(source.keys)), np.zeros(len(source.keys))
+        if self.goal is None:
+            sums = store.sums_of_second(SUM, second, source.member, source.offset)
+            return sums * self.good, sums * self.total
+        total = store.sums_of_second(COUNT, second, source.member, source.offset)
+        if not total.any():
+            return total, total
+        return store.sums_of_second(goals.column(metric, self.goal), second, source.member, source.offset), total
+
+    def of_late(self, late: Late) -> Counts:
+        """What the late samples among these series come to."""
+        slots, seconds, values, weights = late
+        order = np.argsort(self.source.member)
+        at = np.searchsorted(self.source.member, slots, sorter=order)
+        place = order[np.minimum(at, len(order) - 1)] if len(order) else np.zeros(len(slots), np.int64)
+        is_in = self.source.member[place] == slots if len(order) else np.zeros(len(slots), bool)
+        group = np.searchsorted(self.source.offset, place[is_in], "right") - 1
+        amounts = weights[is_in] if self.goal is not None else values[is_in] * weights[is_in]
+        good = amounts * (taken(self.goal, values[is_in]) if self.goal is not None else self.good)
+        keys = [self.source.keys[number] for number in group.tolist()]
+        return Counts(keys, seconds[is_in], good, amounts * self.total)
+
+
+def taken(goal: Goal, values: Floats) -> NDArray[np.bool_]:
+    """Which values are good: as `_goal.pxd` has it."""
+    is_inside: NDArray[np.bool_] = (values >= goal.low) & (values <= goal.high)
+    return is_inside ^ goal.is_outside
+
+
+class Followed:
+    """One SLO in force."""
+
+    def __init__(self, slo: Slo, parts: Sequence[Part], budget: Budget) -> None:
+        self.slo, self.parts, self.budget = slo, parts, budget
+
+    def counted(self, store: Store, goals: Goals, seconds: Sequence[int]) -> list[Counts]:
+        found = []
+        for second in seconds:
+            for part in self.parts:
+                good, total = part.of_second(store, goals, second)
+                there = np.flatnonzero((total != 0) | (good != 0))
+                if len(there):
+                    keys = [part.source.keys[group] for group in there.tolist()]
+                    found.append(Counts(keys, np.full(len(there), second), good[there], total[there]))
+        return found
+
+
+class Objectives:
+    """All SLOs of one engine. unit: of described metrics."""
+
+    def __init__(self, store: Store, *, unit: UnitLookup = no_units) -> None:
+        self.slos: tuple[Slo, ...] = ()
+        self.groups_refused = self.seconds_lost = self.unpublished = 0
+        self._store = store
+        self._unit = unit
+        self._lock = threading.RLock()
+        self._wanted: dict[str, set[Goal]] = {}
+        self._past: Past | None = None
+        self._goals = Goals(store)
+        self._watch = Watch(store)
+        self._followed: list[Followed] = []
+        self._taken = 0  # the last second that was published
+        self._names: frozenset[str] = frozenset()
+        self._ever: set[str] = set()  # names that were ours: their series may live on for a while
+        self._unread: dict[str, str] = {}  # SLOs whose history could not be read, and why
+        store.take_judged(store.first_second - 1)  # what comes late for a time before this run is listed
+
+    # ---- in
+
+    def replace(self, slos: Sequence[Slo]) -> None:
+        """Take these SLOs in place of those before, all or none (ConfigError). Budgets go on where name, window and
+        groups are the same; others are filled from history."""
+        with self._lock:
+            goals = self._checked(slos)
+            self._judge(goals, slos)
+            self._reserve(frozenset(name for slo in slos for name in slo.published), slos)
+            before = {one.slo.name: one for one in self._followed}
+            self.slos = tuple(slos)
+            self._followed = [self._follow(slo, before.get(slo.name)) for slo in slos]
+            self._watch.keep({part.source.key for one in self._followed for part in one.parts})
+            for one in self._followed:
+                if one.slo.name not in before or one.budget is not before[one.slo.name].budget:
+                    self._fill(one)
+
+    def open(self, past: Past) -> None:
+        """History can be read: fill the budgets. Before the first `publish`."""
+        with self._lock:
+            self._past = past
+            for one in self._followed:
+                self._fill(one)
+
+    def objective(self, name: str) -> float | None:
+        """The promised share of an SLO, such as 0.999, for burn_rate; None for a name that is none."""
+        return next((slo.share for slo in self.slos if slo.name == name), None)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The metrics that are published here."""
+        return self._names
+
+    def _checked(self, slos: Sequence[Slo]) -> dict[str, set[Goal]]:
+        """The goals of each metric. ConfigError with all that is wrong."""
+        problems = []
+        goals: dict[str, set[Goal]] = {}
+        if len(slos) > SLOS_MAX:
+            problems.append(f"{slos[SLOS_MAX].source}: more than {SLOS_MAX:,} SLOs")
+        for slo in slos:
+            for name in slo.published:
+                if name not in self._ever and len(self._store.slots(name)):
+                    problems.append(f"{slo.source}: {slo.name}: a metric {name} is being written; choose another name")
+            try:
+                for metric in slo.metrics:
+                    goals.setdefault(metric, set()).update(self._goals_of(slo))
+                    check(goals)
+            except ValueError as error:
+                problems.append(f"{slo.source}: {slo.name}: {error}")
+        if problems:
+            raise ConfigError(*problems)
+        return goals
+
+    def _judge(self, wanted: dict[str, set[Goal]], slos: Sequence[Slo]) -> None:
+        try:
+            self._goals.replace(wanted)
+        except ValueError as error:
+            self._goals.replace(self._wanted)
+            raise ConfigError(f"{slos[0].source}: the SLOs cannot be counted: {error}") from None
+        self._wanted = wanted
+
+    def _goals_of(self, slo: Slo) -> list[Goal]:
+        if isinstance(slo.indicator, Ratio):
+            return []
+        return [slo.indicator.goal(self._unit(slo.indicator.series.metric))]
+
+    def _reserve(self, names: frozenset[str], slos: Sequence[Slo]) -> None:
+        done: list[str] = []
+        try:
+            for name in sorted(names - self._names):
+                self._store.reserve(name, True, kinds.GAUGE if name.endswith(".budget") else kinds.COUNTER)
+                done.append(name)
+        except ValueError as error:
+            for name in done:
+                self._store.reserve(name, False)
+            raise ConfigError(f"{slos[0].source}: the SLOs cannot publish their counters: {error}") from None
+        for name in self._names - names:
+            self._store.reserve(name, False)
+        self._names = names
+        self._ever |= names
+
+    def _follow(self, slo: Slo, before: Followed | None) -> Followed:
+        def source(series: Selector) -> Source:
+            return self._watch.source(SourceKey(series.metric, series.matchers, slo.where, slo.group_by))
+
+        if isinstance(slo.indicator, Threshold):
+            parts = [Part(source(slo.indicator.series), self._goals_of(slo)[0], 1.0, 1.0)]
+        else:
+            of_part, of_total = (-1.0, 1.0) if slo.indicator.is_bad else (1.0, 0.0)
+            parts = [
+                Part(source(slo.indicator.part), None, of_part, 0.0),
+                Part(source(slo.indicator.total), None, of_total, 1.0),
+            ]
+        same = before is not None and (before.slo.window_seconds, before.slo.group_by) == (
+            slo.window_seconds,
+            slo.group_by,
+        )
+        return Followed(slo, parts, before.budget if before is not None and same else Budget(slo.window_seconds))
+
+    # ---- the tick
+
+    def publish(self, second: int) -> None:
+        """Count and publish all sealed seconds up to `second`."""
+        with self._lock:
+            seconds = self._due(second)
+            self._watch.follow()
+            counts = [one.counted(self._store, self._goals, seconds) for one in self._followed]
+            late = self._store.take_judged(second)
+            self._taken = second
+            samples: list[dict[str, Any]] = []
+            for one, found in zip(self._followed, counts, strict=True):
+                if len(late[0]):
+                    found += [part.of_late(late) for part in one.parts]
+                one.budget.move_on(second)
+                self._take(one, found, samples)
+                if second % BUDGET_SECONDS == 0:
+                    samples += budget_samples(one, second)
+            self._send(samples)
+
+    def _due(self, second: int) -> range:
+        """The seconds to publish, as far as the store has them."""
+        if second < self._taken:  # the clock was set back
+            self._goals.begin_anew(self._store.first_second)
+            for one in self._followed:
+                one.budget.begin_anew(second)
+            self._taken = self._store.first_second - 1
+        since = max(self._taken + 1, self._store.first_second)
+        first = max(since, second - KEPT_SECONDS)
+        self.seconds_lost += first - since if self._taken else 0
+        return range(first, second + 1)
+
+    def _take(self, one: Followed, counts: Sequence[Counts], samples: list[dict[str, Any]]) -> None:
+        """Into the budget, and as samples: one of each counter for each group and second."""
+        if not counts:
+            return
+        places = self._places(one.budget, [key for part in counts for key in part.keys])
+        has_room = places >= 0
+        places = places[has_room]
+        seconds, good, total = (
+            np.concatenate([getattr(part, name) for part in counts])[has_room] for name in ("seconds", "good", "total")
+        )
+        one.budget.add(places, seconds, good, total)
+        oldest = self._store.now_ns() // 1_000_000_000 - STAMP_SECONDS_MAX
+        samples += counter_samples(one, places, np.maximum(seconds, oldest), good, total)
+
+    def _places(self, budget: Budget, keys: Sequence[GroupKey]) -> Integers:
+        """The places of groups in the budget, -1 where there is no room for one more."""
+        others = sum(len(one.budget) for one in self._followed) - len(budget)
+        places = np.empty(len(keys), np.int64)
+        for at, key in enumerate(keys):
+            shown = tuple(pair for pair in key if not pair[0].startswith("__"))
+            has_room = budget.knows(shown) or others + len(budget) < GROUPS_MAX
+            places[at] = budget.place(shown) if has_room else -1
+        self.groups_refused += int((places < 0).sum())
+        return places
+
+    def _send(self, samples: list[dict[str, Any]]) -> None:
+        if samples:
+            self.unpublished += len(samples) - self._store.ingest(msgpack.packb(samples), SELF_INPUT)
+
+    # ---- history
+
+    def _fill(self, one: Followed) -> None:
+        """What history knows of the window."""
+        if self._past is None:
+            return
+        end = int(self._store.sealed_second) + 1
+        one.budget.move_on(end - 1)
+        try:
+            for rows in spent(self._past, one.slo, max(0, one.budget.start()), end, one.budget.step_seconds):
+                nothing = np.zeros(len(rows.sums))
+                places = self._places(one.budget, rows.keys)[rows.groups]
+                good, total = (nothing, rows.sums) if rows.is_total else (rows.sums, nothing)
+                has_room = places >= 0
+                one.budget.add(places[has_room], rows.seconds[has_room], good[has_room], total[has_room])
+            self._unread.pop(one.slo.name, None)
+        except StorageError as error:
+            self._unread[one.slo.name] = str(error)
+
+    # ---- out
+
+    def status(self, alerts: Iterable[Alert] = ()) -> list[dict[str, Any]]:
+        """Every SLO as it stands: what is promised, and for each group what was kept, what is left of the budget, the
+        burn rates, and a state: "ok", "burning" while one of its alerts (of those given) fires, "exhausted" when the
+        budget is spent, "no data" without events in the window. StorageError."""
+        with self._lock:
+            sums = [(one.slo, list(one.budget.keys), one.budget.sums()) for one in self._followed]
+            past, end = self._past, int(self._store.sealed_second) + 1
+        firing = [alert for alert in alerts if alert.state == "firing"]
+        return [status_of(slo, keys, found, past, end, firing) for slo, keys, found in sums]
+
+    def problems(self) -> list[str]:
+        """What cannot be counted as written, one line each."""
+        found = [f"SLO {name}: its history cannot be read: {why}" for name, why in self._unread.items()]
+        if self.groups_refused:
+            found.append(f"SLOs have more than {GROUPS_MAX:,} groups; what lies beyond is not counted")
+        for slo in self.slos:
+            for metric in slo.metrics:
+                kind = self._store.metric_kind(metric) if len(self._store.slots(metric)) else kinds.UNKNOWN
+                if kind == kinds.SET:
+                    found.append(f"SLO {slo.name}: {metric} is a set, which has no values to judge")
+                elif isinstance(slo.indicator, Ratio) and kind not in (kinds.COUNTER, kinds.UNKNOWN):
+                    found.append(f"SLO {slo.name}: {metric} is a {kinds.NAMES[kind]}; a counter is wanted")
+        return found
+
+    def counters(self) -> dict[str, int]:
+        with self._lock:
+            groups = sum(len(one.budget) for one in self._followed)
+        return {
+            "slos": len(self.slos),
+            "groups": groups,
+            "groups_refused": self.groups_refused,
+            "seconds_lost": self.seconds_lost,
+            "unpublished": self.unpublished,
+        }
+
+
+# ---- samples
+
+
+def counter_samples(
+    one: Followed, places: Integers, seconds: Integers, good: Floats, total: Floats
+) -> list[dict[str, Any]]:
+    """One sample of good and one of total for each group and second."""
+    rows, row = np.unique(np.stack([places, seconds]), axis=1, return_inverse=True)
+    sums = [np.bincount(row.reshape(-1), amounts, rows.shape[1]).tolist() for amounts in (good, total)]
+    names = one.slo.published
+    return [
+        {"name": name, "kind": "counter", "value": value, "time": second, "tags": dict(one.budget.keys[place])}
+        for place, second, *values in zip(*rows.tolist(), *sums, strict=True)
+        for name, value in zip(names, values, strict=False)
+    ]
+
+
+def budget_samples(one: Followed, second: int) -> list[dict[str, Any]]:
+    name = one.slo.published[2]
+    shares = left(one.budget.sums(), one.slo.allowed).tolist()
+    return [
+        {"name": name, "kind": "gauge", "value": share, "time": second, "tags": dict(key)}
+        for key, share in zip(one.budget.keys, shares, strict=True)
+    ]
+
+
+# ---- status
+
+WINDOWS: Final = tuple(sorted({seconds for burn in BURNS for seconds in (burn.short_seconds, burn.long_seconds)}))
+
+
+def status_of(
+    slo: Slo, keys: Sequence[GroupKey], sums: Floats, past: Past | None, end: int, firing: Sequence[Alert]
+) -> dict[str, Any]:
+    spending = windows(past, slo, end, WINDOWS) if past is not None else {}
+    shares = left(sums, slo.allowed).tolist()
+    names = {f"{slo.name}.{burn.name}" for burn in BURNS}
+    ours = [alert for alert in firing if alert.name in names]
+    groups = [
+        group_status(slo, dict(key), good, total, share, spending.get(key), ours)
+        for key, good, total, share in zip(keys, *sums.tolist(), shares, strict=True)
+    ]
+    return {
+        "slo": slo.name,
+        "objective": slo.objective,
+        "good": slo.text,
+        "window_seconds": slo.window_seconds,
+        "group_by": list(slo.group_by),
+        "source": slo.source,
+        "groups": groups or ([] if slo.group_by else [group_status(slo, {}, 0.0, 0.0, 1.0, None, ours)]),
+    }
+
+
+def group_status(
+    slo: Slo,
+    tags: dict[str, str],
+    good: float,
+    total: float,
+    budget: float,
+    spending: Floats | None,
+    firing: Sequence[Alert],
+) -> dict[str, Any]:
+    burning = sorted(alert.name for alert in firing if tags.items() <= dict(alert.tags).items())
+    nothing = np.zeros((2, len(WINDOWS)))
+    rates = zip(WINDOWS, *(nothing if spending is None else spending).tolist(), strict=True)
+    return {
+        "tags": tags,
+        "good": good,
+        "total": total,
+        "compliance": good / total if total > 0 else None,
+        "budget": budget,
+        "burn": {str(seconds): burn_rate(good, total, slo.allowed) for seconds, good, total in rates},
+        "firing": burning,
+        "state": "no data" if total <= 0 else "burning" if burning else "exhausted" if budget <= 0 else "ok",
+    }
