@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from tests.answering import Answering, answering, status
 from tests.engines import NOW, feed, manual
 
@@ -46,11 +45,12 @@ def states(engine: Engine) -> dict[str, str]:
 # ---- the founding document
 
 
-def test_the_founding_documents_rules_run_as_written_in_yaml(wait_until: WaitUntil) -> None:
+def test_the_founding_documents_rules_run_as_written_in_yaml(tmp_path: Path, wait_until: WaitUntil) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(FOUNDING)
     with answering(status(200, '{"id": 1}')) as gateway, answering(status(200, '{"state": "done"}')) as service:
-        config = yaml.safe_load(FOUNDING)
-        config["receivers"] = {"sms": {"url": gateway.url}}
-        config["actions"] = {"url": service.url, "run": config["actions"]}
+        config: dict[str, Any] = {"rules": [str(rules)], "receivers": {"sms": {"url": gateway.url}}}
+        config["actions"] = {"url": service.url}
         with manual(config=config) as engine:
             feed(engine, "finance.api_ms", 110.0, 60, kind="timer")
             feed(engine, "finance.api_ms", 260.0, 250, kind="timer")
@@ -201,7 +201,7 @@ def test_what_could_not_leave_before_the_end_leaves_after_it(
             feed(engine, "heat", 200.0, 2, kind="gauge")
             wait_until(lambda: len(server.requests) >= 1)
         with manual(now=NOW + 60, config=config, data_dir=tmp_path) as engine:
-            wait_until(lambda: engine.counters()["notifications"]["delivered"] == 1, deadline_seconds=20)
+            wait_until(lambda: engine.advance(2) or engine.counters()["notifications"]["delivered"] == 1)
             assert engine.counters()["notifications"]["waiting"] == 0
         assert len({request.headers["Idempotency-Key"] for request in server.requests}) == 1
 

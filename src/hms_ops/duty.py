@@ -15,6 +15,7 @@ Loading: until `warm` is called no kernel is imported, so that the engine receiv
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -35,6 +36,7 @@ from hms_ops.clock import SECOND_NS, Clock
 from hms_ops.errors import ConfigError
 from hms_ops.hooks import AlertHooks
 from hms_ops.keeper import Keeper
+from hms_ops.objectives import Objectives
 from hms_ops.reloaded import Reloaded
 from hms_ops.rulebook import Prepared, Rulebook
 from hms_ops.storage.alerting import AlertStore
@@ -90,6 +92,7 @@ class Duty:
             tell_decisions=self._tell_decisions,
         )
         self.rulebook = Rulebook(store, unit)
+        self.objectives = Objectives(store, unit=unit)
         self.anomalies = Anomalies(store, Desk(self._fire_anomaly, self._end_anomaly, self._offer_held, emit))
         self._clock = clock
         self._start_thread = start_thread
@@ -108,13 +111,8 @@ class Duty:
     # ---- rules in
 
     @property
-    def gauges(self) -> frozenset[str]:
-        """The names that have a gauge of 0 and 1; another object whenever they change."""
-        return self.rulebook.gauges
-
-    @property
     def reserved(self) -> frozenset[str]:
-        """The names that only the engine writes."""
+        """The names that have a gauge of 0 and 1; another object whenever they change."""
         return self.rulebook.reserved
 
     def load(self, file: RuleFile) -> None:
@@ -151,6 +149,7 @@ class Duty:
         """The unit of a metric has changed: read the rules anew that look at it. ConfigError: nothing has changed."""
         with self._lock:
             anew = self.rulebook.readers_of(metric)
+            self.objectives.replace(self.objectives.slos)
             self._take(self.rulebook.prepare(self.rulebook.file, self.rulebook.own, anew=anew))
 
     def move_clocks(self, seconds: int) -> None:
@@ -172,6 +171,7 @@ class Duty:
         file, rules = prepared.file, prepared.rules
         detector = self.anomalies.detector_of(file.anomalies) if self._rule_set is not None else None
         self.rulebook.adopt(prepared)
+        self.objectives.replace(file.slos)
         self._warn(RuleFile(tuple(rules), file.anomalies, file.actions))
         with self._passing:
             self._hand_on(self.book.replace_rules(rules, self._now()))
@@ -203,7 +203,6 @@ class Duty:
                 events = self.book.restore(store.load("instances"), alive, now_ns // SECOND_NS)
             tables = {name: store.load(name) for name in ("groups", "members", "silences")}
             self.keeper.ask(lambda dispatcher: dispatcher.restore(tables, now_ns / SECOND_NS))
-            self.actions.open(store.commit, store.load("runs"), store.load("marks").get("halted"))
             self.outbox.restore()
             with self._passing:
                 self._hand_on(events)
@@ -286,6 +285,7 @@ class Duty:
         if (more := len(self._unserved) - UNSERVED_SHOWN) > 0:
             found.append(f"{more:,} more receivers of rules are not served as written; see the log")
         found += [self.keeper.problem] if self.keeper.problem else []
+        found += self.objectives.problems()
         return found + self.hooks.crew.problems() + self.outbox.problems()
 
     # ---- anomalies
@@ -331,7 +331,15 @@ class Duty:
         """To the keeper, in order: `_passing` is held."""
         changes = [*self.book.changes(self._now()), *more]
         if events or changes:
-            self.keeper.put(events, changes)
+            self.keeper.put(self._hushed(events), changes)
+
+    def _hushed(self, events: Sequence[Alert]) -> list[Alert]:
+        """An anomaly's end is no news: there is no "cleared" page, only a line in the log."""
+        quiet = {rule.name for rule in self.rulebook.file.anomalies}
+        return [
+            replace(event, notify=("log:",)) if event.state == "resolved" and event.name in quiet else event
+            for event in events
+        ]
 
     def _keep(self, *changes: Change) -> None:
         with self._passing:
@@ -400,6 +408,7 @@ class Duty:
         return {
             "alerts": book | {"instances_refused": refused},
             "anomalies": self.anomalies.counters(),
+            "slos": self.objectives.counters(),
             "keeper": self.keeper.counters(),
             "paging": self.keeper.ask(lambda dispatcher: dispatcher.counters()),
             "notifications": self.outbox.counters(),

@@ -261,6 +261,7 @@ class Engine(AlertCalls):
         self.receiving_ns = self.clock.now_ns()
         if self._storage is not None:
             self.duty.open(self._storage.alerting)
+        self.duty.objectives.open(self.past)
         self._warm()
         self.duty.start()
         self._threads.start("hms-journal", self.journalist.run)

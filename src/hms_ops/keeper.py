@@ -155,8 +155,9 @@ class Keeper:
 
     def _carry_out(self, batch: Batch) -> None:
         dispatch = self._dispatch(batch)
-        made = [self.outbox.change_for(notification) for notification in dispatch.notifications]
-        self._commit([*batch.changes.values(), *dispatch.changes, *made])
+        made = [self.outbox.changes_for(notification) for notification in dispatch.notifications]
+        gone = [Change("outbox", id, None) for id in dispatch.cancelled]
+        self._commit([*batch.changes.values(), *dispatch.changes, *made, *gone])
         self.outbox.cancel(dispatch.cancelled)
         for notification in dispatch.notifications:
             self.outbox.put(notification)

@@ -37,18 +37,12 @@ class Prepared(NamedTuple):
         """Those that have a gauge."""
         return frozenset([*self.plans, *(rule.name for rule in self.file.anomalies)])
 
-    @property
-    def written(self) -> frozenset[str]:
-        """The counters and gauges of SLOs, which the engine writes."""
-        return frozenset(name for slo in self.file.slos for name in slo.metrics)
-
 
 class Rulebook:
     """The rules of one engine."""
 
     def __init__(self, store: Store, unit: UnitLookup) -> None:
-        self.gauges: frozenset[str] = frozenset()  # names with a gauge of 0 and 1; another object when they change
-        self.reserved: frozenset[str] = frozenset()  # these, and what else only the engine writes
+        self.reserved: frozenset[str] = frozenset()  # names of gauges; another object whenever they change
         self._store = store
         self._unit = unit
         self._now = Prepared(RuleFile(), {}, {})
@@ -81,17 +75,15 @@ class Rulebook:
         taken = taken_names(file)
         rules = [*file.rules, *file.slo_rules, *(rule for rule in own.values() if rule.name not in taken)]
         known = {name: plan for name, plan in self.plans.items() if name not in set(anew)}
-        objectives = {slo.name: slo.objective_share for slo in file.slos}
+        objectives = {slo.name: slo.share for slo in file.slos}
         plans = {rule.name: (rule, self._plan(rule, known, objectives)) for rule in rules}
-        self._check_names([*rules, *file.anomalies], read_by(plans, file.anomalies))
+        self._check_names([*rules, *file.anomalies], read_by(plans, file.anomalies), published_by(file))
         return Prepared(file, dict(own), plans)
 
     def adopt(self, prepared: Prepared) -> None:
         """Reserve the gauges, and put them in force. ConfigError: nothing has changed."""
-        self._reserve(prepared.names | prepared.written)
+        self._reserve(prepared.names)
         self._now = prepared
-        if prepared.names != self.gauges:
-            self.gauges = prepared.names
 
     def readers_of(self, metric: str) -> list[str]:
         """The rules that look at a metric."""
@@ -109,18 +101,21 @@ class Rulebook:
                 rule.group_by,
                 text=rule.text,
                 unit=self._unit,
-                objective=objectives.get,
             )
         except ExpressionError as error:
             raise ConfigError(f"{rule.source}: {rule.name}: {error}") from None
 
-    def _check_names(self, rules: Sequence[Rule | AnomalyRule], read: Mapping[str, str]) -> None:
+    def _check_names(
+        self, rules: Sequence[Rule | AnomalyRule], read: Mapping[str, str], published: Mapping[str, str]
+    ) -> None:
         """A rule takes its name's metric for its gauge: refuse one that stops a metric somebody else writes.
-        read: metric → the rule that looks at it."""
+        read: metric → the rule that looks at it. published: metric → the SLO that writes it."""
         problems = []
         for rule in rules:
             if rule.name in read:
                 why = f"the rule {read[rule.name]!r} reads the metric of that name, which would be a gauge of 0 and 1"
+            elif rule.name in published:
+                why = f"the SLO {published[rule.name]!r} publishes the metric of that name"
             elif rule.name not in self.reserved and self._is_written(rule.name):
                 why = "a metric of that name is being written, which would be refused from now on"
             else:
@@ -166,6 +161,11 @@ def read_by(plans: Plans, anomalies: Sequence[AnomalyRule]) -> dict[str, str]:
     """metric → the name of a rule or anomaly rule that looks at it."""
     read = {metric: name for name, (_, plan) in plans.items() for metric in metrics_of(plan)}
     return read | {rule.metric: rule.name for rule in anomalies}
+
+
+def published_by(file: RuleFile) -> dict[str, str]:
+    """metric → the SLO that writes it."""
+    return {metric: slo.name for slo in file.slos for metric in slo.published}
 
 
 def taken_names(file: RuleFile) -> set[str]:

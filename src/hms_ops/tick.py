@@ -1,6 +1,6 @@
 """One run of the pipeline, once a second: seal, merge, roll, judge.
 
-    seal(closed) ─► late samples ─► 10-s and 1-min steps ─► rules and detectors ─► gauges, idle series
+    seal(closed) ─► SLOs ─► late samples ─► 10-s and 1-min steps ─► rules and detectors ─► gauges, idle series
                                         └─► recorder (history)
 
 The engine's tick thread calls `Tick.run(now_ns)`; a late call catches up on all seconds that closed meanwhile, at most
@@ -52,6 +52,7 @@ class Tick:
         self.count += 1
         self.late += behind > 1
         self.part("seal", lambda: self.store.seal(closed))
+        self.part("objectives", lambda: self.duty.objectives.publish(closed))  # into the second they are of
         self.part("late", self._merge_late)
         self.part("roll", lambda: self._roll(closed + 1))
         self.part("judge", lambda: self.duty.judge(closed + 1))

@@ -65,7 +65,7 @@ class Ticker:
         self.cost_ms = (steady_ns() - begun_ns) / 1e6
 
     def _publish(self, now_ns: int) -> None:
-        self._publisher.publish(now_ns, self._duty.gauges, self._duty.book.firing())
+        self._publisher.publish(now_ns, self._duty.reserved, self._duty.book.firing())
 
     def _follow_wall_clock(self) -> None:
         clock, tick = self._clock, self.tick

@@ -166,6 +166,13 @@ class Outbox:
             return shown
         return [*shown, f"{self.counters()['dropped']:,} notifications were dropped, the last because {drop[1]}"]
 
+    @property
+    def failing_count(self) -> int:
+        """Receivers none of whose attempts works now."""
+        with self._lock:
+            lanes = list(self._lanes.values())
+        return sum(bool(lane.problem()) for lane in lanes)
+
     # ---- life
 
     def drain(self, deadline_ns: int) -> int:

@@ -41,6 +41,7 @@ from hms_ops.alert.rule import (
     rule_from_keys,
     rule_from_sentence,
 )
+from hms_ops.alert.slo import Slo, slo_from_keys
 from hms_ops.errors import ConfigError
 from hms_ops.yamlfile import Node, load_file, unknown_keys
 
@@ -69,7 +70,7 @@ class RuleFile:
     rules: tuple[Rule, ...] = ()
     anomalies: tuple[AnomalyRule, ...] = ()
     actions: tuple[ActionRule, ...] = ()
-    slos: tuple[Any, ...] = ()
+    slos: tuple[Slo, ...] = ()
     routes: tuple[Route, ...] = ()
     inhibitions: tuple[Inhibition, ...] = ()
     mute_times: tuple[MuteTime, ...] = ()
@@ -87,7 +88,8 @@ class RuleFile:
 
     def warnings(self, profiles: Mapping[str, Profile], action_url: str = "") -> list[str]:
         """What loads, but not as its author may think: `file:line: …` each. action_url: of the action service."""
-        return self.unserved(profiles) + self._waiting_actions() + ([] if action_url else self._homeless_actions())
+        told = self.unserved(profiles) + [warning for slo in self.slos for warning in slo.warnings()]
+        return told + self._waiting_actions() + ([] if action_url else self._homeless_actions())
 
     def unserved(self, profiles: Mapping[str, Profile]) -> list[str]:
         """The receivers that are not served as written: their notifications go to the log."""
@@ -151,6 +153,7 @@ SECTIONS: Final[dict[str, tuple[FromKeys[Any], FromSentence[Any] | None]]] = {
     "rules": (rule_from_keys, rule_from_sentence),
     "anomalies": (anomaly_from_keys, None),
     "actions": (action_from_keys, None),
+    "slos": (slo_from_keys, None),
     "routes": (route_from_keys, None),
     "inhibitions": (inhibition_from_keys, None),
     "mute_times": (mute_time_from_keys, None),
