@@ -433,6 +433,7 @@ def test_an_edited_rule_ends_what_it_fired() -> None:
         assert states(engine) == {"slow": "firing"}
         engine.alert("slow", if_="last(a) > 1000")
         assert engine.alerts() == []
+        engine.duty.settle()
         assert [(event["state"], event["reason"]) for event in events] == [
             ("firing", ""),
             ("resolved", "the rule was edited"),
@@ -525,6 +526,7 @@ def test_a_watcher_that_fails_harms_nobody_and_can_be_ended() -> None:
         events: list[dict[str, Any]] = []
         end = engine.watch(events.append)
         engine.alert_now("x", 1.0)
+        engine.duty.settle()
         end()
         end()
         engine.alert_now("y", 1.0)

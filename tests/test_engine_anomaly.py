@@ -11,7 +11,7 @@ from tests.answering import answering, status
 from tests.engines import feed, manual, rules_file
 
 from hms_ops import Engine
-from hms_ops.duty import is_among
+from hms_ops.anomalies import is_among
 from hms_ops.errors import ConfigError
 
 WaitUntil = Callable[..., None]

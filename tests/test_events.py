@@ -1,5 +1,6 @@
 """Events of others: security findings move a counter, feed rules, and stand in the journal beside alerts."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def test_an_event_fires_a_rule_and_stands_beside_the_alert(tmp_path: Path) -> No
         assert (told["name"], told["source"], told["text"]) == ("esq.violation", "10.0.0.7", "token in a log")
 
 
-def test_events_arrive_and_are_listed_over_http(tmp_path: Path) -> None:
+def test_events_arrive_and_are_listed_over_http(tmp_path: Path, wait_until: Callable[..., None]) -> None:
     with Engine(udp=None, http="127.0.0.1:0", data_dir=tmp_path) as engine:
         assert engine.http_address is not None
         base = "http://{}:{}/v1/events".format(*engine.http_address)
@@ -74,7 +75,10 @@ def test_events_arrive_and_are_listed_over_http(tmp_path: Path) -> None:
         assert answer.json()["rejected"] == 1
         assert httpx.post(base, json={"event": ""}).status_code == 400
         assert httpx.post(base, content=b"{").status_code == 400
-        engine.journalist.settle()
-        listed = httpx.get(base, params={"kind": "event", "limit": 5}).json()["events"]
-        assert [event["name"] for event in listed] == ["esq.violation"]
+
+        def listed() -> list[str]:
+            found = httpx.get(base, params={"kind": "event", "limit": 5}).json()["events"]
+            return [event["name"] for event in found]
+
+        wait_until(lambda: listed() == ["esq.violation"])
         assert engine.value("sum(esq.violation_count)") != 0

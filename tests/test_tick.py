@@ -27,9 +27,9 @@ def tick_of(engine: Engine) -> dict[str, Any]:
 def test_a_tick_within_the_same_second_does_nothing() -> None:
     with manual() as engine:
         engine.advance(1)
-        assert engine._tick is not None
-        engine._tick.run(engine.clock.now_ns())
-        engine._tick.run(engine.clock.now_ns() + SECOND_NS // 2)
+        assert engine.account.ticker is not None
+        engine.account.ticker.tick.run(engine.clock.now_ns())
+        engine.account.ticker.tick.run(engine.clock.now_ns() + SECOND_NS // 2)
         assert tick_of(engine)["count"] == 1
 
 
@@ -99,13 +99,13 @@ def test_a_step_that_has_lost_a_second_to_a_stall_is_empty_and_no_step_is_wrong(
 
 def test_a_part_that_fails_is_counted_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
     with manual() as engine:
-        assert engine._tick is not None
+        assert engine.account.ticker is not None
 
         def fail() -> None:
             raise RuntimeError("planted")
 
         with caplog.at_level(logging.ERROR):
-            engine._tick.part("planted", fail)
+            engine.account.ticker.tick.part("planted", fail)
         feed(engine, "a", 1.0, 2)
         assert tick_of(engine)["errors"] == 1
         assert engine.mean("a", "10s") == 1.0
