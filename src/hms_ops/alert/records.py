@@ -1,7 +1,8 @@
 """Which records of rules' instances differ from those on disk, and what they say.
 
 A place is marked CHANGED by whatever moves its state in a way that time alone does not; `changes` turns the marks into
-records (`restart.py` has their fields) and takes them off. Cost: 6 to 10 µs a record. Not thread-safe: the book's lock is held.
+records (`restart.py` has their fields) and takes them off.
+Cost: 6 to 10 µs a record. Not thread-safe: the book's lock is held.
 """
 
 from collections.abc import Callable, Sequence
