@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.ticking import Disk, Ticked, rule
 
 from hms_ops.alert.book import Book
-from hms_ops.alert.instance import Key
+from hms_ops.alert.instance import Key, id_of
+from hms_ops.alert.notification import Alert
 from hms_ops.alert.placing import REMEMBERED_SECONDS
 from hms_ops.alert.rule import Rule
 
@@ -231,6 +232,12 @@ def test_a_record_lies_under_the_key_of_its_alert_and_goes_when_it_is_forgotten(
     ticked.second += REMEMBERED_SECONDS
     ticked.run("F")
     assert ticked.disk.records == {}
+
+
+@given(st.text(max_size=20), st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=4))
+def test_the_key_of_a_record_is_that_of_its_alert_whatever_the_names(name: str, tags: dict[str, str]) -> None:
+    group = tuple(sorted(tags.items()))
+    assert id_of((name, group)) == Alert(name, "firing", 1.0, tags, 0.0).key
 
 
 def test_an_instance_that_was_only_pending_leaves_nothing() -> None:

@@ -17,7 +17,9 @@ from typing import Any, Final
 
 from hms_ops.alert.notification import Profile
 from hms_ops.alert.receivers import is_http
+from hms_ops.alert.receivers.apprise import AppriseService
 from hms_ops.alert.receivers.mail import MailServer
+from hms_ops.alert.receivers.mcp import McpServer
 from hms_ops.alert.receivers.message import Template
 from hms_ops.alert.receivers.slack import SlackAccount
 from hms_ops.alert.template import FACTS, MESSAGE_FACTS, TAG, names_in
@@ -26,7 +28,12 @@ from hms_ops.secret import PLAIN_HEADERS, Secret, read_secret
 from hms_ops.setting import Kind, quoted, read_section, show_section
 from hms_ops.yamlfile import Node, unknown_keys
 
-SECTIONS: Final[dict[str, type[Any]]] = {"email": MailServer, "slack": SlackAccount}
+SECTIONS: Final[dict[str, type[Any]]] = {
+    "email": MailServer,
+    "slack": SlackAccount,
+    "mcp": McpServer,
+    "apprise": AppriseService,
+}
 KEYS: Final = ("url", "headers", "template", *SECTIONS)
 TEMPLATE_KEYS: Final = ("title", "text")
 # Their URLs are credentials: who knows one may write there.

@@ -13,12 +13,12 @@ that second, `resume` to now. Pure values; who writes them is `instances.py` and
 A record (table "instances", key `Alert.key`):
 
     name, tags, phase, since, clock_start, stepped, episode, value    of any instance, `AlertState`'s fields
-    still                       the clock stands still since `stepped`
-    stale                       why it is, or ""
-    ended                       the second it ended at, of one that is only remembered for its episode's number
     severity, rule_text, notify, policy, rule_tags    to tell of its end when its rule is gone
-    looks, for                  what its rule looked for, and for how long
-    expires, ttl, reason, annotations                 of an `alert_now`, which has no rule; ttl is 0 for a rule's
+    looks, for                                        what its rule looked for, and for how long
+    expires, ttl, reason, annotations                 of an `alert_now`, which has no rule
+    still                                             where the clock stands still since `stepped`
+    stale                                             why it is, where it is
+    ended                                             the second, where it is only remembered for its episode's number
 
 Errors: `kept_of_record` raises ValueError, KeyError or TypeError for what is no record of an instance.
 """
@@ -53,31 +53,25 @@ class Kept:
     reason: str = ""
 
 
-def record_of(kept: Kept) -> dict[str, Any]:
-    """Its record. Lists and maps of the facts are those of all instances of the rule, to be read only."""
-    state, facts = kept.state, kept.facts
-    record: dict[str, Any] = {
-        "name": kept.key[0],
-        "tags": dict(kept.key[1]),
+def record_of(key: Key, state: AlertState, value: float, facts: Facts, more: Mapping[str, Any]) -> dict[str, Any]:
+    """A record; `more` are the fields that only some have. Lists and maps of the facts are those of all instances of
+    the rule, to be read only."""
+    return {
+        "name": key[0],
+        "tags": dict(key[1]),
         "phase": state.phase,
         "since": state.since,
         "clock_start": state.clock_start,
         "stepped": state.stepped,
         "episode": state.episode,
-        "value": kept.value,
-        "still": kept.is_still,
-        "stale": kept.stale,
-        "ended": kept.ended,
+        "value": value,
         "severity": facts.severity,
         "rule_text": facts.rule_text,
         "notify": facts.notify,
         "policy": facts.policy,
-        "rule_tags": facts.rule_tags or {},
-        "ttl": kept.ttl_seconds,
+        "rule_tags": facts.rule_tags,
+        **more,
     }
-    if kept.ttl_seconds:
-        return record | {"expires": kept.expires, "reason": kept.reason, "annotations": facts.annotations or {}}
-    return record | {"looks": kept.looks, "for": kept.for_seconds}
 
 
 def kept_of_record(key: str, record: Mapping[str, Any]) -> Kept:
@@ -92,13 +86,13 @@ def kept_of_record(key: str, record: Mapping[str, Any]) -> Kept:
         state=state_of(record),
         value=float(record["value"]),
         facts=facts_of_record(record),
-        is_still=bool(record["still"]),
-        stale=text_of(record["stale"]),
-        ended=second_of(record["ended"]),
+        is_still=bool(record.get("still", False)),
+        stale=text_of(record.get("stale", "")),
+        ended=second_of(record.get("ended", 0)),
         looks=text_of(record.get("looks", "")),
         for_seconds=float(record.get("for", 0.0)),
         expires=second_of(record.get("expires", 0)),
-        ttl_seconds=second_of(record["ttl"]),
+        ttl_seconds=second_of(record.get("ttl", 0)),
         reason=text_of(record.get("reason", "")),
     )
 

@@ -147,19 +147,15 @@ class UnruledAlerts:
         if known is None:
             return None
         known.kept_at = now
-        return record_of(
-            Kept(
-                key,
-                known.state,
-                known.value,
-                known.facts,
-                stale=known.stale,
-                ended=known.ended,
-                expires=known.expires,
-                ttl_seconds=known.ttl_seconds,
-                reason=known.reason,
-            )
-        )
+        more = {
+            "ttl": known.ttl_seconds,
+            "expires": known.expires,
+            "reason": known.reason,
+            "annotations": known.facts.annotations,
+            "stale": known.stale,
+            "ended": known.ended,
+        }
+        return record_of(key, known.state, known.value, known.facts, more)
 
     def restore(self, kept: Iterable[Kept], alive: int, now: int) -> None:
         """Take them from their records."""

@@ -7,7 +7,7 @@ uint8 and `clocks` int64[5, places] (see `kernels/phases.py`). Places beyond `co
 evaluates; they see NULL, and the inactive ones among them rest. `told` int64[3, places] takes the events in the order
 of their places: place, event, and the second its condition became true.
 Threads: the tick's; no GIL. Trusts its caller. The explicit signature compiles the kernel at import.
-Cost: 5 ns a place that is quiet or keeps firing, 26 ns one that is pending or just fires; nothing is allocated. The
+Cost: 3 ns a place that is quiet or keeps firing, 26 ns one that is pending or just fires; nothing is allocated. The
 helpers are inlined before compilation: as calls they count references to each array, which costs as much again.
 The reference twin is `alert.state.step`, one instance at a time; tests/test_state_kernel.py holds the two together.
 """

@@ -15,12 +15,15 @@ Not here: what is right and wrong in a chain (chain.py).
 import json
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Final
 
-from hms_ops.errors import StorageError
+from hms_ops.errors import StartError, StorageError
 from hms_ops.storage.chain import NO_HASH, Head, Link, Verified, canonical, follow, hash_of, head_of, line_of
 from hms_ops.storage.environment import Database, Environment, Transaction
+from hms_ops.storage.pages import EnvironmentDamaged
 from hms_ops.storage.record import RecordDamaged, pack_record, unpack_record
 
 RECORDS_MAX: Final = 1_000_000
@@ -195,6 +198,32 @@ class Audit:
             with self._counting:
                 self._counts["damaged"] += 1
         return record
+
+
+@contextmanager
+def audit_in(data_dir: Path) -> Iterator[Audit]:
+    """The log in a data directory that no engine has open, or in a backup; nothing is written or set aside. StartError
+    where there is none, or an engine is; StorageError where it is damaged."""
+    from hms_ops.storage.store import STATE_DATABASES
+    from hms_ops.storage.verify import nobody_else
+
+    if not (data_dir / "state").is_dir():
+        raise StartError(f"{data_dir} is no data directory: there is no state in it")
+    with nobody_else(data_dir):
+        environment = Environment(data_dir / "state", STATE_DATABASES, is_read_only=True)
+        try:
+            yield _audit_of(environment)
+        finally:
+            environment.close()
+
+
+def _audit_of(environment: Environment) -> Audit:
+    try:
+        return Audit(environment)
+    except EnvironmentDamaged:
+        raise
+    except StorageError:  # LMDB cannot make a database in what it must not write
+        raise StartError(f"there is no audit log in {environment.path}: an older release wrote it") from None
 
 
 # ---- bytes

@@ -47,12 +47,13 @@ class Head:
 class Verified:
     """What `verify` found. count: records that were looked at; first_bad: the number of the first that is wrong, None
     when all is well; reason: altered, missing, reordered or truncated, "" when all is well; text: it said in a line;
-    head: the newest hash, to be kept elsewhere."""
+    last, head: number and hash of the newest that is good, to be kept elsewhere; -1 for none."""
 
     count: int
     first_bad: int | None = None
     reason: str = ""
     text: str = ""
+    last: int = -1
     head: str = NO_HASH
 
     @property
@@ -96,20 +97,20 @@ def follow(links: Iterable[Link], head: Head | None, expected: tuple[int, str] |
     for number, record in links:
         wrong = wrong_link(number, record, at, prev)
         if wrong is not None or record is None:
-            return verdict(count, wrong, prev)
+            return verdict(count, wrong, at, prev)
         count, at, prev = count + 1, number + 1, str(record["hash"])
         if expected is not None and number == expected[0]:
             found = prev
     wrong = wrong_end(count, at, prev, head) or wrong_expectation(at or 0, expected, found, head)
-    return verdict(count, wrong, prev)
+    return verdict(count, wrong, at, prev)
 
 
 Wrong = tuple[int, str, str]  # first_bad, reason, text
 
 
-def verdict(count: int, wrong: Wrong | None, prev: str | None) -> Verified:
+def verdict(count: int, wrong: Wrong | None, at: int | None, prev: str | None) -> Verified:
     first_bad, reason, text = wrong or (None, "", "")
-    return Verified(count, first_bad, reason, text, prev or NO_HASH)
+    return Verified(count, first_bad, reason, text, at - 1 if count and at else -1, prev or NO_HASH)
 
 
 def wrong_link(number: int, record: Mapping[str, Any] | None, at: int | None, prev: str | None) -> Wrong | None:

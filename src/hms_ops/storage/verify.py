@@ -9,6 +9,7 @@ child says `{"at": path}` before it opens an environment, `{"problem": text}` fo
 
 What is checked: MANIFEST of a backup; FORMAT, pages and keys of each environment; slabs, tiles and their sketches are
 decoded whole, markers and records unpacked; the catalogue's names and numbers point at each other. Nothing is written.
+Not here: whether the audit log is whole, which `hms-ops-engine audit verify` tells.
 Memory: one block. Errors: StorageError when the path is neither; StartError when an engine has the directory open.
 """
 
@@ -36,11 +37,13 @@ from hms_ops.storage.partition import EXPIRED
 from hms_ops.storage.record import unpack_record
 from hms_ops.storage.tier import TIERS, Tier
 
-RECORD_TABLES: Final = frozenset(name.encode() for name in ("journal", "audit", "audit_head", *TABLES))
 PROBLEMS_MAX: Final = 1_000
 """Those beyond are counted as `problems_beyond`."""
 
 NAMED_DATABASES_MAX: Final = 64
+RECORDS: Final = frozenset({"journal", "audit", "audit_head", *TABLES})
+"""Databases of the state environment whose values are records; cursors are too, and a damaged one does no harm."""
+
 CHILD: Final = (sys.executable, "-m", "hms_ops.storage.verify")
 
 Say = Callable[[dict[str, Any]], None]
@@ -68,7 +71,7 @@ def verify(path: Path, progress: Progress = lambda _: None) -> Verified:
     waiting = environments_in(path)
     if not waiting and not is_backup:
         raise StorageError(f"{path} is no data directory and no backup: there is no history, catalogue or state in it")
-    with _nobody_else(path):
+    with nobody_else(path):
         if is_backup:
             _check_manifest(path, found)
         for left in sorted(path.glob(f"**/*{DAMAGED}*")):
@@ -91,7 +94,7 @@ def environments_in(root: Path) -> list[str]:
 
 
 @contextmanager
-def _nobody_else(root: Path) -> Iterator[None]:
+def nobody_else(root: Path) -> Iterator[None]:
     """No engine has the directory open, and none opens it meanwhile; a backup has no lock to take."""
     try:
         fd = os.open(root / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
@@ -297,7 +300,7 @@ def _state(transaction: Any, environment: lmdb.Environment, counts: Counter[str]
     with transaction.cursor() as cursor:
         databases = [bytes(key) for key, _ in cursor]
     for name in databases:
-        if name in RECORD_TABLES:
+        if name.decode() in RECORDS:
             yield from _records(transaction, environment, name, counts, lambda *_: None)
         else:  # whatever a later release keeps there: that it can be read is all that is known of it
             with transaction.cursor(environment.open_db(name, transaction, create=False)) as cursor:

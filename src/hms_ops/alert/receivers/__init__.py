@@ -18,7 +18,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from hms_ops.alert.notification import Notification, Outcome, Profile
-from hms_ops.alert.receivers import log, mail, slack, sms, webhook
+from hms_ops.alert.receivers import apprise, log, mail, mcp, slack, sms, webhook
 from hms_ops.yamlfile import nearest
 
 Send = Callable[[str, Notification, Profile | None], Outcome]
@@ -107,7 +107,7 @@ def hindrance(scheme: Scheme, target: Target, profile: Profile | None) -> str:
     use = use_of(profile)
     if use not in scheme.uses:
         return f"the profile it names is for {use}"
-    package = SCHEMES[use].package if use in SCHEMES else scheme.package
+    package = SCHEMES[use].package if use in SCHEMES else scheme.package  # an SMS by apprise needs apprise
     if package and importlib.util.find_spec(package) is None:
         return f"the package {package} is not installed (pip install 'hms-ops[{EXTRAS[package]}]')"
     return ""
@@ -173,7 +173,7 @@ SCHEMES: Final[dict[str, Scheme]] = {
         sms.send,
         check_by(PHONE_NUMBER, "a phone number, such as sms:+1-555-0100"),
         by_scheme("sms"),
-        (URL_ALONE,),
+        (URL_ALONE, "apprise"),
         "no SMS gateway is configured (receivers.sms.url)",
     ),
     "email": Scheme(
@@ -191,12 +191,21 @@ SCHEMES: Final[dict[str, Scheme]] = {
         "no Slack account is configured (receivers.slack)",
     ),
     "mcp": Scheme(
-        log.send,
+        mcp.send,
         check_by(TOOL, "mcp:SERVER#TOOL, a configured server and one of its tools"),
         lambda address: (address.partition("#")[0],),
-        ("mcp",),
+        (URL_ALONE, "mcp"),
         "no MCP server {name!r} is configured",
+        package="mcp",
+    ),
+    "apprise": Scheme(
+        apprise.send,
+        check_by(PROFILE_NAME, "the name of a configured receiver with an apprise URL"),
+        by_address,
+        ("apprise",),
+        NO_PROFILE,
+        package="apprise",
     ),
     "log": Scheme(log.send, check_nothing, by_scheme("log"), (), ""),
 }
-EXTRAS: Final[dict[str, str]] = {}
+EXTRAS: Final = {"apprise": "notify", "mcp": "mcp"}  # of our own package, by theirs

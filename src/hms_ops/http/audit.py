@@ -1,0 +1,37 @@
+"""The audit log over HTTP: its newest records, and all of it as the lines that `hms-ops-engine audit verify` checks.
+
+Read among the queries, piece by piece, as fast as the client takes it. An export that fails on its way ends without its
+last chunk, so that nobody takes it for whole.
+"""
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from hms_ops.http.answer import Json
+from hms_ops.http.operations import gathered, streamed
+from hms_ops.http.parameters import Reader, read_parameters, whole_number
+from hms_ops.http.site import site_of
+
+RECORDS_LISTED: Final = 100
+RECORDS_LISTED_MAX: Final = 10_000
+PARAMETERS: Final[dict[str, Reader]] = {"limit": whole_number(1, RECORDS_LISTED_MAX)}
+MEDIA_TYPE: Final = "application/x-ndjson"
+
+
+async def audit(request: Request) -> Response:
+    """The newest `limit` records, oldest first."""
+    limit = read_parameters(request, PARAMETERS).get("limit", RECORDS_LISTED)
+    site = site_of(request)
+    found = await site.reads.run(lambda: site.engine.audit_log(limit))
+    return Json({"audit": [{"time": record["time_ns"] / 1e9, **record} for record in found]})
+
+
+async def export(request: Request) -> Response:
+    """The head and all records, a line of JSON each, exactly as they are hashed."""
+    read_parameters(request, {})
+    site = site_of(request)
+    lines = await site.reads.run(site.engine.audit_export)
+    first = await site.reads.run(lambda: gathered(lines))
+    return StreamingResponse(streamed(site, lines, first), media_type=MEDIA_TYPE)
