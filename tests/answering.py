@@ -16,6 +16,7 @@ class Request:
     path: str
     headers: dict[str, str]
     document: Any
+    method: str = "POST"
 
 
 @dataclass
@@ -97,9 +98,10 @@ def drip(server: Answering, connection: socket.socket) -> None:
 
 def read_request(connection: socket.socket) -> Request:
     with connection.makefile("rb") as stream:
-        _, path, _ = stream.readline().decode().split(" ", 2)
+        method, path, _ = stream.readline().decode().split(" ", 2)
         headers = {}
         for line in iter(stream.readline, b"\r\n"):
             name, _, text = line.decode().partition(":")
             headers[name] = text.strip()
-        return Request(path, headers, json.loads(stream.read(int(headers["Content-Length"]))))
+        body = stream.read(int(headers.get("Content-Length", 0)))
+        return Request(path, headers, json.loads(body) if body else None, method)

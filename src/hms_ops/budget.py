@@ -111,7 +111,8 @@ class Budget:
 def left(sums: Floats, allowed: float) -> Floats:
     """The share of the error budget that is left: 1 while nothing has failed, below 0 when it is overspent."""
     good, total = sums
-    return 1.0 - (total - good) / (np.where(total > 0, total, np.inf) * allowed)
+    shares: Floats = 1.0 - (total - good) / (np.where(total > 0, total, np.inf) * allowed)
+    return shares
 
 
 def burn_rate(good: float, total: float, allowed: float) -> float | None:

@@ -157,8 +157,7 @@ class Objectives:
         groups are the same; others are filled from history."""
         with self._lock:
             goals = self._checked(slos)
-            self._judge(goals, slos)
-            self._reserve(frozenset(name for slo in slos for name in slo.published), slos)
+            self._claim(goals, slos)
             before = {one.slo.name: one for one in self._followed}
             self.slos = tuple(slos)
             self._followed = [self._follow(slo, before.get(slo.name)) for slo in slos]
@@ -203,32 +202,26 @@ class Objectives:
             raise ConfigError(*problems)
         return goals
 
-    def _judge(self, wanted: dict[str, set[Goal]], slos: Sequence[Slo]) -> None:
-        try:
-            self._goals.replace(wanted)
-        except ValueError as error:
-            self._goals.replace(self._wanted)
-            raise ConfigError(f"{slos[0].source}: the SLOs cannot be counted: {error}") from None
-        self._wanted = wanted
-
     def _goals_of(self, slo: Slo) -> list[Goal]:
         if isinstance(slo.indicator, Ratio):
             return []
         return [slo.indicator.goal(self._unit(slo.indicator.series.metric))]
 
-    def _reserve(self, names: frozenset[str], slos: Sequence[Slo]) -> None:
-        done: list[str] = []
+    def _claim(self, goals: dict[str, set[Goal]], slos: Sequence[Slo]) -> None:
+        """Names and goals, all or none. ConfigError when the store has no room for them."""
+        names = frozenset(name for slo in slos for name in slo.published)
         try:
             for name in sorted(names - self._names):
                 self._store.reserve(name, True, kinds.GAUGE if name.endswith(".budget") else kinds.COUNTER)
-                done.append(name)
+            self._goals.replace(goals)
         except ValueError as error:
-            for name in done:
+            for name in names - self._names:
                 self._store.reserve(name, False)
-            raise ConfigError(f"{slos[0].source}: the SLOs cannot publish their counters: {error}") from None
+            self._goals.replace(self._wanted)
+            raise ConfigError(f"{slos[0].source}: the SLOs cannot be counted: {error}") from None
         for name in self._names - names:
             self._store.reserve(name, False)
-        self._names = names
+        self._names, self._wanted = names, goals
         self._ever |= names
 
     def _follow(self, slo: Slo, before: Followed | None) -> Followed:

@@ -17,10 +17,12 @@ from typing import Any, Final
 
 from hms_ops.alert.notification import Profile
 from hms_ops.alert.receivers import is_http
+from hms_ops.alert.receivers.alertmanager import AlertmanagerPeer
 from hms_ops.alert.receivers.apprise import AppriseService
 from hms_ops.alert.receivers.mail import MailServer
 from hms_ops.alert.receivers.mcp import McpServer
 from hms_ops.alert.receivers.message import Template
+from hms_ops.alert.receivers.pagerduty import PagerdutyService
 from hms_ops.alert.receivers.slack import SlackAccount
 from hms_ops.alert.template import FACTS, MESSAGE_FACTS, TAG, names_in
 from hms_ops.errors import ConfigError
@@ -33,6 +35,8 @@ SECTIONS: Final[dict[str, type[Any]]] = {
     "slack": SlackAccount,
     "mcp": McpServer,
     "apprise": AppriseService,
+    "alertmanager": AlertmanagerPeer,
+    "pagerduty": PagerdutyService,
 }
 KEYS: Final = ("url", "headers", "template", *SECTIONS)
 TEMPLATE_KEYS: Final = ("title", "text")

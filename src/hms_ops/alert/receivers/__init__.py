@@ -18,7 +18,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from hms_ops.alert.notification import Notification, Outcome, Profile
-from hms_ops.alert.receivers import apprise, log, mail, mcp, slack, sms, webhook
+from hms_ops.alert.receivers import alertmanager, apprise, log, mail, mcp, pagerduty, slack, sms, webhook
 from hms_ops.yamlfile import nearest
 
 Send = Callable[[str, Notification, Profile | None], Outcome]
@@ -28,6 +28,7 @@ PHONE_NUMBER: Final = re.compile(r"\+?[0-9A-Za-z][0-9A-Za-z ().-]{1,30}\Z")
 PROFILE_NAME: Final = re.compile(r"[A-Za-z_][\w.-]{0,99}\Z", re.ASCII)
 CHANNEL: Final = re.compile(r"[#@]?[\w.-]{1,80}\Z")
 TOOL: Final = re.compile(r"[A-Za-z_][\w.-]{0,99}#[\w./:-]{1,128}\Z", re.ASCII)
+PAGERDUTY: Final = re.compile(r"([A-Za-z_][\w.-]{0,99})?\Z", re.ASCII)
 URL_ALONE: Final = "url"  # the use of a profile without a section
 
 
@@ -205,6 +206,16 @@ SCHEMES: Final[dict[str, Scheme]] = {
         ("apprise",),
         NO_PROFILE,
         package="apprise",
+    ),
+    "alertmanager": Scheme(
+        alertmanager.send, check_url, by_address, (URL_ALONE, "alertmanager"), NO_PROFILE, serves_urls=True
+    ),
+    "pagerduty": Scheme(
+        pagerduty.send,
+        check_by(PAGERDUTY, "nothing, or the name of a configured receiver with a routing key"),
+        lambda address: (address or "pagerduty",),
+        ("pagerduty",),
+        NO_PROFILE,
     ),
     "log": Scheme(log.send, check_nothing, by_scheme("log"), (), ""),
 }
