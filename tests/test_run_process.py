@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-import hms_ops.engine
+import hms_ops.account
 from hms_ops import Engine
 from hms_ops.cli.run import feed_watchdog
 
@@ -153,7 +153,7 @@ def test_what_is_wrong_is_one_clear_line_and_exit_code_3(
 def test_the_watchdog_is_fed_only_while_the_tick_is_on_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
 ) -> None:
-    monkeypatch.setattr(hms_ops.engine, "TICK_LATE_SECONDS", 0)
+    monkeypatch.setattr(hms_ops.account, "TICK_LATE_SECONDS", 0)
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     released = threading.Event()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

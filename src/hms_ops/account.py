@@ -13,6 +13,7 @@ from hms_ops.books import ledger_of
 from hms_ops.clock import SECOND_NS, Clock, ManualClock
 from hms_ops.collector.listener import Listener
 from hms_ops.duty import Duty
+from hms_ops.heartbeat import Heartbeat
 from hms_ops.hooks import ValueHooks
 from hms_ops.journalist import Journalist
 from hms_ops.publisher import Publisher
@@ -21,7 +22,6 @@ from hms_ops.remote.remotes import Remotes
 from hms_ops.sealer import Sealer
 
 if TYPE_CHECKING:
-    from hms_ops.heartbeat import Heartbeat
     from hms_ops.storage.store import Storage
     from hms_ops.ticker import Ticker
 
@@ -44,7 +44,7 @@ class Account:
     publisher: Publisher | None = None
     storage: "Storage | None" = None
     ticker: "Ticker | None" = None
-    heartbeat: "Heartbeat | None" = None
+    heartbeat: Heartbeat | None = None
 
     def stalls(self, is_ready: bool) -> list[str]:
         """What stands still and only a restart would mend, one line each: a watchdog is fed while there is none."""

@@ -6,7 +6,7 @@ Threads: any. In a forked child every call raises ForkedError.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hms_ops.alert.book import TTL_SECONDS
@@ -153,6 +153,10 @@ class AlertCalls:
     def audit_log(self, limit: int = 100) -> list[dict[str, Any]]:
         """The newest entries of the audit log, oldest first."""
         return self.paging.entries(limit)
+
+    def audit_export(self) -> Iterator[str]:
+        """The whole audit log: its head and all records, a line of JSON each, as they are hashed."""
+        return iter(()) if self._storage is None else self._storage.audit.export()
 
     def report(self, events: Sequence[Reported], source: str = "") -> None:
         """Events of others, such as security findings: each moves its counter and stands in the journal."""

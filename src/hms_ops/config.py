@@ -24,6 +24,7 @@ from typing import Any, Final
 from hms_ops.alert.notification import Profile
 from hms_ops.alert.rulefile import RuleFile, load_rules
 from hms_ops.errors import ConfigError
+from hms_ops.heartbeat import HeartbeatConfig
 from hms_ops.profiles import RECEIVERS, Receiver
 from hms_ops.quantity import Address, duration_text, is_address, is_loopback, reachable_text
 from hms_ops.remote.settings import REMOTES, RemoteConfig
@@ -124,14 +125,6 @@ class Actions:
 
 
 @dataclass(frozen=True)
-class HeartbeatSettings:
-    """A URL that is asked as long as all is well, for a dead-man's switch elsewhere."""
-
-    url: Secret | None = setting(None, SECRET_TEXT)
-    every_seconds: float = setting(60.0, duration("5s", "1h"), key="every")
-
-
-@dataclass(frozen=True)
 class History:
     """How much closed history stays on disk: of each tier by time, of all of them by bytes."""
 
@@ -165,6 +158,16 @@ def read_history(node: Node, path: str, base: Path) -> History:
 HISTORY: Final = Kind(read_history, show_section)
 
 
+def read_heartbeat(node: Node, path: str, base: Path) -> HeartbeatConfig:
+    heartbeat: HeartbeatConfig = read_section(node, HeartbeatConfig, f"{path}.", base)
+    if problem := heartbeat.problem():
+        raise ConfigError((node.get("url") or node).problem(f"{path}: {problem}"))
+    return heartbeat
+
+
+HEARTBEAT: Final = Kind(read_heartbeat, show_section)
+
+
 @dataclass(frozen=True)
 class Log:
     """What the daemon writes to standard error."""
@@ -196,7 +199,7 @@ class Config:
     policies: tuple[Node, ...] = setting((), INLINE)
     receivers: tuple[Receiver, ...] = setting((), RECEIVERS)
     self_watch: bool = setting(True, TRUTH)
-    heartbeat: HeartbeatSettings = setting(HeartbeatSettings(), section(HeartbeatSettings))
+    heartbeat: HeartbeatConfig = setting(HeartbeatConfig(), HEARTBEAT)
     actions: Actions = setting(Actions(), section(Actions))
     remote: tuple[RemoteConfig, ...] = setting((), REMOTES)
     host_metrics: bool = setting(True, TRUTH)

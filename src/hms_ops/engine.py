@@ -44,6 +44,7 @@ from hms_ops.config import NOT_SENT, UNSET, Config, Unset, load
 from hms_ops.duty import Duty
 from hms_ops.errors import ForkedError, StartError
 from hms_ops.forked import Child, follow_forks
+from hms_ops.heartbeat import Heartbeat
 from hms_ops.hooks import ValueHandler, ValueHook, ValueHooks
 from hms_ops.journalist import Journalist
 from hms_ops.operations import Operations
@@ -63,7 +64,6 @@ from hms_ops.vitals import Vitals
 if TYPE_CHECKING:
     import socket
 
-    from hms_ops.heartbeat import Heartbeat
     from hms_ops.http.server import Server
     from hms_ops.storage.merge import Rows
     from hms_ops.storage.store import Storage
@@ -127,7 +127,6 @@ class Engine(AlertCalls):
         self._watchers: list[Watcher] = []
         self._storage: Storage | None = None
         self._server: Server | None = None
-        self._heartbeat: Heartbeat | None = None
         self._wake = threading.Event()
         self._life = threading.RLock()  # a signal's handler may stop what its own thread is starting
         self._state = "new"  # then "started", "stopped"
@@ -270,6 +269,7 @@ class Engine(AlertCalls):
             self._remotes.open(self._storage, self._threads.start)
         self._threads.start("hms-sealer", self.sealer.run)
         self.values.start(self._threads.start)
+        self._start_heartbeat()
         if self._http is not None:
             self._open_http(self._http)
         if not isinstance(self.clock, ManualClock):
@@ -277,6 +277,18 @@ class Engine(AlertCalls):
         self.is_ready = self._state == "started"
         self._emit({"kind": "start", "udp": self.udp_address, "http": self.http_address})
         self.paging.note("start", BY_PROGRAM, "engine", "", version=__version__)
+
+    def _start_heartbeat(self) -> None:
+        wanted = self.config.heartbeat
+        if wanted.url is None:
+            return
+        beats = Heartbeat(wanted.url.value, wanted.every_seconds, self._is_well, self._steady, wanted.method)
+        self.account.heartbeat = beats
+        self._threads.start("hms-heartbeat", beats.run)
+
+    def _is_well(self) -> bool:
+        """It ticks, listens, and keeps its alerts."""
+        return not self.stalls() and not self.duty.keeper.problem
 
     def _warm(self) -> None:
         """Load the kernels, while the listeners receive; the first time on a machine they are compiled."""
@@ -326,6 +338,8 @@ class Engine(AlertCalls):
         """From the outside in, so that whatever has arrived goes all the way."""
         end_ns = steady_ns() + int(STOP_SECONDS * SECOND_NS)
         self.is_ready = False
+        if self.account.heartbeat is not None:
+            self.account.heartbeat.stop()
         sending = self._remotes.stop()
         self.operations.is_stopping.set()
         if self._server is not None:

@@ -106,10 +106,14 @@ def read_group_by(value: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ActionRule:
-    """What to run when the alert or anomaly `on` fires. url: base of the action service, "" is the configured one."""
+    """What to run when the alert or anomaly `on` fires: a template of the action service, or a command here.
+
+    url: base of the action service, "" is the configured one. command: the arguments of a local program, no shell; it
+    gets what the service would get on its standard input, and timeout_seconds to end.
+    """
 
     on: str
-    template: str
+    template: str = ""
     input: Mapping[str, Any] = field(default_factory=dict)
     url: str = ""
     cooldown_seconds: float = 600.0
@@ -117,10 +121,12 @@ class ActionRule:
     dry_run: bool = False
     verify_seconds: float = 120.0
     source: str = ""
+    command: tuple[str, ...] = ()
+    timeout_seconds: float = 30.0
 
     @property
     def name(self) -> str:
-        return f"{self.on} -> {self.template}"
+        return f"{self.on} -> {self.template or self.command[0]}"
 
 
 def read_texts(value: Any) -> dict[str, str]:
@@ -141,11 +147,24 @@ def read_url(value: Any) -> str:
 
 
 def read_act(value: Any) -> dict[str, Any]:
-    """The template to run and its input."""
-    values, problems = read_keys(read_mapping(value), ACT_READERS, required=("template",))
+    """The template to run and its input, or the command."""
+    values, problems = read_keys(read_mapping(value), ACT_READERS)
     if problems:
         raise ValueError("; ".join(describe(problem) for problem in problems))
+    if ("template" in values) == ("command" in values):
+        raise ValueError("give a template of the action service, or a command to run here, and not both")
+    if "timeout" in values and "command" not in values:
+        raise ValueError("timeout: only a command has one; the action service answers within its own time")
     return values
+
+
+def read_command(value: Any) -> tuple[str, ...]:
+    """A program and its arguments: no shell reads them, so each is a text of its own."""
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(part, str) for part in value):
+        raise ValueError(f"expected a program and its arguments as a list of texts, [scale, db], found {value!r}")
+    if not value[0].strip() or any("\0" in part for part in value):
+        raise ValueError(f"expected a program's name first, and no zero bytes, found {value!r}")
+    return tuple(value)
 
 
 RULE_READERS: Final[dict[str, Reader]] = {
@@ -179,7 +198,12 @@ ANOMALY_READERS: Final[dict[str, Reader]] = {
     "ttl": duration_from(1),
 }
 
-ACT_READERS: Final[dict[str, Reader]] = {"template": read_name, "input": read_mapping}
+ACT_READERS: Final[dict[str, Reader]] = {
+    "template": read_name,
+    "input": read_mapping,
+    "command": read_command,
+    "timeout": at_most(3600, duration_from(1)),
+}
 
 ACTION_READERS: Final[dict[str, Reader]] = {
     "on": read_name,
@@ -295,7 +319,7 @@ def action_from_keys(given: Mapping[str, Any], source: str) -> tuple[ActionRule 
     values, problems = read_keys(given, ACTION_READERS, required=("on", "act"))
     if problems:
         return None, problems
-    renamed = {"cooldown": "cooldown_seconds", "verify": "verify_seconds"}
+    renamed = {"cooldown": "cooldown_seconds", "verify": "verify_seconds", "timeout": "timeout_seconds"}
     values |= values.pop("act")
     return ActionRule(**{renamed.get(key, key): value for key, value in values.items()}, source=source), []
 
