@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
+from hms_ops.alert.notification import Profile
 from hms_ops.alert.receivers import parse_target, route
 from hms_ops.alert.receivers.mail import MailServer
 from hms_ops.alert.receivers.message import Template
 from hms_ops.alert.receivers.slack import SlackAccount
 from hms_ops.config import effective, load
 from hms_ops.errors import ConfigError
-from hms_ops.profiles import unusual_names
+from hms_ops.profiles import template_warnings
 
 TEXT = """
 receivers:
@@ -119,8 +120,17 @@ def test_a_password_may_stay_on_this_machine_without_tls() -> None:
 def test_a_profile_for_another_receiver_is_a_warning_and_the_log() -> None:
     profiles = load({"receivers": {"ops": {"email": {"host": "h", "from": "a@b.gov"}}}}).profiles()
     served_by = route(parse_target("webhook:ops"), profiles)
-    assert served_by.warning == "webhook:ops: the profile it names is for email; its notifications go to the log"
+    assert served_by.warning == "webhook:ops: its profile is for email; its notifications go to the log"
+    assert "its profile has only a url" in route(parse_target("email:a@b.gov"), {"email": Profile("http://h/")}).warning
 
 
-def test_names_in_a_template_that_are_no_facts_can_be_told() -> None:
-    assert unusual_names(Template("{state} {sate} {tag.x}", "{agency} {count} {sate}")) == ["sate", "agency"]
+def test_a_name_in_a_template_that_nearly_is_a_facts_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "engine.yaml"
+    path.write_text(
+        "receivers:\n  ops:\n    url: http://h/\n"
+        "    template: {title: '{state} {sate}', text: '{agency} {counts} {sate}'}\n"
+    )
+    assert template_warnings(load(path).receivers) == [
+        f"{path}:2: the template of receivers.ops takes {{sate}} for a tag; did you mean {{state}}?",
+        f"{path}:2: the template of receivers.ops takes {{counts}} for a tag; did you mean {{count}}?",
+    ]

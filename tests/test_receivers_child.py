@@ -399,3 +399,25 @@ def test_with_its_package_a_receiver_is_served() -> None:
     profiles = {"desk": by_apprise("json://h"), "sms": by_apprise("json://h/{to}"), "repair": Profile("http://h/")}
     for text in ("apprise:desk", "sms:+15550100", "mcp:repair#heal"):
         assert route(parse_target(text), profiles).warning == ""
+
+
+def test_a_fork_starts_children_of_its_own_and_leaves_ours_alone(tmp_path: Path) -> None:
+    code = (
+        "from hms_ops.alert.receivers.child import APPRISE\n"
+        "import os\n"
+        "ask = lambda: APPRISE.ask({'url': 'x', 'title': '', 'body': '', 'kind': ''}, 30)\n"
+        "ask()\n"
+        "pid = os.fork()\n"
+        "if pid == 0:\n"
+        "    ask()\n"
+        "    print('child', APPRISE.counters(), flush=True)\n"
+        "    APPRISE.close()\n"
+        "    os._exit(0)\n"
+        "os.waitpid(pid, 0)\n"
+        "ask()\n"
+        "print('parent', APPRISE.counters())\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    counted = {"asked": 1, "started": 1, "killed": 0, "busy": 0, "idle": 1}
+    assert done.stdout.splitlines() == [f"child {counted}", f"parent {counted | {'asked': 2}}"]
+    assert done.stderr == ""

@@ -10,8 +10,9 @@ is: everything wrong is a problem `file:line: …`, all of a file at once. Nothi
 passwords and the addresses of chat services are `***` (secret.py).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from hms_ops.alert.receivers.alertmanager import AlertmanagerPeer
 from hms_ops.alert.receivers.apprise import AppriseService
 from hms_ops.alert.receivers.mail import MailServer
 from hms_ops.alert.receivers.mcp import McpServer
-from hms_ops.alert.receivers.message import Template
+from hms_ops.alert.receivers.message import Template, template_of
 from hms_ops.alert.receivers.pagerduty import PagerdutyService
 from hms_ops.alert.receivers.slack import SlackAccount
 from hms_ops.alert.template import FACTS, MESSAGE_FACTS, TAG, names_in
@@ -40,6 +41,7 @@ SECTIONS: Final[dict[str, type[Any]]] = {
 }
 KEYS: Final = ("url", "headers", "template", *SECTIONS)
 TEMPLATE_KEYS: Final = ("title", "text")
+NEAR: Final = 0.75  # of difflib: `sate` is near `state`, `agency` near nothing
 # Their URLs are credentials: who knows one may write there.
 SECRET_URLS: Final = ("slack",)
 
@@ -51,6 +53,7 @@ class Receiver:
     name: str
     profile: Profile
     shown: Mapping[str, Any]
+    source: str = field(default="", compare=False)
 
 
 def read_receivers(node: Node, path: str, base: Path) -> tuple[Receiver, ...]:
@@ -84,7 +87,7 @@ def read_receiver(name: str, node: Node, path: str, base: Path) -> Receiver:
         {key: secret.value for key, secret in headers.items()},
         {**options, "template": template} if template else options,
     )
-    return Receiver(name, profile, shown)
+    return Receiver(name, profile, shown, node.where)
 
 
 def read_url(name: str, node: Node, path: str, base: Path) -> Secret | None:
@@ -120,7 +123,7 @@ def read_options(node: Node, key: str, path: str, url: Secret | None, base: Path
 
 
 def read_template(node: Node | None, path: str) -> Template | None:
-    """The wording of a receiver; a name that no notification has is refused, unless it may be a tag's."""
+    """The wording of a receiver; see `template_warnings` for its names."""
     if node is None:
         return None
     if problems := unknown_keys(node, TEMPLATE_KEYS):
@@ -136,10 +139,18 @@ def shown_template(template: Template | None) -> dict[str, Any]:
     return {"template": given} if given else {}
 
 
-def unusual_names(template: Template) -> list[str]:
-    """The names of a template that are no facts: tags, or slips of the pen. For check-config's warnings."""
-    named = dict.fromkeys((*names_in(template.title), *names_in(template.text)))
-    return [name for name in named if name not in (*FACTS, *MESSAGE_FACTS) and not name.startswith(TAG)]
+def template_warnings(receivers: Iterable[Receiver]) -> list[str]:
+    """`file:line: …` for each name in a template that is no fact and nearly one; any other may be a tag's."""
+    facts = (*FACTS, *MESSAGE_FACTS)
+    warnings = []
+    for receiver in receivers:
+        template = template_of(receiver.profile)
+        for name in dict.fromkeys((*names_in(template.title), *names_in(template.text))):
+            near = [] if name in facts or name.startswith(TAG) else get_close_matches(name, facts, 1, NEAR)
+            if near:
+                told = f"the template of receivers.{receiver.name} takes {{{name}}} for a tag"
+                warnings.append(f"{receiver.source}: {told}; did you mean {{{near[0]}}}?")
+    return warnings
 
 
 RECEIVERS: Final = Kind(

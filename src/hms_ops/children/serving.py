@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final
 
-REQUEST_BYTES_MAX: Final = 1024 * 1024
+REQUEST_BYTES_MAX: Final = 1024 * 1024  # without `seconds`
 DETAIL_CHARS_MAX: Final = 200
 IDLE_SECONDS_MAX: Final = 300.0
 POLL_SECONDS: Final = 5.0  # how late a child notices that its engine is gone without having hung up
@@ -34,7 +34,7 @@ def serve(handle: Handle) -> None:
         if b"\n" not in waiting:
             piece = channel.recv(65_536)
             waiting += piece
-            if not piece or len(waiting) > REQUEST_BYTES_MAX:
+            if not piece or len(waiting) > REQUEST_BYTES_MAX + 1000:
                 return
             continue
         line, _, waiting = waiting.partition(b"\n")

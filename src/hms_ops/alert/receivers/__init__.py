@@ -107,7 +107,7 @@ def hindrance(scheme: Scheme, target: Target, profile: Profile | None) -> str:
         return "" if is_served else scheme.missing.format(name=next(iter(scheme.names(target.address)), ""))
     use = use_of(profile)
     if use not in scheme.uses:
-        return f"the profile it names is for {use}"
+        return "its profile has only a url" if use == URL_ALONE else f"its profile is for {use}"
     package = SCHEMES[use].package if use in SCHEMES else scheme.package  # an SMS by apprise needs apprise
     if package and importlib.util.find_spec(package) is None:
         return f"the package {package} is not installed (pip install 'hms-ops[{EXTRAS[package]}]')"

@@ -128,34 +128,39 @@ class Child:
         self.channel.close()
         self.process.wait()
 
+    def disown(self) -> None:
+        """In a fork: it is another's, only our copy of the socket goes."""
+        self.channel.close()
+        self.process.returncode = 0  # or Popen would warn of a process that nobody waited for
+
 
 class Pool:
     """The children that run one program."""
 
     def __init__(self, module: str) -> None:
         self.module = module
-        self._lock = threading.Lock()
-        self._forget()
+        self._begin()
 
-    def _forget(self) -> None:
-        """Start afresh, as after a fork: the children of our parent are not ours."""
+    def _begin(self) -> None:
         self._pid = os.getpid()
+        self._lock = threading.Lock()
         self._idle: list[Child] = []
         self._places = threading.BoundedSemaphore(CHILDREN_MAX)
         self._counters = {"asked": 0, "started": 0, "killed": 0, "busy": 0}
 
     def ask(self, request: Mapping[str, Any], seconds_max: float) -> Outcome:
         """What came of the request, at most `seconds_max` and a little grace later."""
-        line = json.dumps({**request, "seconds": seconds_max}).encode() + b"\n"
-        if len(line) > REQUEST_BYTES_MAX:
-            return Dead(f"the notification has {len(line):,} bytes, more than {REQUEST_BYTES_MAX:,}")
-        self._after_fork()
+        size = len(json.dumps(request))
+        if size > REQUEST_BYTES_MAX:
+            return Dead(f"the notification has {size:,} bytes, more than {REQUEST_BYTES_MAX:,}")
+        self.after_fork()
+        end_ns = REAL_TIME.now_ns() + int(seconds_max * SECOND_NS)
         places = self._places
         if not places.acquire(timeout=seconds_max):
             self._count("busy")
             return Retry(f"{CHILDREN_MAX} processes of {self.module} are busy")
         try:
-            return self._ask(line, REAL_TIME.now_ns() + int((seconds_max + GRACE_SECONDS) * SECOND_NS))
+            return self._ask({**request, "seconds": remaining_seconds(end_ns)}, end_ns)
         except OSError as error:
             return Retry(f"the process of {self.module}: {describe(error)}")
         finally:
@@ -175,15 +180,18 @@ class Pool:
         for child in ending:
             child.end()
 
-    def _ask(self, line: bytes, deadline_ns: int) -> Outcome:
+    def _ask(self, request: Mapping[str, Any], end_ns: int) -> Outcome:
         self._count("asked")
+        line = json.dumps(request).encode() + b"\n"
+        deadline_ns = end_ns + int(GRACE_SECONDS * SECOND_NS)
         while True:
             child = self._take()
             try:
                 made = outcome_of(child.ask(line, deadline_ns))
             except Gone:
                 child.end()
-                if child.uses == 1:
+                if child.uses == 1:  # it did not even begin
+                    self._count("killed")
                     raise
             except BaseException:
                 self._count("killed")
@@ -217,10 +225,12 @@ class Pool:
         with self._lock:
             self._counters[name] += 1
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
+        """In a forked child: our parent's children are not ours, and must see it when he hangs up."""
         if os.getpid() != self._pid:
-            self._lock = threading.Lock()
-            self._forget()
+            for child in self._idle:
+                child.disown()
+            self._begin()
 
 
 def parsed(line: bytes) -> dict[str, Any]:
@@ -256,5 +266,6 @@ def environment() -> dict[str, str]:
 APPRISE: Final = Pool("hms_ops.children.by_apprise")
 MCP: Final = Pool("hms_ops.children.by_mcp")
 
-atexit.register(APPRISE.close)
-atexit.register(MCP.close)
+for _pool in (APPRISE, MCP):
+    atexit.register(_pool.close)
+    os.register_at_fork(after_in_child=_pool.after_fork)
