@@ -198,7 +198,7 @@ def test_a_wrong_anomaly_or_action_is_refused_on_its_line(section: str, part: st
         ("rules: {alert: x}", "r.yaml:1: expected a list, found a mapping"),
         ("- alert: x", "r.yaml:1: expected the keys rules, anomalies and actions, found a list"),
         ("a\n", "r.yaml:1: expected the keys rules, anomalies and actions, found text 'a'"),
-        ("\nslos: [{objective: 99.9}]", "r.yaml:2: SLOs come with a later version"),
+        ("\nslos: [{objective: 99.9}]", "r.yaml:2: the key 'slo' is missing"),
         ("rules: [", "r.yaml:2: broken YAML"),
     ],
 )

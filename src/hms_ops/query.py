@@ -301,7 +301,7 @@ def _places(keys: list[GroupKey], own: list[GroupKey], base: int, count: int) ->
 def _now(query: Query, past: Past, store: Store, unit: UnitLookup) -> list[tuple[dict[str, str], float]]:
     """The values now; none when a metric is known from before and has not been seen in this run."""
     try:
-        return sorted(query_now(query, store, unit, reloaded=past.reloaded), key=lambda one: sorted(one[0].items()))
+        return sorted(query_now(query, store, unit), key=lambda one: sorted(one[0].items()))
     except UnknownMetricError as error:
         _check_known(error.name, past)
         return []
