@@ -31,6 +31,7 @@ from hms_ops.alert.tree import Condition, Statement, Tags
 from hms_ops.errors import ConfigError, ExpressionError
 
 DEFAULT_SEVERITY: Final = "page"
+COMMAND_SECONDS_MAX: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +107,14 @@ def read_group_by(value: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ActionRule:
-    """What to run when the alert or anomaly `on` fires. url: base of the action service, "" is the configured one."""
+    """What to run when the alert or anomaly `on` fires: a template of the action service, or a local command.
+
+    url: base of the action service, "" is the configured one. command: program and arguments, () for a template;
+    killed after timeout_seconds.
+    """
 
     on: str
-    template: str
+    template: str = ""
     input: Mapping[str, Any] = field(default_factory=dict)
     url: str = ""
     cooldown_seconds: float = 600.0
@@ -117,10 +122,12 @@ class ActionRule:
     dry_run: bool = False
     verify_seconds: float = 120.0
     source: str = ""
+    command: tuple[str, ...] = ()
+    timeout_seconds: float = 30.0
 
     @property
     def name(self) -> str:
-        return f"{self.on} -> {self.template}"
+        return f"{self.on} -> {self.template or ' '.join(self.command)}"
 
 
 def read_texts(value: Any) -> dict[str, str]:
@@ -141,11 +148,27 @@ def read_url(value: Any) -> str:
 
 
 def read_act(value: Any) -> dict[str, Any]:
-    """The template to run and its input."""
-    values, problems = read_keys(read_mapping(value), ACT_READERS, required=("template",))
+    """The template or the command to run, and its input."""
+    given = read_mapping(value)
+    values, problems = read_keys(given, ACT_READERS, required=() if "command" in given else ("template",))
+    problems += [
+        KeyProblem(key, f"{key!r} does not go with {with_!r}; remove one of the two")
+        for key, with_ in (("command", "template"), ("timeout", "template"))
+        if key in given and with_ in given
+    ]
     if problems:
         raise ValueError("; ".join(describe(problem) for problem in problems))
-    return values
+    return {"timeout_seconds" if key == "timeout" else key: value for key, value in values.items()}
+
+
+def read_command(value: Any) -> tuple[str, ...]:
+    """A program and its arguments; no shell reads them."""
+    if not isinstance(value, list | tuple) or not all(isinstance(part, str | int | float) for part in value):
+        raise ValueError(f"expected a program and its arguments, such as [/usr/local/bin/heal, db], found {value!r}")
+    parts = tuple(str(part) for part in value)
+    if not parts or not parts[0] or any("\0" in part for part in parts):
+        raise ValueError(f"expected a program and its arguments, found {value!r}")
+    return parts
 
 
 RULE_READERS: Final[dict[str, Reader]] = {
@@ -179,7 +202,12 @@ ANOMALY_READERS: Final[dict[str, Reader]] = {
     "ttl": duration_from(1),
 }
 
-ACT_READERS: Final[dict[str, Reader]] = {"template": read_name, "input": read_mapping}
+ACT_READERS: Final[dict[str, Reader]] = {
+    "template": read_name,
+    "input": read_mapping,
+    "command": read_command,
+    "timeout": at_most(COMMAND_SECONDS_MAX, duration_from(1)),
+}
 
 ACTION_READERS: Final[dict[str, Reader]] = {
     "on": read_name,

@@ -79,7 +79,7 @@ class RuleFile:
         return [
             f"{action.source}: actions.url is not set: the action {action.name!r} cannot run; set it"
             for action in self.actions
-            if not action.url and not action.dry_run
+            if not action.url and not action.dry_run and not action.command
         ]
 
 
