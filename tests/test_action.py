@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.answering import OK, Answering, answering, status
 
-from hms_ops.alert import action
+from hms_ops.alert import guards, runqueue
 from hms_ops.alert.action import ActionRunner
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.rule import ActionRule
@@ -254,14 +254,14 @@ def test_each_group_has_runs_of_its_own() -> None:
 
 
 def test_a_full_queue_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(action, "QUEUE_MAX", 1)
+    monkeypatch.setattr(runqueue, "QUEUE_MAX", 1)
     under_test = RunnerUnderTest(None, replace(SCALE, cooldown_seconds=0))
     assert [under_test.runner.offer(anomaly(episode)) for episode in (1, 2)] == [1, 0]
     assert (under_test.said("refused"), under_test.balance()) == (["1 runs are waiting already"], 0)
 
 
 def test_remembered_episodes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(action, "EPISODES_MAX", 2)
+    monkeypatch.setattr(guards, "RUNS_KEPT_MAX", 2)
     under_test = RunnerUnderTest(None, replace(SCALE, cooldown_seconds=0, limit_per_hour=100))
     assert [under_test.offer(anomaly(episode)) for episode in (1, 2, 3, 3, 1)] == [1, 1, 1, 0, 1]
 

@@ -31,6 +31,7 @@ from hms_ops.alert.tree import Condition, Statement, Tags
 from hms_ops.errors import ConfigError, ExpressionError
 
 DEFAULT_SEVERITY: Final = "page"
+COMMAND_SECONDS_MAX: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +107,10 @@ def read_group_by(value: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ActionRule:
-    """What to run when the alert or anomaly `on` fires: a template of the action service, or a command here.
+    """What to run when the alert or anomaly `on` fires: a template of the action service, or a local command.
 
-    url: base of the action service, "" is the configured one. command: the arguments of a local program, no shell; it
-    gets what the service would get on its standard input, and timeout_seconds to end.
+    url: base of the action service, "" is the configured one. command: program and arguments, () for a template;
+    killed after timeout_seconds.
     """
 
     on: str
@@ -126,7 +127,7 @@ class ActionRule:
 
     @property
     def name(self) -> str:
-        return f"{self.on} -> {self.template or self.command[0]}"
+        return f"{self.on} -> {self.template or ' '.join(self.command)}"
 
 
 def read_texts(value: Any) -> dict[str, str]:
@@ -147,24 +148,27 @@ def read_url(value: Any) -> str:
 
 
 def read_act(value: Any) -> dict[str, Any]:
-    """The template to run and its input, or the command."""
-    values, problems = read_keys(read_mapping(value), ACT_READERS)
+    """The template or the command to run, and its input."""
+    given = read_mapping(value)
+    values, problems = read_keys(given, ACT_READERS, required=() if "command" in given else ("template",))
+    problems += [
+        KeyProblem(key, f"{key!r} does not go with {with_!r}; remove one of the two")
+        for key, with_ in (("command", "template"), ("timeout", "template"))
+        if key in given and with_ in given
+    ]
     if problems:
         raise ValueError("; ".join(describe(problem) for problem in problems))
-    if ("template" in values) == ("command" in values):
-        raise ValueError("give a template of the action service, or a command to run here, and not both")
-    if "timeout" in values and "command" not in values:
-        raise ValueError("timeout: only a command has one; the action service answers within its own time")
-    return values
+    return {"timeout_seconds" if key == "timeout" else key: value for key, value in values.items()}
 
 
 def read_command(value: Any) -> tuple[str, ...]:
-    """A program and its arguments: no shell reads them, so each is a text of its own."""
-    if not isinstance(value, list | tuple) or not value or not all(isinstance(part, str) for part in value):
-        raise ValueError(f"expected a program and its arguments as a list of texts, [scale, db], found {value!r}")
-    if not value[0].strip() or any("\0" in part for part in value):
-        raise ValueError(f"expected a program's name first, and no zero bytes, found {value!r}")
-    return tuple(value)
+    """A program and its arguments; no shell reads them."""
+    if not isinstance(value, list | tuple) or not all(isinstance(part, str | int | float) for part in value):
+        raise ValueError(f"expected a program and its arguments, such as [/usr/local/bin/heal, db], found {value!r}")
+    parts = tuple(str(part) for part in value)
+    if not parts or not parts[0] or any("\0" in part for part in parts):
+        raise ValueError(f"expected a program and its arguments, found {value!r}")
+    return parts
 
 
 RULE_READERS: Final[dict[str, Reader]] = {
@@ -202,7 +206,7 @@ ACT_READERS: Final[dict[str, Reader]] = {
     "template": read_name,
     "input": read_mapping,
     "command": read_command,
-    "timeout": at_most(3600, duration_from(1)),
+    "timeout": at_most(COMMAND_SECONDS_MAX, duration_from(1)),
 }
 
 ACTION_READERS: Final[dict[str, Reader]] = {
@@ -319,7 +323,7 @@ def action_from_keys(given: Mapping[str, Any], source: str) -> tuple[ActionRule 
     values, problems = read_keys(given, ACTION_READERS, required=("on", "act"))
     if problems:
         return None, problems
-    renamed = {"cooldown": "cooldown_seconds", "verify": "verify_seconds", "timeout": "timeout_seconds"}
+    renamed = {"cooldown": "cooldown_seconds", "verify": "verify_seconds"}
     values |= values.pop("act")
     return ActionRule(**{renamed.get(key, key): value for key, value in values.items()}, source=source), []
 

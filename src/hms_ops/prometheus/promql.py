@@ -167,15 +167,29 @@ class Translation:
 
     def combined(self, node: Any, operator: str, left: Vector, right: Vector) -> Vector:
         """and, or, unless: the left side's elements, and with `or` the right side's as well."""
-        if left.group_by != right.group_by:
+        group_by = self.agreed(node, left, right)
+        if group_by is None:
             self.check_any_of_one(node, left, right)
+            group_by = left.group_by
         labels = left.labels if left.labels == right.labels or operator != "OR" else ()
         if operator == "OR" and left.guard is None and right.guard is None:
-            return Vector(Scalar("coalesce", (left.value, right.value)), None, left.group_by, labels)
+            return Vector(Scalar("coalesce", (left.value, right.value)), None, group_by, labels)
         if operator == "OR":
             self.note(node, "the value shown is the left side's, whichever side is true")
         guard = Junction(operator, left.condition(), right.condition())
-        return Vector(left.value, guard, left.group_by, labels)
+        return Vector(left.value, guard, group_by, labels)
+
+    def agreed(self, node: Any, left: Vector, right: Vector) -> tuple[str, ...] | None:
+        """The grouping of both sides: the same written, or the same labels where those of all series are known."""
+        one, other = left.group_by, right.group_by
+        if one is None or other is None or set(one) == set(other):
+            return one
+        if GROUP_BY_ALL not in (one, other) or labels_of(self, left) != labels_of(self, right):
+            return None
+        if self.scope.labels is None:
+            return None
+        self.note(node, aggregation.KNOWN_LABELS)
+        return other if one == GROUP_BY_ALL else one
 
     def check_any_of_one(self, node: Any, left: Vector, right: Vector) -> None:
         """`on` the labels that the left side has, against single series."""
@@ -193,9 +207,10 @@ class Translation:
             raise unsupported(node, "group_left and group_right match several series to one; a rule has one GROUP BY")
         matching = None if modifier is None else modifier.matching
         if matching is None:
-            if set(left.group_by) != set(right.group_by):
+            group_by = self.agreed(node, left, right)
+            if group_by is None:
                 raise unsupported(node, apart(left, right))
-            return left.group_by
+            return group_by
         if matching.type == promql_parser.LabelModifierType.Include:
             return matched_on(node, left, right, tuple(matching.labels))
         return matched_ignoring(self, node, left, right, set(matching.labels))
@@ -247,10 +262,10 @@ def on_labels(node: Any) -> tuple[str, ...] | None:
 def is_apart_from_zero(side: Vector) -> bool:
     """Whether a guard such as `b > 0` keeps a denominator from zero."""
     match side.guard:
-        case Compare(">" | "!=", left, Number(value)):
-            return value == 0 and left == side.value
-        case Compare(">", left, Number(value)):
-            return value > 0 and left == side.value
+        case Compare(">", left, Number(value)) if value >= 0:
+            return left == side.value
+        case Compare("!=", left, Number(value)) if value == 0:
+            return left == side.value
     return False
 
 

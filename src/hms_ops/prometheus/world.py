@@ -127,7 +127,7 @@ class World:
             for step in range(max(due, end // seconds - SLOTS), end // seconds):
                 rollup_step(self._store.cols, tier, step, self._store.series_count)
                 self._store.set_rolled(tier, step)
-        self._store.clear_ahead(end + HOP_SECONDS + 1)
+        self._store.clear_ahead(end)  # no further: rows ahead share their place with those of a minute ago
         self._now = end
 
 

@@ -196,6 +196,7 @@ class Session(smtplib.SMTP):
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         plain_socket = socket.create_connection((host, port), remaining_seconds(self.deadline_ns))
+        plain_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else a mail waits 40 ms for nothing
         if self.server.security != "tls":
             return plain_socket
         try:
