@@ -164,7 +164,7 @@ def on_disk(tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
-LENGTHY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LENGTHY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @LENGTHY

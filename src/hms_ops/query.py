@@ -28,7 +28,7 @@ from hms_ops._ring import Store
 from hms_ops.alert.evaluate import nearest_metrics, query_now
 from hms_ops.alert.figure import Figure
 from hms_ops.alert.grammar import parse_query
-from hms_ops.alert.layout import reading_problem
+from hms_ops.alert.layout import kind_problem
 from hms_ops.alert.plan import Plan, Reading, SourceKey, UnitLookup, compile_query, no_units
 from hms_ops.alert.source import GroupKey, group_key
 from hms_ops.alert.tags import accepts
@@ -87,7 +87,7 @@ def answer(
     if start is None:
         raise ValueError("end needs a start")
     first, last = _range(start, end, store)
-    plan = compile_query(query, unit)
+    plan = compile_query(query, unit, by_step=True)
     seconds = _default_step(first, last, _kept(plan, first, past)) if step is None else _whole_step(step)
     seconds = _kept_step(seconds, plan, first, past)
     found = query_range(query, past, store, first, last, seconds, unit)
@@ -102,7 +102,7 @@ def query_range(
     A step is there when any group has a value in it, NaN stands for those that have none. What is not sealed yet is
     not there. The bounds are Unix seconds; start is rounded down to a step.
     """
-    plan = compile_query(query, unit)
+    plan = compile_query(query, unit, by_step=True)
     step = _kept_step(step, plan, start, past)
     chosen = _choose_all(plan, past)
     grid = _grid(start, end, step, past)
@@ -115,6 +115,15 @@ def query_range(
     times = (grid.start + steps * grid.step).tolist()
     rows = np.flatnonzero(is_there.any(axis=1)).tolist()
     return [(dict(keys[row]), list(zip(times, values[row, steps].tolist(), strict=True))) for row in rows]
+
+
+def values_of(plan: Plan, past: Past, grid: Grid) -> tuple[list[GroupKey], Floats]:
+    """(the groups, float64[groups, steps]) of a plan that was compiled by step; the grid's steps are multiples of the
+    rows that are kept. ExpressionError and ValueError as above; a metric nobody knows has no groups."""
+    chosen = {reading.source: _choose(reading.source, past) for reading in plan.readings}
+    _check_kinds(plan, chosen)
+    found = _read(plan, chosen, grid, past)
+    return found.keys, _run(plan, found, chosen, grid)
 
 
 # ---- the range
@@ -201,12 +210,18 @@ def _choose_all(plan: Plan, past: Past) -> dict[SourceKey, Chosen]:
         chosen[reading.source] = one
         if one.kind < 0 and reading.is_required:
             _check_known(reading.source.metric, past)
-        problem = reading_problem(reading, max(one.kind, kinds.UNKNOWN))
-        if one.kind == kinds.SET and not problem:
+    _check_kinds(plan, chosen)
+    return chosen
+
+
+def _check_kinds(plan: Plan, chosen: dict[SourceKey, Chosen]) -> None:
+    for reading in plan.readings:
+        kind = max(chosen[reading.source].kind, kinds.UNKNOWN)
+        problem = kind_problem(reading, kind)
+        if kind == kinds.SET and not problem:
             problem = f"{reading.source.metric} is a set; its members are not kept in history: ask for its value now"
         if problem:
             raise error_at(plan.text, reading.at, problem)
-    return chosen
 
 
 def _choose(key: SourceKey, past: Past) -> Chosen:

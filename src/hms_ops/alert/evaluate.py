@@ -14,7 +14,7 @@ Limits: INSTANCES_MAX instances, PAIRS_MAX rule–series pairs and SKETCHED_MAX 
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final, TypeAlias
@@ -22,22 +22,27 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hms_ops.alert.desugar import Objectives, none_known
 from hms_ops.alert.layout import Arrangement, BoundRule, InstanceKey, reading_problem
-from hms_ops.alert.plan import Plan, SourceKey, UnitLookup, compile_query, no_units
+from hms_ops.alert.plan import Plan, Reading, SourceKey, UnitLookup, compile_query, no_units
+from hms_ops.alert.recalled import Recall, Recalled
 from hms_ops.alert.sketched import fill_figures
-from hms_ops.alert.source import Source, Store
+from hms_ops.alert.source import Groups, Source, Store
+from hms_ops.alert.stepped import Stepped
 from hms_ops.alert.tokens import error_at
 from hms_ops.alert.tree import Query
+from hms_ops.alert.view import View
 from hms_ops.alert.watch import Watch
 from hms_ops.errors import UnknownMetricError
 from hms_ops.kernels.opcodes import STACK_MAX
 from hms_ops.kernels.program import run_programs
-from hms_ops.kernels.window import COUNT, SCRATCH_ROWS, cover, cover_sketches, window_groups
+from hms_ops.kernels.window import COUNT, LAST, SCRATCH_ROWS, cover, cover_sketches, window_groups
 from hms_ops.reloaded import NOTHING, Reloaded
 from hms_ops.tiers import SLOTS, TIER_SECONDS, WINDOW_SECONDS_MAX
 
 INSTANCES_MAX: Final = 100_000
 PAIRS_MAX: Final = 20_000_000  # series read by all rules together; 4 bytes each
+CELLS_MAX: Final = 500_000  # rows of series that views in memory read at a tick, about 20 ns each
 SKETCHED_MAX: Final = 100_000  # series whose sketches rules read, once for each window; 4 to 9 µs each and tick
 NEAREST_MAX: Final = 3
 _COMPARED_MAX: Final = 2_000  # names that a misspelt one is compared with
@@ -81,10 +86,16 @@ class RuleSet:
         instances_max: int = INSTANCES_MAX,
         pairs_max: int = PAIRS_MAX,
         sketched_max: int = SKETCHED_MAX,
+        cells_max: int = CELLS_MAX,
+        recall: Recall | None = None,
     ) -> None:
         self.instances_max = instances_max
         self.pairs_max = pairs_max
         self.sketched_max = sketched_max
+        self.cells_max = cells_max
+        self._recall = recall
+        self._recalled_version = -1
+        self._views: dict[View, Stepped | Recalled] = {}
         self.refused_instances = 0  # of the rules that are too much now
         self.reloaded = NOTHING  # what was put back into the store's columns; the owner sets it
         self.problems: dict[str, str] = {}
@@ -101,7 +112,11 @@ class RuleSet:
         """Evaluate these from the next tick on; plans that were here before keep their binding."""
         self._plans = dict(plans)
         self._bound = {name: rule for name, rule in self._bound.items() if plans.get(name) is rule.plan}
-        self._watch.keep({reading.source for plan in plans.values() for reading in plan.readings})
+        self._watch.keep({source for plan in plans.values() for source in plan.sources()})
+        views = {reading.view for plan in plans.values() for reading in plan.readings if reading.view is not None}
+        self._views = {view: bound for view, bound in self._views.items() if view in views}
+        if self._recall is not None:
+            self._recall.want({view for view in views if view.is_long})
         self._machine = None
 
     def put(self, name: str, plan: Plan) -> None:
@@ -119,12 +134,18 @@ class RuleSet:
     def _bind(self) -> "_Machine":
         """The machine for the rules and series there are now."""
         changed = self._watch.follow()
-        if self._machine is not None and not changed:
+        recalled = self._new_answers()
+        if self._machine is not None and not changed and not recalled:
             return self._machine
         has_new_keys = self._machine is None
+        for view in self._views.values():
+            if isinstance(view, Stepped) and any(source.key.metric in changed for source in view.sources):
+                view.join()
         if self._machine is None:
             self._bind_new()
-        for rule in {id(rule): rule for metric in changed for rule in self._readers.get(metric, ())}.values():
+        rules = {id(rule): rule for metric in changed for rule in self._readers.get(metric, ())}
+        rules |= {id(rule): rule for rule in self._bound.values() if recalled and not recalled.isdisjoint(_ids(rule))}
+        for rule in rules.values():
             has_new_keys |= rule.join()
         admitted = self._admitted()
         if admitted != self._arrangement.rules:
@@ -135,17 +156,38 @@ class RuleSet:
         self._machine = _Machine(self._arrangement, self._store)
         return self._machine
 
+    def _new_answers(self) -> set[int]:
+        """The ids of the views whose answers from history have other groups or problems than before."""
+        if self._recall is None or self._recall.version == self._recalled_version:
+            return set()
+        self._recalled_version = self._recall.version
+        found = set()
+        for view in self._views.values():
+            if isinstance(view, Recalled):
+                before = view.problem
+                if view.join() or view.problem != before:
+                    found.add(id(view))
+        return found
+
+    def _groups(self, reading: Reading) -> Groups:
+        """What a reading is bound to; equal ones share it."""
+        if reading.view is None:
+            return self._watch.source(reading.source)
+        if reading.view not in self._views:
+            self._views[reading.view] = bind_view(reading.view, self._watch.source, self._recall)
+        return self._views[reading.view]
+
     def _bind_new(self) -> None:
         """Bind the plans that are not bound yet, and note which rules read which metric."""
         for name, plan in self._plans.items():
             if name not in self._bound:
-                sources = [self._watch.source(reading.source) for reading in plan.readings]
+                sources = [self._groups(reading) for reading in plan.readings]
                 self._bound[name] = rule = BoundRule(name, plan, sources)
                 rule.join()
         self._bound = {name: self._bound[name] for name in self._plans}
         self._readers = {}
         for rule in self._bound.values():
-            for metric in {source.key.metric for source in rule.sources}:
+            for metric in {source.metric for source in rule.plan.sources()}:
                 self._readers.setdefault(metric, []).append(rule)
 
     def _renew_keys(self) -> None:
@@ -156,7 +198,7 @@ class RuleSet:
     def _admitted(self) -> list[BoundRule]:
         """The rules that have no problem and find room, first come first served; notes why the others do not."""
         admitted: list[BoundRule] = []
-        room = _Room((self.instances_max, self.pairs_max, self.sketched_max))
+        room = _Room((self.instances_max, self.pairs_max, self.sketched_max, self.cells_max))
         self.refused_instances = 0
         self.problems = {}
         for rule in self._bound.values():
@@ -171,12 +213,14 @@ class RuleSet:
 
 
 class _Room:
-    """How much of a rule set's limits is taken: instances, series read, series whose sketches are read."""
+    """How much of a rule set's limits is taken: instances, series read, series whose sketches are read, rows of series
+    that views read."""
 
-    def __init__(self, limits: tuple[int, int, int]) -> None:
+    def __init__(self, limits: tuple[int, int, int, int]) -> None:
         self._limits = limits
-        self._taken: tuple[int, ...] = (0, 0, 0)
+        self._taken: tuple[int, ...] = (0, 0, 0, 0)
         self._sketched: set[tuple[int, int]] = set()  # sources over windows, which rules share
+        self._viewed: set[int] = set()
 
     def take(self, rule: BoundRule) -> str:
         """Take a rule's share, or nothing: then why there is no room for it."""
@@ -185,15 +229,18 @@ class _Room:
             for reading, source in zip(rule.plan.readings, rule.sources, strict=True)
             if reading.figure is not None
         }
-        fresh = sketched.keys() - self._sketched
-        needs = len(rule.instances), rule.pairs, sum(sketched[key] for key in fresh)
+        viewed = {id(source): source.cells for source in rule.sources if not isinstance(source, Source)}
+        fresh, new = sketched.keys() - self._sketched, viewed.keys() - self._viewed
+        sketches, cells = sum(sketched[key] for key in fresh), sum(viewed[key] for key in new)
+        needs = len(rule.instances), rule.pairs, sketches, cells
         taken = tuple(map(sum, zip(self._taken, needs, strict=True)))
-        names = ("instances", "series", "series with percentiles")
+        names = ("instances", "series", "series with percentiles", "rows of series in steps")
         for name, need, made, limit in zip(names, needs, taken, self._limits, strict=True):
             if made > limit:
                 return f"its {need} {name} would make {made}; {limit} are allowed"
         self._taken = taken
         self._sketched |= fresh
+        self._viewed |= new
         return ""
 
 
@@ -206,22 +253,24 @@ class _Machine:
         self._programs = arrangement.programs()
         self._sets = arrangement.sets()
         self._figures = arrangement.figures()
+        self._views = arrangement.views()
+        self._readers = [(source, arrangement.rules_of(source)) for source, _ in self._views]
         self._scratch = np.empty((SCRATCH_ROWS, len(self._windows.member)))
         self._stats = np.empty((len(self._windows.group_window), 8))
         self._stack = np.empty(STACK_MAX)
         self._all_whole = np.ones(len(self._programs.has_recover), np.bool_)
 
     def whole(self, first_second: int, end: int, reloaded: Reloaded) -> NDArray[np.bool_]:
-        """bool[instances], see Evaluation. Only in the first hour of a run is there anything to find out."""
-        if end - WINDOW_SECONDS_MAX >= first_second:
+        """bool[instances], see Evaluation. Of windows there is something to find out in a run's first hour only."""
+        views = [rules for source, rules in self._readers if not source.is_whole(end, first_second, reloaded)]
+        if end - WINDOW_SECONDS_MAX >= first_second and not views:
             return self._all_whole
         known = {True: NOTHING, False: reloaded}
-        return self._arrangement.whole(
-            [
-                known[is_of_run].is_whole(end - seconds, end, first_second)
-                for seconds, is_of_run in self._arrangement.spans
-            ]
-        )
+        spans = [
+            known[is_of_run].is_whole(end - seconds, end, first_second)
+            for seconds, is_of_run in self._arrangement.spans
+        ]
+        return self._arrangement.whole(spans, list(chain.from_iterable(views)))
 
     def run(self, store: Store, end: int, reloaded: Reloaded = NOTHING) -> tuple[Floats, Floats, Floats]:
         """(condition, recover, value), float64[instances] each."""
@@ -230,6 +279,8 @@ class _Machine:
         known_from = reloaded.known_from(first_second)
         covers = [
             (cover_sketches if is_of_sketches else cover)(end - seconds, end, first_second, known_from)
+            if seconds
+            else (_NO_ROWS, _NO_ROWS, 0)
             for seconds, is_of_sketches in windows.lengths
         ]
         reach = np.array([seconds for _, _, seconds in covers], np.int64)
@@ -259,6 +310,8 @@ class _Machine:
             self._stats[group, COUNT] = store.distinct(slots, tiers, _step_numbers(tiers, rows, end))
         if self._figures:
             fill_figures(self._figures, store, end, self._stats)
+        for source, first in self._views:
+            self._stats[first : first + len(source.keys), LAST] = source.values(store, end, reloaded)
         value, condition, recover = np.full((3, len(programs.has_recover)), np.nan)
         run_programs(
             self._stats,
@@ -296,24 +349,42 @@ def _step_numbers(tiers: NDArray[np.int64], slots: NDArray[np.int64], end: int) 
     return newest - (newest - slots) % SLOTS
 
 
+def bind_view(view: View, source_of: Callable[[SourceKey], Source], recall: Recall | None) -> Stepped | Recalled:
+    """A view bound to the series there are, or to who reads history."""
+    if view.is_long:
+        return Recalled(view, recall)
+    return Stepped(view, [source_of(reading.source) for reading in view.plan.readings])
+
+
+def _ids(rule: BoundRule) -> list[int]:
+    return [id(source) for source in rule.sources]
+
+
 # ---- queries
 
 
 def query_now(
-    query: Query, store: Store, unit: UnitLookup = no_units, end: int | None = None, reloaded: Reloaded = NOTHING
+    query: Query,
+    store: Store,
+    unit: UnitLookup = no_units,
+    end: int | None = None,
+    reloaded: Reloaded = NOTHING,
+    recall: Recall | None = None,
+    objective: Objectives = none_known,
 ) -> list[tuple[dict[str, str], float]]:
     """The value of a query now: one for each group, a condition's as 1.0, 0.0 or NaN. NaN is NULL.
 
     UnknownMetricError for a metric that nobody has sent (ABSENT may ask for one); ExpressionError for what cannot be
-    evaluated, on this metric's kind or at all. reloaded: what was put back into the store's columns.
+    evaluated, on this metric's kind or at all. reloaded: what was put back into the store's columns; recall: who
+    answers what only history has; objective: see compile_rule.
     """
-    plan = compile_query(query, unit)
-    for reading in plan.readings:
-        if reading.is_required and not len(store.slots(reading.source.metric)):
+    plan = compile_query(query, unit, objective)
+    for reading in _required(plan):
+        if not len(store.slots(reading.source.metric)):
             raise UnknownMetricError(reading.source.metric, nearest_metrics(reading.source.metric, store.metrics()))
-    rule = BoundRule("", plan, [_followed(reading.source, store) for reading in plan.readings])
+    rule = BoundRule("", plan, [_bound_now(reading, store, recall) for reading in plan.readings])
     for reading, source in zip(plan.readings, rule.sources, strict=True):
-        if problem := reading_problem(reading, source.kind):
+        if problem := reading_problem(reading, source):
             raise error_at(plan.text, reading.at, problem)
     rule.join()
     if len(rule.instances) > INSTANCES_MAX:
@@ -321,6 +392,21 @@ def query_now(
     end = store.sealed_second + 1 if end is None else end
     _, _, value = _Machine(Arrangement([rule]), store).run(store, end, reloaded)
     return [(dict(key), result) for (_, key), result in zip(rule.instances, value.tolist(), strict=True)]
+
+
+def _required(plan: Plan) -> Iterator[Reading]:
+    """The readings of metrics that memory must know; what history answers is for history to know."""
+    for reading in plan.readings:
+        if reading.view is None and reading.is_required:
+            yield reading
+        elif reading.view is not None and not reading.view.is_long:
+            yield from _required(reading.view.plan)
+
+
+def _bound_now(reading: Reading, store: Store, recall: Recall | None) -> Groups:
+    if reading.view is None:
+        return _followed(reading.source, store)
+    return bind_view(reading.view, lambda key: _followed(key, store), recall)
 
 
 def _followed(key: SourceKey, store: Store) -> Source:

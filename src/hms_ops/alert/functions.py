@@ -1,7 +1,6 @@
-"""The functions of the alert language: which there are, what they take, and which of them this version evaluates.
+"""The functions of the alert language: which there are, and what they take.
 
-One table, read by the grammar (names, shapes) and by the compiler (`plan.py`, the opcodes). A function that has a
-`missing` parses, so that rules can be written and linted, and is refused when it is compiled.
+One table, read by the grammar (names, shapes) and by the compiler (`plan.py`, the opcodes).
 """
 
 import re
@@ -12,18 +11,18 @@ from typing import Final
 from hms_ops.kernels import opcodes
 
 _PERCENTILE = re.compile(r"p([0-9]{1,2}(?:\.[0-9]{1,6})?)")
-_HISTORY: Final = "needs a longer memory than windows have, which this version does not keep"
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
     """`is_aggregate`: takes the series of a metric, else numbers. `arguments`: how many numbers (least, most); for
-    aggregates those beside the metric. `example`: how to write one that was written without its numbers."""
+    aggregates those beside the metric. `is_fold`: of the steps of a window, each of which is what `opcode` loads.
+    `example`: how to write one that was written without its numbers."""
 
     is_aggregate: bool
     opcode: int = opcodes.HALT
     arguments: tuple[int, int] = (0, 0)
-    missing: str = ""
+    is_fold: bool = False
     keeps_unit: bool = True
     example: str = ""
 
@@ -37,8 +36,8 @@ def _figure(example: str, keeps_unit: bool = True) -> Function:
     return Function(True, opcodes.LOAD_FIGURE, (1, 1), keeps_unit=keeps_unit, example=example)
 
 
-def _unready(missing: str) -> Function:
-    return Function(True, missing=missing)
+def _fold(opcode: int, keeps_unit: bool = True) -> Function:
+    return Function(True, opcode, is_fold=True, keeps_unit=keeps_unit)
 
 
 def _scalar(opcode: int, least: int, most: int, keeps_unit: bool = True) -> Function:
@@ -57,14 +56,14 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "stddev": _aggregate(opcodes.LOAD_STDDEV),
     "last": _aggregate(opcodes.LOAD_LAST),
     "moving_mean": _aggregate(opcodes.LOAD_AVG),
-    "first": _unready("needs the first sample of a window, which this version does not keep"),
-    "ewma": _unready(_HISTORY),
-    "zscore": _unready(_HISTORY),
-    "changes": _unready(_HISTORY),
+    "first": _fold(opcodes.LOAD_LAST),
+    "ewma": _fold(opcodes.LOAD_AVG),
+    "zscore": _fold(opcodes.LOAD_AVG, keeps_unit=False),
+    "changes": _fold(opcodes.LOAD_LAST, keeps_unit=False),
     "quantile": _figure("quantile(x, 0.99)"),
     "share_gt": _figure("share_gt(x, 200)", keeps_unit=False),
     "share_le": _figure("share_le(x, 200)", keeps_unit=False),
-    "burn_rate": _unready("needs an objective, which this version does not have"),
+    "burn_rate": Function(True, keeps_unit=False),  # written out (desugar.py)
     "abs": _scalar(opcodes.ABS, 1, 1),
     "ln": _scalar(opcodes.LN, 1, 1, keeps_unit=False),
     "sqrt": _scalar(opcodes.SQRT, 1, 1, keeps_unit=False),

@@ -25,7 +25,7 @@ from hms_ops.alert.figure import Figure, figure_problem
 from hms_ops.alert.functions import FUNCTIONS
 from hms_ops.alert.plan import Plan, Reading
 from hms_ops.alert.sketched import FigureGroups
-from hms_ops.alert.source import GroupKey, Source
+from hms_ops.alert.source import GroupKey, Groups, Source, ViewGroups
 from hms_ops.kernels import opcodes as op
 from hms_ops.kernels import window
 
@@ -57,6 +57,10 @@ _LOAD_KINDS: Final = {
 _RATE_FIELDS = {kinds.COUNTER: (window.SUM,), kinds.GAUGE: (window.DELTA,), kinds.UNKNOWN: (window.DELTA,)}
 
 
+Length: TypeAlias = tuple[int, bool]
+"""A window's seconds, and whether sketches are read over it. 0 s is the window of all views, which has no rows."""
+
+
 @dataclass(slots=True, eq=False)
 class BoundRule:
     """A plan with the sources of its readings and its instances.
@@ -67,7 +71,7 @@ class BoundRule:
 
     name: str
     plan: Plan
-    sources: list[Source]
+    sources: list[Groups]
     groups: list[NDArray[np.int32]] = field(default_factory=list)
     instances: list[InstanceKey] = field(default_factory=list)
     pairs: int = 0
@@ -79,7 +83,7 @@ class BoundRule:
         Returns True when they are others than before.
         """
         self.pairs = sum(len(source.member) for source in self.sources)
-        problems = (reading_problem(reading, source.kind) for reading, source in self._readings())
+        problems = (reading_problem(reading, source) for reading, source in self._readings())
         self.problem = next(filter(None, problems), "")
         keys: list[GroupKey] = [()]
         if self.plan.group_by:
@@ -92,18 +96,23 @@ class BoundRule:
         before, self.instances = self.instances, [(self.name, key) for key in keys]
         return before != self.instances
 
-    def _readings(self) -> Iterable[tuple[Reading, Source]]:
+    def _readings(self) -> Iterable[tuple[Reading, Groups]]:
         return zip(self.plan.readings, self.sources, strict=True)
 
 
-def _groups_of(source: Source, keys: list[GroupKey]) -> NDArray[np.int32]:
+def _groups_of(source: Groups, keys: list[GroupKey]) -> NDArray[np.int32]:
     if source.keys == keys:
         return np.arange(len(keys), dtype=np.int32)
     number = {key: n for n, key in enumerate(source.keys)}
     return np.array([number.get(key, -1) for key in keys], np.int32)
 
 
-def reading_problem(reading: Reading, kind: int) -> str:
+def reading_problem(reading: Reading, source: Groups) -> str:
+    """Why what a reading is bound to cannot be read so, or ""."""
+    return kind_problem(reading, source.kind) if isinstance(source, Source) else source.problem
+
+
+def kind_problem(reading: Reading, kind: int) -> str:
     """Why a metric of this kind cannot be read so, or ""."""
     if kind == kinds.UNKNOWN:
         return ""
@@ -118,10 +127,9 @@ def reading_problem(reading: Reading, kind: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """What `window_groups` reads, apart from the store and the rows of the moment. lengths: of each window, its seconds
-    and whether sketches are read over it."""
+    """What `window_groups` reads, apart from the store and the rows of the moment."""
 
-    lengths: tuple[tuple[int, bool], ...]
+    lengths: tuple[Length, ...]
     field_mask: NDArray[np.int64]
     member: NDArray[np.int32]
     member_offset: NDArray[np.int64]
@@ -164,7 +172,7 @@ class _Slice(NamedTuple):
     """A source over one window, and the LOAD instructions that any rule makes on it; or one figure of it."""
 
     window: int
-    source: Source
+    source: Groups
     figure: Figure | None
     loads: set[int]
 
@@ -210,16 +218,18 @@ class Arrangement:
         rules, numbers = [], []
         for place, rule in enumerate(self.rules):
             for reading, source in zip(rule.plan.readings, rule.sources, strict=True):
-                if reading.loads == (op.LOAD_LAST,):
+                if reading.loads == (op.LOAD_LAST,) or reading.view is not None:
                     continue
                 is_of_run = reading.figure is not None or source.kind == kinds.SET
                 rules.append(place)
                 numbers.append(found.setdefault((reading.window_seconds, is_of_run), len(found)))
         return Spans(tuple(found), np.array(rules, np.int64), np.array(numbers, np.int64))
 
-    def whole(self, is_known: Sequence[bool]) -> NDArray[np.bool_]:
-        """bool[instances]: whether all that an instance reads is known. is_known: of each of `spans`."""
+    def whole(self, is_known: Sequence[bool], unknown_rules: Sequence[int] = ()) -> NDArray[np.bool_]:
+        """bool[instances]: whether all that an instance reads is known. is_known: of each of `spans`; unknown_rules:
+        places of rules with views that are not."""
         whole = np.ones(len(self.rules), np.bool_)
+        whole[list(unknown_rules)] = False
         unknown = ~np.array(is_known, np.bool_)
         whole[self._spans.rules[unknown[self._spans.numbers]]] = False
         return np.repeat(whole, [len(rule.instances) for rule in self.rules])
@@ -260,7 +270,7 @@ class Arrangement:
         return [
             SetGroup(int(first) + n, part.window, part.source.slots_of(n))
             for first, part in zip(base[:-1], self._slices, strict=True)
-            if part.source.kind == kinds.SET and op.LOAD_COUNT in part.loads
+            if isinstance(part.source, Source) and part.source.kind == kinds.SET and op.LOAD_COUNT in part.loads
             for n in range(len(part.source.keys))
         ]
 
@@ -269,12 +279,25 @@ class Arrangement:
         base = _offsets((len(part.source.keys) for part in self._slices), np.int64)
         found: dict[tuple[int, int], FigureGroups] = {}
         for first, part in zip(base[:-1].tolist(), self._slices, strict=True):
-            if part.figure is None:
+            if part.figure is None or not isinstance(part.source, Source):
                 continue
             key = part.window, id(part.source)
             one = found.get(key) or FigureGroups(self._lengths[part.window][0], part.source, (), ())
             found[key] = one._replace(figures=(*one.figures, part.figure), first=(*one.first, first))
         return list(found.values())
+
+    def views(self) -> list[tuple[ViewGroups, int]]:
+        """The groups of views, each once, and where these begin in `stats`."""
+        base = _offsets((len(part.source.keys) for part in self._slices), np.int64)
+        return [
+            (part.source, first)
+            for first, part in zip(base[:-1].tolist(), self._slices, strict=True)
+            if not isinstance(part.source, Source)
+        ]
+
+    def rules_of(self, source: Groups) -> list[int]:
+        """The places of the rules that read a source."""
+        return [place for place, rule in enumerate(self.rules) if any(one is source for one in rule.sources)]
 
     def programs(self) -> Programs:
         """All programs with their instances and the groups these read."""
@@ -295,11 +318,11 @@ class Arrangement:
         )
 
 
-def _length(reading: Reading) -> tuple[int, bool]:
+def _length(reading: Reading) -> Length:
     return reading.window_seconds, reading.figure is not None
 
 
-def _union(sources: Sequence[Source], capacity: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _union(sources: Sequence[Groups], capacity: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """The slots that any of the sources reads, ascending, and the place of each slot among them (int32[capacity])."""
     is_read = np.zeros(capacity, np.bool_)
     for source in sources:

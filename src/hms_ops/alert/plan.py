@@ -6,17 +6,21 @@ knows no store, so it may be shared, and made on any thread.
     avg(x_ms, 5m) > 0.2s GROUP BY region      readings  [x_ms over 300 s: avg]
                                               program   LOAD_AVG 0 · STORE_VALUE · LOAD_AVG 0 · PUSH 200 · GREATER · …
 
+What is no plain window of memory (an OFFSET, more than an hour, a fold of steps such as `zscore` or an aggregate of a
+calculation) is a reading of a view (view.py), which has a plan of its own. ANOMALY and burn_rate are written out first
+(desugar.py). A query by step has windows of one step each, whatever is written, and no views.
 Units are settled here: a number with a unit is counted in the unit of what it stands against.
-Errors: whatever the language has and this version cannot evaluate is an ExpressionError with its column.
+Errors: what cannot be evaluated at all is an ExpressionError with its column.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hms_ops.alert.desugar import Objectives, anomaly_condition, burn_rate, none_known
 from hms_ops.alert.figure import SHARES, Figure, figure_of
 from hms_ops.alert.functions import function_named
 from hms_ops.alert.tokens import error_at
@@ -45,11 +49,14 @@ from hms_ops.alert.tree import (
     first_left,
 )
 from hms_ops.alert.units import Unit, metric_unit, number_value
+from hms_ops.alert.view import FOLDS, MEMORY_SECONDS_MAX, View
 from hms_ops.errors import ExpressionError
 from hms_ops.kernels import opcodes as op
 from hms_ops.tiers import WINDOW_SECONDS_MAX
 
 DEFAULT_WINDOW_SECONDS: Final = 60
+LAST_SECONDS: Final = 300  # how old the `last` of an earlier time may be, where no window is written
+WINDOW_DAYS_MAX: Final = 400  # as long as history is kept by default
 
 UnitLookup: TypeAlias = Callable[[str], str | None]
 
@@ -62,6 +69,7 @@ _COMPARE: Final = {
     "=": op.EQUAL,
     "!=": op.NOT_EQUAL,
 }
+_FOLD: Final = "(…)"  # ends the name of what steps are folded by
 _JUNCTION: Final = {"AND": op.AND, "OR": op.OR, "UNLESS": op.UNLESS}
 
 
@@ -85,6 +93,7 @@ class Reading(NamedTuple):
     is_required: bool
     at: int
     figure: Figure | None = None
+    view: View | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,14 @@ class Plan:
     operand: NDArray[np.int32]
     constant: NDArray[np.float64]
     has_recover: bool
+
+    def sources(self) -> Iterator[SourceKey]:
+        """Of all readings and of those inside views, some of them several times."""
+        for reading in self.readings:
+            if reading.view is None:
+                yield reading.source
+            else:
+                yield from reading.view.plan.sources()
 
 
 def no_units(metric: str) -> str | None:
@@ -114,10 +131,12 @@ def compile_rule(
     text: str = "",
     unit: UnitLookup = no_units,
     window_seconds: int = DEFAULT_WINDOW_SECONDS,
+    objective: Objectives = none_known,
 ) -> Plan:
-    """The plan of a rule. text: what the condition was parsed from, for the errors' columns; unit: described units."""
-    assembler = _Assembler(where, group_by, text, unit, window_seconds)
-    shown = first_left(condition)
+    """The plan of a rule. text: what the condition was parsed from, for the errors' columns; unit: described units;
+    objective: the share that a service level promises, by its name."""
+    assembler = _Assembler(where, group_by, text, unit, window_seconds, objective)
+    shown = first_left(assembler.written_out(condition) if isinstance(condition, Anomaly) else condition)
     assembler.emit(condition if shown is None else shown)
     assembler.add(op.STORE_VALUE)
     assembler.emit(condition)
@@ -128,30 +147,41 @@ def compile_rule(
     return assembler.plan(recover is not None)
 
 
-def compile_statement(rule: Statement, unit: UnitLookup = no_units) -> Plan:
+def compile_statement(rule: Statement, unit: UnitLookup = no_units, objective: Objectives = none_known) -> Plan:
     """The plan of a rule that was written as one sentence."""
-    return compile_rule(rule.condition, rule.recover, rule.where, rule.group_by, text=rule.text, unit=unit)
+    return compile_rule(
+        rule.condition, rule.recover, rule.where, rule.group_by, text=rule.text, unit=unit, objective=objective
+    )
 
 
-def compile_query(query: Query, unit: UnitLookup = no_units) -> Plan:
-    """The plan of a query; its result is the value. A bare selector is per series."""
+def compile_query(
+    query: Query, unit: UnitLookup = no_units, objective: Objectives = none_known, *, by_step: bool = False
+) -> Plan:
+    """The plan of a query; its result is the value. A bare selector is per series. by_step: it is run on each step of
+    a range, and every aggregate covers that step."""
     is_bare = isinstance(query.expression, Selector) and not query.group_by
     group_by = GROUP_BY_ALL if is_bare else query.group_by
-    assembler = _Assembler(query.where, group_by, query.text, unit, DEFAULT_WINDOW_SECONDS)
-    assembler.emit(query.expression)
-    assembler.add(op.STORE_VALUE)
-    return assembler.plan(has_recover=False)
+    inside = "a query by step" if by_step else ""
+    assembler = _Assembler(query.where, group_by, query.text, unit, DEFAULT_WINDOW_SECONDS, objective, inside)
+    return assembler.value_plan(query.expression)
 
 
 class _Assembler:
-    """Collects the instructions and readings of one plan."""
+    """Collects the instructions and readings of one plan. inside: what the plan is run in the steps of, or ""."""
 
     def __init__(
-        self, where: Tags | None, group_by: tuple[str, ...], text: str, unit: UnitLookup, window_seconds: int
+        self,
+        where: Tags | None,
+        group_by: tuple[str, ...],
+        text: str,
+        unit: UnitLookup,
+        window_seconds: int,
+        objective: Objectives,
+        inside: str = "",
     ) -> None:
         self.where, self.group_by, self.text, self.unit = where, group_by, text, unit
-        self.window_seconds = window_seconds
-        self.readings: dict[tuple[SourceKey, int, Figure | None], int] = {}
+        self.window_seconds, self.objective, self.inside = window_seconds, objective, inside
+        self.readings: dict[tuple[SourceKey, int, Figure | None, View | None], int] = {}
         self.loads: list[set[int]] = []
         self.required: list[bool] = []
         self.places: list[int] = []
@@ -161,8 +191,8 @@ class _Assembler:
     def plan(self, has_recover: bool) -> Plan:
         code, operand, constant = zip(*self.code, strict=True)
         readings = tuple(
-            Reading(source, window, tuple(sorted(self.loads[n])), self.required[n], self.places[n], figure)
-            for (source, window, figure), n in self.readings.items()
+            Reading(source, window, tuple(sorted(self.loads[n])), self.required[n], self.places[n], figure, view)
+            for (source, window, figure, view), n in self.readings.items()
         )
         return Plan(
             self.text,
@@ -173,6 +203,12 @@ class _Assembler:
             np.array(constant, np.float64),
             has_recover,
         )
+
+    def value_plan(self, node: Condition | Arith) -> Plan:
+        """The plan whose value is the node's."""
+        self.emit(node)
+        self.add(op.STORE_VALUE)
+        return self.plan(has_recover=False)
 
     def add(self, opcode: int, operand: int = 0, constant: float = 0.0, at: int = 0) -> None:
         self.depth += op.stack_effect(opcode)
@@ -186,24 +222,91 @@ class _Assembler:
     # ---- what is read
 
     def load(self, series: Selector, opcode: int, figure: Figure | None = None) -> None:
-        if series.offset_seconds:
-            raise self.error(series.at, "OFFSET needs history, which this version does not evaluate rules on")
         source = SourceKey(series.metric, series.matchers, self.where, self.group_by)
-        key = source, self.window(series), figure
-        number = self.readings.setdefault(key, len(self.readings))
+        self.read(source, self.window(series), opcode, series.at, figure)
+
+    def read(
+        self,
+        source: SourceKey,
+        seconds: int,
+        opcode: int,
+        at: int,
+        figure: Figure | None = None,
+        view: View | None = None,
+    ) -> None:
+        """Load one reading."""
+        number = self.readings.setdefault((source, seconds, figure, view), len(self.readings))
         if number == len(self.loads):
             self.loads.append(set())
             self.required.append(False)
-            self.places.append(series.at)
+            self.places.append(at)
         self.loads[number].add(opcode)
         self.required[number] |= opcode != op.LOAD_ABSENT
-        self.add(opcode, number, at=series.at)
+        self.add(opcode, number, at=at)
 
     def window(self, series: Selector) -> int:
-        seconds = self.window_seconds if series.window_seconds is None else series.window_seconds
-        if seconds != int(seconds) or not 1 <= seconds <= WINDOW_SECONDS_MAX:
-            raise self.error(series.at, f"a window of {seconds:g} s is none of whole seconds from 1s to 1h")
+        """A plain window's seconds; in steps none counts."""
+        if self.inside:
+            return self.window_seconds
+        return self.whole(self.window_seconds if series.window_seconds is None else series.window_seconds, series.at)
+
+    def whole(self, seconds: float, at: int) -> int:
+        if seconds != int(seconds) or not 1 <= seconds <= WINDOW_DAYS_MAX * 86_400:
+            raise self.error(at, f"a window of {seconds:g} s is none of whole seconds from 1s to {WINDOW_DAYS_MAX}d")
         return int(seconds)
+
+    # ---- views
+
+    def is_view(self, series: Selector) -> bool:
+        """Whether a selector's window is not simply the last of memory's."""
+        if self.inside:
+            self.check_inside(series)
+            return False
+        return bool(series.offset_seconds) or (series.window_seconds or self.window_seconds) > WINDOW_SECONDS_MAX
+
+    def check_inside(self, series: Selector) -> None:
+        if series.offset_seconds:
+            raise self.error(series.at, f"OFFSET does not stand inside {self.inside}")
+        if series.window_seconds is not None and self.inside != "a query by step":
+            raise self.error(series.at, f"inside {self.inside} every aggregate covers one step; write no window there")
+
+    def shifted(self, node: Arith | Condition, series: Selector, fold: str = "", is_long: bool = False) -> None:
+        """A reading of one metric at another time, or over more than memory has; without a fold in one step."""
+        window = series.window_seconds
+        if fold == "last" and window is None:
+            window = LAST_SECONDS
+        self.view(node, fold, window, series.offset_seconds, series.at, is_long=is_long)
+
+    def view(
+        self,
+        node: Arith | Condition,
+        fold: str,
+        window_seconds: float | None,
+        offset_seconds: float | None,
+        at: int,
+        parameter: float = 0.0,
+        *,
+        sums_series: bool = False,
+        is_long: bool = False,
+    ) -> None:
+        if self.inside:
+            raise self.error(at, f"{fold or 'OFFSET'} does not stand inside {self.inside}")
+        window = self.whole(self.window_seconds if window_seconds is None else window_seconds, at)
+        offset = self.whole(offset_seconds, at) if offset_seconds else 0
+        group_by = GROUP_BY_ALL if sums_series else self.group_by
+        inner = _Assembler(
+            self.where, group_by, self.text, self.unit, 1, self.objective, f"{fold}{_FOLD}" if fold else "a view"
+        )
+        plan = inner.value_plan(node)
+        is_long |= window + offset > MEMORY_SECONDS_MAX or window > WINDOW_SECONDS_MAX
+        made = View(node, self.where, self.group_by, fold, window, offset, parameter, sums_series, is_long, plan=plan)
+        first = plan.readings[0]
+        self.read(first.source, 0, op.LOAD_FIGURE, at, view=made)
+        if made.is_absent:
+            self.required[self.readings[first.source, 0, None, made]] = False
+            if not is_long:  # of a group that only others have, nothing was seen
+                self.add(op.PUSH, constant=1.0)
+                self.add(op.COALESCE)
 
     # ---- conditions
 
@@ -235,9 +338,12 @@ class _Assembler:
                 self.add(op.IS_NULL, at=node.at)
                 self.negate(negated)
             case Absent(series):
-                self.load(series, op.LOAD_ABSENT)
+                if self.is_view(series):
+                    self.shifted(Absent(_bare(series), node.at), series)
+                else:
+                    self.load(series, op.LOAD_ABSENT)
             case Anomaly():
-                raise self.error(node.at, "ANOMALY is judged by anomaly rules, not inside conditions, in this version")
+                self.condition(self.written_out(node))
 
     def negate(self, negated: bool) -> None:
         if negated:
@@ -256,7 +362,9 @@ class _Assembler:
             case Number():
                 self.add(op.PUSH, constant=self.number(node, against), at=node.at)
             case Selector():
-                self.load(node, op.LOAD_LAST)
+                self.last(node)
+            case Aggregate("burn_rate"):
+                self.arith(self.burn_rate(node), against)
             case Aggregate():
                 self.aggregate(node)
             case Scalar():
@@ -274,19 +382,73 @@ class _Assembler:
         except ValueError as error:
             raise self.error(node.at, str(error)) from None
 
+    def last(self, series: Selector) -> None:
+        if self.is_view(series):
+            self.shifted(_bare(series), series, "last")
+        else:
+            self.load(series, op.LOAD_LAST)
+
+    def written_out(self, node: Anomaly) -> Condition:
+        try:
+            return anomaly_condition(node)
+        except ValueError as error:
+            raise self.error(node.at, str(error)) from None
+
+    def burn_rate(self, node: Aggregate) -> Arith:
+        try:
+            return burn_rate(node, self.objective)
+        except ValueError as error:
+            raise self.error(node.at, str(error)) from None
+
     def aggregate(self, node: Aggregate) -> None:
         function = function_named(node.function)
         assert function is not None  # the grammar knows no other
-        if function.missing:
-            raise self.error(node.at, f"{node.function} {function.missing}")
-        if not isinstance(node.series, Selector):
-            raise self.error(node.at, f"{node.function} reads one metric, not a calculation, in this version")
-        if node.options:
+        if node.options and node.function != "ewma":
             raise self.error(node.at, f"{node.function} has no option `{node.options[0].name}`")
-        figure = self.figure(node, node.series) if function.opcode == op.LOAD_FIGURE else None
-        self.load(node.series, function.opcode, figure)
+        series = node.series
+        if not isinstance(series, Selector):
+            self.fold(node, node.series, node.window_seconds, node.offset_seconds)
+        elif function.is_fold:
+            self.check_plain(node, series)
+            inner = Aggregate("avg", _bare(series), at=node.at) if function.opcode == op.LOAD_AVG else _bare(series)
+            self.fold(node, inner, series.window_seconds, series.offset_seconds)
+        elif function.opcode == op.LOAD_LAST and self.is_view(series):
+            self.shifted(_bare(series), series, "last")
+        elif self.is_view(series):
+            bare = replace(node, series=_bare(series))
+            self.shifted(bare, series, is_long=function.opcode == op.LOAD_FIGURE)
+        else:
+            figure = self.figure(node, series) if function.opcode == op.LOAD_FIGURE else None
+            if figure is not None and self.inside.endswith(_FOLD):
+                raise self.error(node.at, f"{node.function} does not stand inside {self.inside}")
+            self.load(series, function.opcode, figure)
 
-    def figure(self, node: Aggregate, series: Selector) -> Figure:
+    def check_plain(self, node: Aggregate, series: Selector) -> None:
+        if self.inside:
+            raise self.error(node.at, f"{node.function} does not stand inside {self.inside}")
+
+    def fold(self, node: Aggregate, inner: Arith, window: float | None, offset: float | None) -> None:
+        """A function over the steps of a window, of what stands inside in each."""
+        fold, parameter = node.function, 0.0
+        function = function_named(fold)
+        if function is not None and function.opcode == op.LOAD_FIGURE:
+            fold, parameter = self.figure(node, inner)
+        elif fold not in FOLDS:
+            raise self.error(node.at, f"{fold} reads one metric, not a calculation")
+        if node.options:
+            parameter = self.half_life(node)
+        is_changes = fold == "changes" and isinstance(inner, Selector)
+        self.view(inner, fold, window, offset, node.at, parameter, sums_series=is_changes)
+
+    def half_life(self, node: Aggregate) -> float:
+        option = node.options[0]
+        if option.name != "half_life" or len(node.options) > 1:
+            raise self.error(node.at, "ewma has one option, half_life, as in ewma(x, 10m, half_life=1m)")
+        if not isinstance(option.value, Number) or option.value.value <= 0:
+            raise self.error(node.at, "half_life is a duration longer than nothing")
+        return option.value.value
+
+    def figure(self, node: Aggregate, series: Arith) -> Figure:
         against = self.unit_of(series) if node.function in SHARES else None
         number = self.number(node.parameters[0], against) if node.parameters else None
         try:
@@ -318,6 +480,11 @@ class _Assembler:
             case Binary(operator, left, right):
                 return _unit_of_binary(operator, self.unit_of(left), self.unit_of(right))
         return None
+
+
+def _bare(series: Selector) -> Selector:
+    """The selector without its window and offset."""
+    return Selector(series.metric, series.matchers, at=series.at)
 
 
 def _unit_of_binary(operator: str, left: Unit | None, right: Unit | None) -> Unit | None:

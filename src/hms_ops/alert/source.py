@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hms_ops.alert.plan import SourceKey
 from hms_ops.alert.tags import accepts
 from hms_ops.alert.tree import GROUP_BY_ALL
+from hms_ops.reloaded import Reloaded
 
 GroupKey: TypeAlias = tuple[tuple[str, str], ...]  # sorted (tag, value) pairs; () is the group of all
 
@@ -148,8 +149,42 @@ class Source:
         return group, counts[counts > 0]
 
 
+class ViewGroups(Protocol):
+    """What the reading of a view is bound to (stepped.py, recalled.py). keys: of its groups, which have no members;
+    problem: why it can't be evaluated, or ""; cells: rows of series that a tick reads for it."""
+
+    @property
+    def keys(self) -> list[GroupKey]: ...
+    @property
+    def member(self) -> NDArray[np.int32]: ...
+    @property
+    def offset(self) -> NDArray[np.int64]: ...
+    @property
+    def kind(self) -> int: ...
+    @property
+    def problem(self) -> str: ...
+    @property
+    def cells(self) -> int: ...
+    def is_whole(self, end: int, first_second: int, reloaded: Reloaded, /) -> bool:
+        """Whether all it reads is known."""
+
+    def values(self, store: Store, end: int, reloaded: Reloaded, /) -> NDArray[np.float64]:
+        """float64[len(keys)] at a tick, NaN for NULL."""
+
+
+Groups: TypeAlias = Source | ViewGroups
+
+
 def group_key(group_by: tuple[str, ...], tags: Mapping[str, str]) -> GroupKey:
     """The group of a series: its own value of each tag. A tag it has not is left out."""
     if group_by == GROUP_BY_ALL:
         return tuple(sorted(tags.items()))
     return tuple(sorted((tag, tags[tag]) for tag in group_by if tag in tags))
+
+
+def regrouped(group_by: tuple[str, ...], keys: Sequence[GroupKey]) -> tuple[list[GroupKey], NDArray[np.int64]]:
+    """The groups that single series belong to, and the place of each series' own among them: int64[len(keys)]."""
+    groups = [group_key(group_by, dict(key)) for key in keys]
+    wanted: list[GroupKey] = list(dict.fromkeys(groups)) if group_by else [()]
+    number = {key: n for n, key in enumerate(wanted)}
+    return wanted, np.array([number[key] for key in groups], np.int64)

@@ -108,6 +108,7 @@ class Teller:
         others = [desk.board.members[key] for key in group.told]
         said = f"escalation level {group.level}" if why == "escalation" else why
         sent_id = ""
+        told = new or ordered(others)
         if self._may_tell(group.receiver, now):
             shown, left_out = listed(new, others, lambda member: bool(desk.reason(member, group, "repeat", now)))
             notification = notification_of(desk.origin, group, shown, left_out, why, now)
@@ -115,9 +116,9 @@ class Teller:
             sent_id = notification.id if notification.state == "firing" else ""
         else:
             said = "storm"
-            self._put_off(group.receiver, [member.key for member in new or ordered(others)])
+            self._put_off(group.receiver, [member.key for member in told])
         group.note_sent(now, sent_id)
-        desk.decisions.add_many(now, [member.alert for member in new or others], "told", said, group.receiver)
+        desk.decisions.add_many(now, [member.alert for member in told], "told", said, group.receiver)
         for member in new:
             self._settle(member, group, now)
 

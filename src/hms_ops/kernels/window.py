@@ -65,9 +65,9 @@ def cover(
     if not 0 < end - start <= WINDOW_SECONDS_MAX:
         raise ValueError(f"a window of {end - start} s is outside 1 to {WINDOW_SECONDS_MAX} s")
     known = first_second if known_second is None else min(known_second, first_second)
-    begin = max(start - start % _window_step(end - start), known)
+    begin = max(start - start % window_step(end - start), known)
     tiers, slots = [], []
-    tier = _finest_tier(begin, end)
+    tier = finest_tier(begin, end)
     at = begin - begin % TIER_SECONDS[max(tier, 1) if known <= begin < first_second else tier]
     begin = max(known, at) if begin < first_second else begin
     while begin < end and at < end:
@@ -86,11 +86,11 @@ def cover_sketches(
     return cover(begin, end, first_second, known_second)
 
 
-def _window_step(seconds: int) -> int:
+def window_step(seconds: int) -> int:
     return next(step for step, longest in zip(TIER_SECONDS, _LONGEST_SECONDS, strict=True) if seconds <= longest)
 
 
-def _finest_tier(second: int, end: int) -> int:
+def finest_tier(second: int, end: int) -> int:
     """The finest tier in which `second` is still stored: 60 seconds, 61 closed steps of 10 s, of 60 s; -1 beyond."""
     if second >= end - 60:
         return 0
@@ -101,7 +101,7 @@ def _finest_tier(second: int, end: int) -> int:
     return -1
 
 
-_finest_tier_native = njit(nogil=True, error_model="numpy")(_finest_tier)
+_finest_tier_native = njit(nogil=True, error_model="numpy")(finest_tier)
 
 
 def _largest_step(at: int, end: int) -> int:

@@ -49,8 +49,8 @@ class Aggregates:
     def aggregate(self, node: Aggregate) -> str:
         function = function_named(node.function)
         assert function is not None  # the grammar knows no other
-        if function.missing:
-            raise Impossible(f"{node.function} {function.missing}")
+        if function.is_fold or node.function == "burn_rate":
+            raise Impossible(f"{node.function} is evaluated by the engine")
         if not isinstance(node.series, Selector):
             raise Impossible(f"{node.function} reads one metric, not a calculation")
         series, kind = node.series, self.outside.kind(node.series.metric)
