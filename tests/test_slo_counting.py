@@ -380,8 +380,8 @@ def test_a_random_minute_counts_as_a_plain_count_does(seed: int) -> None:
                 for column, of in enumerate((COUNT, GOODS, GOODS + 1)):
                     found[second, column] += sums(store, of, second)
             taken = now - 1
-            for second, value, weight in listed(store, taken):
-                for column, is_counted in enumerate((True, value <= 200, not 100 <= value <= 300)):
+            for second, number, weight in listed(store, taken):
+                for column, is_counted in enumerate((True, number <= 200, not 100 <= number <= 300)):
                     found[NOW + second, column] += weight * is_counted
     last = max(second for second, _ in found)
     assert {key: n for key, n in found.items() if n} == pytest.approx(

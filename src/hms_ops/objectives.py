@@ -190,7 +190,7 @@ class Objectives:
             problems.append(f"{slos[SLOS_MAX].source}: more than {SLOS_MAX:,} SLOs")
         for slo in slos:
             for name in slo.published:
-                if name not in self._ever and len(self._store.slots(name)):
+                if name not in self._ever and self._is_written(name):
                     problems.append(f"{slo.source}: {slo.name}: a metric {name} is being written; choose another name")
             try:
                 for metric in slo.metrics:
@@ -206,6 +206,10 @@ class Objectives:
         if isinstance(slo.indicator, Ratio):
             return []
         return [slo.indicator.goal(self._unit(slo.indicator.series.metric))]
+
+    def _is_written(self, metric: str) -> bool:
+        """Whether somebody sends it; rows that were reloaded from disk have no samples in the ring."""
+        return any(len(self._store.recent(slot)[1]) for slot in self._store.slots(metric).tolist())
 
     def _claim(self, goals: dict[str, set[Goal]], slos: Sequence[Slo]) -> None:
         """Names and goals, all or none. ConfigError when the store has no room for them."""

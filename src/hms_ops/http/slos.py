@@ -1,0 +1,30 @@
+"""`GET /v1/slos`: every service level objective as it stands: kept, left of the budget, burn rates, state.
+
+One document for each SLO, by `name` for one of them; see `objectives.status`. History is read for the burn rates, so it
+is a worker's call. Errors: 404 for a name that no SLO has.
+"""
+
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hms_ops.http.answer import Json, Problem
+from hms_ops.http.parameters import Reader, read_parameters
+from hms_ops.http.site import site_of
+from hms_ops.yamlfile import nearest
+
+PARAMETERS: Final[dict[str, Reader]] = {"name": str}
+
+
+async def slos(request: Request) -> Response:
+    """All of them, or the one that is asked for."""
+    site, name = site_of(request), read_parameters(request, PARAMETERS).get("name")
+    found: list[dict[str, Any]] = await site.reads.run(site.engine.slos)
+    if name is not None:
+        chosen = [one for one in found if one["slo"] == name]
+        if not chosen:
+            known = nearest(name, [one["slo"] for one in found]) if found else "there are none"
+            raise Problem(404, "unknown-slo", f"no SLO is named {name[:200]!r}; {known}")
+        found = chosen
+    return Json({"slos": found})
