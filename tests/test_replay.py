@@ -88,8 +88,8 @@ WATCHED = rules(
     "ALERT unsteady WHEN stddev(api_ms, 10m) > 0.4 * avg(api_ms, 10m) EVERY 20s",
     "ALERT gone WHEN ABSENT(heartbeat[30s]) EVERY 10s",
     "ALERT silent WHEN avg(api_ms{host='b'}, 30s) IS NULL FOR 1m EVERY 10s",
-    # "ALERT before WHEN avg(api_ms, 5m) > 1.3 * avg(api_ms, 5m) OFFSET 10m EVERY 10s",
-    # "ALERT ratio WHEN max(api_ms / depth, 5m) > 9 EVERY 10s",
+    "ALERT before WHEN avg(api_ms, 5m) > 1.3 * avg(api_ms, 5m) OFFSET 10m EVERY 10s",
+    "ALERT ratio WHEN max(api_ms / depth, 5m) > 9 EVERY 10s",
     "ALERT half.hour WHEN avg(api_ms, 30m) > 155 EVERY 1m",
 )
 

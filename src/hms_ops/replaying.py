@@ -24,7 +24,8 @@ import numpy as np
 
 from hms_ops.alert.book import Book
 from hms_ops.alert.desugar import Objectives, none_known
-from hms_ops.alert.evaluate import Floats, InstanceKey, RuleSet
+from hms_ops.alert.evaluate import Floats, RuleSet
+from hms_ops.alert.layout import InstanceKey
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.plan import Plan, UnitLookup, compile_rule, no_units
 from hms_ops.alert.reach import comparisons

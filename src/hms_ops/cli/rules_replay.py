@@ -175,7 +175,7 @@ def summary_lines(summary: "Summary") -> list[str]:
 
 
 def show_episodes(episodes: "list[Episode]") -> None:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             f"  {utc_text(one.fired)}",
             duration_words(one.ended - one.fired) if one.ended else "fires still",
