@@ -178,6 +178,13 @@ def test_with_a_group_of_all_tags_any_name_may_come() -> None:
     assert annotated("*", "{whatever}") == []
 
 
+def test_a_policy_that_is_not_there_is_named_where_all_are_known() -> None:
+    given = rule("x > 1 POLICY cio-pages")
+    assert lint([given]) == lint([given], policies=["cio-pages"]) == []
+    (warning,) = lint([given], policies=["cio-page"])
+    assert warning.endswith("no policy is named 'cio-pages', so this does not escalate; did you mean `cio-page`?")
+
+
 # ---- where conditions hold
 
 

@@ -6,7 +6,7 @@
 Read by `check-config`. What is static is always looked at; two questions are answered by a running engine only, each
 asked with a metric's name, None where nobody knows: was it ever seen (`metrics`), and how far apart are its samples
 (`gap_seconds`). A rule that does not compile has errors, not warnings, and is the compiler's. Pure; raises nothing.
-Not here: receivers that are not served (receivers/), policies and routes that nothing matches.
+Not here: receivers that are not served (receivers/), routes that nothing matches.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -18,7 +18,7 @@ from hms_ops.alert.plan import DEFAULT_WINDOW_SECONDS, no_units
 from hms_ops.alert.reach import Line, comparisons, constant, line_of, places, quantities, truth_at
 from hms_ops.alert.rule import Rule
 from hms_ops.alert.template import unknown_names
-from hms_ops.alert.tokens import duration_text
+from hms_ops.alert.tokens import duration_text, nearest
 from hms_ops.alert.tree import (
     CONDITIONS,
     GROUP_BY_ALL,
@@ -48,12 +48,14 @@ _GOOD_AND_TOTAL: Final = (".good", ".total")  # the counters that a service leve
 
 
 class Known(NamedTuple):
-    """What is known besides the rules themselves. names: of all rules, whose gauges are metrics too."""
+    """What is known besides the rules themselves. names: of all rules, whose gauges are metrics too; policies: the
+    names there are, None where nobody knows."""
 
     metrics: MetricSeen
     gap_seconds: GapSeconds
     unit: UnitLookup
     names: Collection[str]
+    policies: Collection[str] | None
 
 
 def lint(
@@ -62,10 +64,11 @@ def lint(
     metrics: MetricSeen = NOT_ASKED,
     gap_seconds: GapSeconds = NOT_ASKED,
     unit: UnitLookup = no_units,
+    policies: Collection[str] | None = None,
 ) -> list[str]:
     """The warnings of all rules, in their order."""
     rules = list(rules)
-    known = Known(metrics, gap_seconds, unit, {rule.name for rule in rules})
+    known = Known(metrics, gap_seconds, unit, {rule.name for rule in rules}, policies)
     return [
         f"{rule.source}: {rule.name}: {warning}" for rule in rules for check in CHECKS for warning in check(rule, known)
     ]
@@ -244,6 +247,12 @@ def unknown_annotations(rule: Rule, known: Known) -> Iterator[str]:
             )
 
 
+def missing_policies(rule: Rule, known: Known) -> Iterator[str]:
+    """An escalation policy that nobody has written: the alert escalates by none."""
+    if rule.policy and known.policies is not None and rule.policy not in known.policies:
+        yield f"no policy is named {rule.policy!r}, so this does not escalate{nearest(rule.policy, known.policies)}"
+
+
 Check: TypeAlias = Callable[[Rule, Known], Iterator[str]]
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -254,4 +263,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     short_windows,
     rare_judgements,
     unknown_annotations,
+    missing_policies,
 )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hms_ops.yamlfile import Node
 
 INVALID = 3
+ANY_SHARE = 0.5  # of an objective that stands in another file: any will do to see whether a rule compiles
 
 
 class Checked(NamedTuple):
@@ -76,35 +77,51 @@ def check(file: Path, running: "Running | None" = None) -> Checked:
         else:
             config = load_node(root, file.parent)
             rules = config.load_rules()
-        check_compiling(rules)
+        check_compiling(rules, is_whole=kind == "config")
     except ConfigError as error:
         return Checked(str(file), kind, problems=error.problems, config=config)
     # A rule file alone cannot know the profiles of the configuration it will be part of.
     warnings = [*rules.warnings(config.profiles(), config.action_url()), *config.warnings(root)] if config else []
-    warnings += linted(rules, running)
+    warnings += linted(rules, running, is_whole=kind == "config")
     return Checked(str(file), kind, (), tuple(warnings), rules, config)
 
 
-def check_compiling(rules: "RuleFile") -> None:
-    """A sentence may be of the language and still be nothing that can be evaluated, as a start finds too."""
+def check_compiling(rules: "RuleFile", *, is_whole: bool) -> None:
+    """A sentence may be of the language and still be nothing that can be evaluated, as a start finds too. is_whole:
+    objectives that are not here are nowhere; a rule file alone may name those of others."""
     from hms_ops.alert.plan import compile_rule
 
-    problems = []
-    for rule in rules.rules:
+    shares, problems = {slo.name: slo.share for slo in rules.slos}, list[str]()
+    for rule in (*rules.rules, *rules.slo_rules):
         try:
-            compile_rule(rule.condition, rule.recover, rule.where, rule.group_by, text=rule.text)
+            compile_rule(
+                rule.condition,
+                rule.recover,
+                rule.where,
+                rule.group_by,
+                text=rule.text,
+                objective=lambda name: shares.get(name, None if is_whole else ANY_SHARE),
+            )
         except ExpressionError as error:
             problems.append(f"{rule.source}: {rule.name}: {error}")
     if problems:
         raise ConfigError(*problems)
 
 
-def linted(rules: "RuleFile", running: "Running | None") -> list[str]:
+def linted(rules: "RuleFile", running: "Running | None", *, is_whole: bool) -> list[str]:
     from hms_ops.alert.lint import lint
 
+    policies = {policy.name for policy in rules.policies} if is_whole else None
     if running is None:
-        return lint(rules.rules)
-    return lint(rules.rules, metrics=running.seen, gap_seconds=running.gap_seconds, unit=running.unit)
+        return lint(rules.rules, policies=policies)
+    published = {metric for slo in rules.slos for metric in slo.published}
+    return lint(
+        rules.rules,
+        metrics=lambda metric: metric in published or running.seen(metric),
+        gap_seconds=running.gap_seconds,
+        unit=running.unit,
+        policies=policies,
+    )
 
 
 def is_rule_file(root: "Node") -> bool:
@@ -152,11 +169,17 @@ def show(checked: list[Checked], print_: bool) -> None:
         for warning in one.warnings:
             click.echo(f"warning: {printable_lines(warning)}", err=True)
         if not print_ and one.rules is not None:
-            counts = (
-                f"{len(one.rules.rules)} rules, {len(one.rules.anomalies)} anomalies, {len(one.rules.actions)} actions"
-            )
+            counts = counts_of(one.rules)
             click.echo(f"{printable_lines(one.file)}: fine, {counts}")
     if print_ and (config := effective_of(checked)) is not None:
         import yaml
 
         click.echo(yaml.safe_dump(config, sort_keys=False, allow_unicode=False).rstrip())
+
+
+def counts_of(rules: "RuleFile") -> str:
+    """`2 rules, 1 slos`: what is in it."""
+    from hms_ops.alert.rulefile import SECTIONS
+
+    found = [(len(getattr(rules, section)), section.replace("_", " ")) for section in SECTIONS]
+    return ", ".join(f"{count} {name}" for count, name in found if count) or "no rules"

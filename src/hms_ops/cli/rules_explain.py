@@ -39,9 +39,9 @@ def explain(given: tuple[str, ...], tier: str | None, dotted_names: bool | None,
       hms-ops-engine rules explain 'p99(finance.api_ms, 5m)' --url 127.0.0.1:8126 --json
     """
     files = tuple(path for path in map(Path, given) if path.is_file() or path.suffix in (".yaml", ".yml"))
-    found, remote = read_all(files)
-    outside = outside_of(found, remote, tier, dotted_names, url)
-    asked: list[Rule | Query] = [*found, *(read_text(text) for text in given if Path(text) not in files)]
+    read = read_all(files)
+    outside = outside_of(read, tier, dotted_names, url)
+    asked: list[Rule | Query] = [*read.rules, *(read_text(text) for text in given if Path(text) not in files)]
     documents = [document_of(one, outside, url) for one in asked]
     if as_json:
         show_json(documents)

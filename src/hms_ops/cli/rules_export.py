@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
@@ -10,6 +10,7 @@ from hms_ops.cli.options import json_option, show_json
 from hms_ops.errors import ConfigError
 
 if TYPE_CHECKING:
+    from hms_ops.alert.desugar import Objectives
     from hms_ops.alert.rule import Rule
     from hms_ops.remote.promql import Outside
 
@@ -35,13 +36,13 @@ def export(files: tuple[Path, ...], tier: str | None, dotted_names: bool | None,
     """
     from hms_ops.remote.export import exported, rule_file
 
-    found, remote = read_all(files)
-    outside = outside_of(found, remote, tier, dotted_names, url)
-    made = [exported(rule, outside) for rule in found]
+    read = read_all(files)
+    outside = outside_of(read, tier, dotted_names, url)
+    made = [exported(rule, outside) for rule in read.rules]
     if as_json:
         show_json([{"alert": one.rule.name, "promql": one.promql, "lowering": one.grade} for one in made])
     else:
-        sys.stdout.write(rule_file(found, outside))
+        sys.stdout.write(rule_file(read.rules, outside))
     impossible = [one.rule.name for one in made if not one.promql]
     if impossible:
         click.echo(
@@ -50,8 +51,16 @@ def export(files: tuple[Path, ...], tier: str | None, dotted_names: bool | None,
     return int(bool(impossible))
 
 
-def read_all(files: tuple[Path, ...]) -> "tuple[list[Rule], Any]":
-    """The rules of all files, and the first remote of a configuration among them."""
+class Read(NamedTuple):
+    """The rules of all files, those of SLOs among them; the first remote of a configuration; objectives by name."""
+
+    rules: "list[Rule]"
+    remote: Any
+    objective: "Objectives"
+
+
+def read_all(files: tuple[Path, ...]) -> Read:
+    """All files, each checked as check-config does. ConfigError."""
     from hms_ops.cli.check_config import check
 
     checked = [check(file) for file in files]
@@ -59,17 +68,21 @@ def read_all(files: tuple[Path, ...]) -> "tuple[list[Rule], Any]":
     if problems:
         raise ConfigError(*problems)
     remotes = [remote for one in checked if one.config is not None for remote in one.config.remote]
-    return [rule for one in checked if one.rules is not None for rule in one.rules.rules], next(iter(remotes), None)
+    found = [one.rules for one in checked if one.rules is not None]
+    objectives = {slo.name: slo.share for one in found for slo in one.slos}
+    rules = [rule for one in found for rule in (*one.rules, *one.slo_rules)]
+    return Read(rules, next(iter(remotes), None), objectives.get)
 
 
-def outside_of(found: "list[Rule]", remote: Any, tier: str | None, dotted: bool | None, url: str | None) -> "Outside":
+def outside_of(read: Read, tier: str | None, dotted: bool | None, url: str | None) -> "Outside":
     from hms_ops.cli.known import Running
     from hms_ops.remote.promql import Outside
     from hms_ops.remote.reading import guessed_kind
 
+    remote = read.remote
     step_seconds = STEPS[tier or (remote.tier if remote is not None else "1m")]
     is_dotted = dotted if dotted is not None else remote is not None and remote.dotted_names
     if url is None:
-        return Outside(step_seconds, is_dotted, guessed_kind)
+        return Outside(step_seconds, is_dotted, guessed_kind, objective=read.objective)
     running = Running(url)
-    return Outside(step_seconds, is_dotted, running.kind, running.unit)
+    return Outside(step_seconds, is_dotted, running.kind, running.unit, objective=read.objective)

@@ -14,6 +14,7 @@ from hms_ops.csvtext import utc_text
 from hms_ops.escape import printable
 
 if TYPE_CHECKING:
+    from hms_ops.alert.desugar import Objectives
     from hms_ops.alert.rule import Rule
     from hms_ops.cli.pasts import Known
     from hms_ops.replaying import Episode, Replayed, Summary
@@ -54,14 +55,15 @@ def replay(
       hms-ops-engine rules replay new.yaml --alert db.slow --data-dir /var/lib/hms-ops --since 30d --step 1m
       hms-ops-engine rules replay new.yaml --url 127.0.0.1:8126 --since 1d --json
     """
-    rules = chosen_of(files, names)
+    read = read_all(files)
+    rules = chosen_of(read.rules, names)
     if step < STEP_SECONDS or step % STEP_SECONDS:
         raise click.UsageError("--step is a multiple of 10s")
     now = time.time()
     start, end = int(now - since), int(now - until)
     damage = Damage()
-    with past_for(rules, data_dir, url, start, end, damage) as known:
-        found = replayed(rules, known, start, end, int(step))
+    with past_for(rules, read.objective, data_dir, url, start, end, damage) as known:
+        found = replayed(rules, known, read.objective, start, end, int(step))
     if data_dir is not None:
         damage.warn(data_dir)
     if not found.last:
@@ -74,8 +76,7 @@ def replay(
     return int(bool(found.problems) or damage.parts > 0)
 
 
-def chosen_of(files: tuple[Path, ...], names: tuple[str, ...]) -> "list[Rule]":
-    rules, _ = read_all(files)
+def chosen_of(rules: "list[Rule]", names: tuple[str, ...]) -> "list[Rule]":
     missing = sorted(set(names) - {rule.name for rule in rules})
     if missing:
         raise click.UsageError(f"there is no rule {missing[0]!r} in these files")
@@ -86,24 +87,32 @@ def chosen_of(files: tuple[Path, ...], names: tuple[str, ...]) -> "list[Rule]":
 
 
 def past_for(
-    rules: "list[Rule]", data_dir: Path | None, url: str, start: int, end: int, damage: Damage
+    rules: "list[Rule]",
+    objective: "Objectives",
+    data_dir: Path | None,
+    url: str,
+    start: int,
+    end: int,
+    damage: Damage,
 ) -> "AbstractContextManager[Known]":
     from hms_ops.cli.pasts import past_of_directory, past_of_engine
     from hms_ops.replaying import metrics_of, plans_of, reach_seconds
 
     if data_dir is not None:
         return past_of_directory(data_dir, damage)
-    plans = plans_of(rules)
+    plans = plans_of(rules, objective=objective)
     metrics = metrics_of(plans) | plans.keys()  # a rule's gauge tells when the engine ran
     return past_of_engine(url, sorted(metrics), start - reach_seconds(plans), end)
 
 
-def replayed(rules: "list[Rule]", known: "Known", start: int, end: int, step: int) -> "Replayed":
+def replayed(
+    rules: "list[Rule]", known: "Known", objective: "Objectives", start: int, end: int, step: int
+) -> "Replayed":
     from hms_ops.replaying import judged
     from hms_ops.replaying import replay as over
 
     try:
-        return over(rules, judged(rules, known.past, start, end, step, unit=known.unit))
+        return over(rules, judged(rules, known.past, start, end, step, unit=known.unit, objective=objective))
     except ValueError as error:
         raise click.ClickException(str(error)) from None
 
