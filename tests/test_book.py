@@ -293,6 +293,19 @@ def test_states_hold_the_names_of_alert_now_while_they_are_remembered() -> None:
     assert book.states() == {}
 
 
+def test_one_alert_is_found_by_its_name_and_tags_while_it_fires() -> None:
+    ticking = Ticking(rule(keep="2s"), keys=[key(region="east"), key(region="west")])
+    ticking.tick(1, 1)
+    ticking.tick(1, 0)
+    east, west = sorted(ticking.book.alerts(), key=lambda alert: alert.tags["region"])
+    assert ticking.book.find("slow", {"region": "east"}) == east
+    assert ticking.book.find("slow", {"region": "west"}) == west
+    assert ticking.book.find("slow", {}) is None
+    assert ticking.book.find("other", {"region": "east"}) is None
+    own = ticking.book.alert_now("x", 1.0, 1000, tags={"a": "b"})
+    assert ticking.book.find("x", {"a": "b"}) == own
+
+
 def test_alerts_are_listed_oldest_first() -> None:
     ticking = Ticking(rule(), rule("other", **{"for": "5s"}), keys=[key("slow"), key("other")])
     ticking.tick(0, 1)

@@ -1,6 +1,7 @@
 """A restart of the book: at every tick as if there had been none; after a while what ALERTS section 2 says of it."""
 
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,10 @@ from hms_ops.alert.instance import Key, id_of
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.placing import REMEMBERED_SECONDS
 from hms_ops.alert.rule import Rule
+from hms_ops.change import Change
+from hms_ops.storage.alerting import AlertStore
+from hms_ops.storage.environment import Environment
+from hms_ops.storage.store import STATE_DATABASES
 
 FOR_20M = rule(for_="20m")
 FOR_3M = rule(for_="3m")
@@ -257,6 +262,28 @@ def test_what_ended_long_ago_is_forgotten_after_a_restart() -> None:
     ticked.restart(REMEMBERED_SECONDS)
     ticked.run("F")
     assert (ticked.book.remembered_count, ticked.disk.records) == (0, {})
+
+
+def test_the_mark_is_the_last_tick_whenever_changes_are_asked_for() -> None:
+    ticked = Ticked(FOR_3M).run("TT")
+    ticked.book.alert_now("x", 1.0, ticked.second + 5)
+    changes = ticked.book.changes(ticked.second + 5)
+    assert [change.record for change in changes if change.table == "marks"] == [{"second": 1001}]
+
+
+def test_records_pass_through_the_real_store(tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "state", databases=STATE_DATABASES)
+    store = AlertStore(environment)
+    watched = rule(for_="3s", tags={"team": "db"}, notify=["log:"])
+    ticked = Ticked(watched, keys=[("slow", (("host", 'a"b'), ("stadt", "Zürich")))]).run("T")
+    for sign in "TTNTT":
+        ticked.tick(sign)
+        store.commit([Change("instances", key, record) for key, record in ticked.disk.records.items()])
+        book = Book([watched])
+        assert book.restore(store.load("instances"), ticked.second - 1, ticked.second) == []
+        assert (book.damaged, book.alerts()) == (0, ticked.book.alerts())
+    assert ticked.states == ["firing"]
+    environment.close()
 
 
 DAMAGED: list[Any] = [

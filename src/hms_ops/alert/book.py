@@ -44,6 +44,7 @@ class Book:
         self._instances = Instances(rules, instances_max)
         self._unruled = UnruledAlerts()
         self._refused = 0  # of alert_now, and of records at a restart
+        self._ticked: int | None = None  # the second of the last tick
         self._alive_second: int | None = None  # the mark as it was made for the last time
         self._removals: list[Change] = []  # of records that could not be read
 
@@ -77,6 +78,7 @@ class Book:
             events = self._instances.advance(keys, condition, recover, value, now_second, failed, whole, room)
             events += self._unruled.expire(now_second)
             self._unruled.forget(now_second, self.instances_max)
+            self._ticked = now_second
             return events
 
     def alert_now(
@@ -134,6 +136,8 @@ class Book:
         with self._lock:
             self._instances.move_clocks(seconds)
             self._unruled.move_clocks(seconds)
+            if self._ticked is not None:
+                self._ticked += seconds
 
     # ---- what others read
 
@@ -150,6 +154,13 @@ class Book:
                 return name in self._instances.firing_counts or name in self._unruled.firing_counts
             key = key_of(name, tags)
             return key in self._unruled.live or self._instances.is_firing(key)
+
+    def find(self, name: str, tags: Mapping[str, str]) -> Alert | None:
+        """The alert of this name and these tags if it fires now, without a look at all others."""
+        key = key_of(name, tags)
+        with self._lock:
+            own = self._unruled.live.get(key)
+            return own.alert(key) if own is not None else self._instances.find(key)
 
     def states(self) -> dict[str, float]:
         """For the gauge series of each name: 1.0 while an instance is firing or recovering, else 0.0.
@@ -186,17 +197,18 @@ class Book:
     def changes(self, now_second: int) -> list[Change]:
         """What must be committed, all in one transaction: records since the last call and the mark `alive`.
 
-        now_second: that of the last tick. The mark lets records stand still while time passes: it goes with every
-        other change, each second while a clock runs, when a rule with EVERY was judged, and else every
-        `ALIVE_SECONDS`. Nobody else may write it, or records would be read as of a second that they have not seen.
+        The mark is the second of the last tick (`now_second` before the first) and lets records stand still while time
+        passes: it goes with every other change, each second while a clock runs, when a rule with EVERY was judged, and
+        else every `ALIVE_SECONDS`. It must not be written apart from what was changed before it.
         """
         with self._lock:
             changes = self._removals + self._instances.changes() + self._unruled.changes(now_second)
             self._removals = []
-            lag = ALIVE_SECONDS if self._alive_second is None else abs(now_second - self._alive_second)
+            second = now_second if self._ticked is None else self._ticked
+            lag = ALIVE_SECONDS if self._alive_second is None else abs(second - self._alive_second)
             if changes or lag >= ALIVE_SECONDS or (lag and self._instances.needs_mark()):
-                self._alive_second = now_second
-                changes.append(Change("marks", "alive", {"second": now_second}))
+                self._alive_second = second
+                changes.append(Change("marks", "alive", {"second": second}))
             return changes
 
     def restore(self, records: Mapping[str, Mapping[str, Any]], alive_second: int, now_second: int) -> list[Alert]:

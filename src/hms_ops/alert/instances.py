@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hms_ops.alert.instance import Facts, Key, facts_of, make_alert, timing_of, word_of
 from hms_ops.alert.notification import Alert
+from hms_ops.alert.places import At
 from hms_ops.alert.placing import Placing
 from hms_ops.alert.records import Records
 from hms_ops.alert.restart import BLINK_SECONDS, Kept, resume
@@ -212,19 +213,30 @@ class Instances:
 
     def alerts(self) -> Iterator[Alert]:
         """What is pending or firing now."""
-        for row in self._placing.places.rows(self._placing.places.live()):
+        return self._faces(self._placing.places.live())
+
+    def find(self, key: Key) -> Alert | None:
+        """The alert of this very instance if it fires or recovers."""
+        place = self._firing_place(key)
+        return None if place is None else next(self._faces(np.array([place], np.intp)))
+
+    def is_firing(self, key: Key) -> bool:
+        """Whether this very instance fires or recovers."""
+        return self._firing_place(key) is not None
+
+    def _faces(self, at: At) -> Iterator[Alert]:
+        for row in self._placing.places.rows(at):
             key = self._placing.key(row.place)
             reason = self._records.why_stale(key, row.marks)
             facts, state = self._facts[row.rule], row.state
             yield make_alert(key, facts, word_of(state), row.value, state.since, state.episode, reason)
 
-    def is_firing(self, key: Key) -> bool:
-        """Whether this very instance fires or recovers."""
+    def _firing_place(self, key: Key) -> int | None:
         if key[0] not in self.firing_counts:
-            return False
+            return None
         phase, rule = self._placing.places.phase, self._placing.places.rule
         mine = ((phase == FIRING) | (phase == RECOVERING)) & (rule == self._rows[key[0]])
-        return any(self._placing.key(place) == key for place in np.flatnonzero(mine).tolist())
+        return next((place for place in np.flatnonzero(mine).tolist() if self._placing.key(place) == key), None)
 
     def remembered(self) -> list[Key]:
         """Those that have ended not long ago."""
