@@ -178,8 +178,12 @@ def show(checked: list[Checked], print_: bool) -> None:
 
 
 def counts_of(rules: "RuleFile") -> str:
-    """`2 rules, 1 slos`: what is in it."""
+    """`2 rules, 1 slo`: what is in it."""
     from hms_ops.alert.rulefile import SECTIONS
 
     found = [(len(getattr(rules, section)), section.replace("_", " ")) for section in SECTIONS]
-    return ", ".join(f"{count} {name}" for count, name in found if count) or "no rules"
+    return ", ".join(f"{count} {name if count > 1 else one_of(name)}" for count, name in found if count) or "no rules"
+
+
+def one_of(name: str) -> str:
+    return name.removesuffix("ies") + "y" if name.endswith("ies") else name.removesuffix("s")
