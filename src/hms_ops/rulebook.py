@@ -101,6 +101,7 @@ class Rulebook:
                 rule.group_by,
                 text=rule.text,
                 unit=self._unit,
+                objective=objectives.get,
             )
         except ExpressionError as error:
             raise ConfigError(f"{rule.source}: {rule.name}: {error}") from None
@@ -154,7 +155,7 @@ class Rulebook:
 
 def metrics_of(plan: Plan) -> set[str]:
     """What a rule looks at."""
-    return {reading.source.metric for reading in plan.readings}
+    return {source.metric for source in plan.sources()}
 
 
 def read_by(plans: Plans, anomalies: Sequence[AnomalyRule]) -> dict[str, str]:

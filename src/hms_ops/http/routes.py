@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hms_ops.errors import HmsOpsError
-from hms_ops.http import alerts, audit, events, ingest, lookup, metrics, operations, page
+from hms_ops.http import alerts, audit, events, ingest, lookup, metrics, operations, page, slos
 from hms_ops.http.answer import Problem, http_problem, problem_of
 from hms_ops.http.site import Site, site_of
 
@@ -41,6 +41,7 @@ ROUTES: Final = (
     Route("/v1/ingest", ingest.ingest, methods=["POST"]),
     Route("/v1/events", events.events),
     Route("/v1/events", events.report, methods=["POST"]),
+    Route("/v1/slos", slos.slos),
     Route("/v1/audit", audit.audit),
     Route("/v1/audit/export", audit.export),
     Route("/v1/alerts", alerts.alerts),
