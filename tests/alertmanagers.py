@@ -24,13 +24,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def alertmanager(directory: Path) -> Iterator[str]:
+def alertmanager(directory: Path, settings: str = SETTINGS) -> Iterator[str]:
     """Its base URL, until the `with` ends; the test is skipped where there is none."""
     found = next((path for name in NAMES if (path := shutil.which(name) or shutil.which(name, path=UNPACKED))), None)
     if found is None:
         pytest.skip("no alertmanager on the PATH: make servers, or apt-get install prometheus-alertmanager")
     inside = with_templates(found)
-    (directory / "am.yml").write_text(SETTINGS)
+    (directory / "am.yml").write_text(settings)
     base = f"http://127.0.0.1:{free_port()}"
     command = [
         *inside,

@@ -49,8 +49,8 @@ class Desk:
         """What is told from now to `seconds` after the start, where these events and commands come."""
         until = START + seconds
         before = len(self.told)
-        while (due := self.dispatcher.next_due()) < until:
-            self.now = max(self.now, due) if due != -math.inf else self.now
+        while -math.inf < (due := self.dispatcher.next_due()) < until:
+            self.now = max(self.now, due)
             self.step()
         self.now = until
         self.step(*events, commands=commands)

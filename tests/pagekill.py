@@ -52,7 +52,7 @@ VICTIM: Final = Path(__file__).with_name("pagevictim.py")
 READY_SECONDS: Final = 60.0
 END_SECONDS: Final = 90.0
 FAULTS: Final = {
-    "parts": ("forgetful", "split", "unsettled", "rekeyed"),
+    "parts": ("forgetful", "split", "unsettled", "rekeyed", "intentless"),
     "engine": ("forgetful", "split", "unsettled", "rekeyed", "intentless"),
 }
 KILLS_FOR_A_FAULT: Final = {"parts": 12, "engine": 25}

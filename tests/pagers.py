@@ -90,6 +90,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if len(body) < int(self.headers["Content-Length"]):
+            return  # the client was killed while it sent
         if self.server.kind == "actions":
             self.run_action(json.loads(body))
             return

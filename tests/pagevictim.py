@@ -2,7 +2,8 @@
 
 parts: the outbox over its tables, fed with transitions as fast as receivers take them, by a keeper of thirty lines:
 number n is the firing (n even) or the end of alert `part.<n // 2>`, told to every receiver, in one transaction with the
-notifications and the number. "calm" on standard input: no more transitions; it ends when nothing waits.
+notifications and the number. One firing in ACTED has an action; at each start the latest are offered again. "calm" on
+standard input: no more transitions; it ends when nothing waits.
 
 engine: `hms-ops-engine run` as it is; DIR has its engine.yaml.
 
@@ -22,10 +23,12 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from hms_ops.alert.action import ActionRunner
 from hms_ops.alert.notification import Alert, Notification, alert_record, notifications_of
 from hms_ops.alert.outbox import Outbox
+from hms_ops.alert.rule import ActionRule
 from hms_ops.change import Change
-from hms_ops.clock import SECOND_NS, WallAnchor
+from hms_ops.clock import SECOND_NS, Clock, WallAnchor
 from hms_ops.storage.alerting import AlertStore
 from hms_ops.storage.environment import Environment
 from hms_ops.storage.store import STATE_DATABASES
@@ -34,6 +37,8 @@ MARK: Final = "pagekill"
 WAITING_MAX: Final = 200
 SPLIT_SECONDS: Final = 0.01
 ORIGIN: Final = "pagekill"
+ACTED: Final = 8
+OFFERED_AGAIN: Final = 200
 
 Commit = Callable[[AlertStore, Sequence[Change]], None]
 Load = Callable[[AlertStore, str], dict[str, dict[str, Any]]]
@@ -55,12 +60,33 @@ def notifications(n: int, urls: Mapping[str, str]) -> list[Notification]:
     return [replace(made, group=alert.name) for made in notifications_of(alert, receivers, ORIGIN)]
 
 
+def rules_before(n: int) -> list[ActionRule]:
+    """An action of its own for each alert that has one, of the latest before transition n and of the next."""
+    acted = range(max(0, n - OFFERED_AGAIN), n + 10)
+    return [
+        ActionRule(transition(at).name, f"heal.{at:06}", verify_seconds=0.0) for at in acted if at % (2 * ACTED) == 0
+    ]
+
+
+def acting(store: AlertStore, clock: Clock, url: str, n: int) -> ActionRunner:
+    """The runner as the engine starts it: alerts that fired before are offered once more."""
+    actions = ActionRunner((), clock, lambda _: None, lambda *_: True, base_url=url, origin=ORIGIN)
+    actions.open(store.commit)
+    actions.replace_rules(rules_before(n))
+    actions.restore(store.load("runs"))
+    actions.start(start_thread)
+    for at in range(max(0, n - OFFERED_AGAIN), n):
+        actions.offer(transition(at))
+    return actions
+
+
 def run_parts(data_dir: Path, urls: Mapping[str, str]) -> None:
     store = AlertStore(Environment(data_dir / "state", databases=STATE_DATABASES))
     clock, is_calm = WallAnchor(), threading.Event()
     outbox = Outbox(clock, start_thread, store=store)
     outbox.restore()
     n = store.load("marks").get(MARK, {"n": 0})["n"]
+    actions = acting(store, clock, urls["actions"], n)
     print(json.dumps({"event": "ready", "n": n}), flush=True)
     start_thread("calm", lambda: (sys.stdin.readline(), is_calm.set())[1])
     while not is_calm.is_set():
@@ -72,8 +98,12 @@ def run_parts(data_dir: Path, urls: Mapping[str, str]) -> None:
         store.commit([*kept, *map(outbox.changes_for, made)])
         for one in made:
             outbox.put(one)
+        if n % (2 * ACTED) == 0:
+            actions.replace_rules(rules_before(n + 1))
+            actions.offer(alert)
         n += 1
     outbox.drain(clock.now_ns() + 60 * SECOND_NS)
+    actions.stop(clock.now_ns() + 15 * SECOND_NS)
     outbox.stop(clock.now_ns() + 15 * SECOND_NS)
     store.environment.close()
 

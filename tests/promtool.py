@@ -191,7 +191,7 @@ def totals(rng: random.Random, limits: Sequence[float], is_busy: bool) -> Iterat
         if rng.random() < 0.15:
             pace = rng.choice([0.0, 0.0, 1.0, 30.0, *(60 * abs(limit) * rng.choice([0.5, 2]) for limit in limits)])
             pace = max(pace, float(is_busy))
-        total = 0.0 if rng.random() < 0.02 else total + round(pace)
+        total = float(is_busy) if rng.random() < 0.02 else total + round(pace)
 
 
 def gauges(rng: random.Random, limits: Sequence[float], is_busy: bool) -> Iterator[tuple[float, float]]:

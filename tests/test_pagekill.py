@@ -208,5 +208,5 @@ def test_kills_lose_no_page_and_planted_faults_are_found(tmp_path: Path) -> None
     done = harness("--what", "parts", "--kills", "6", "--plant", "--dir", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "none lost" in done.stdout
-    assert done.stdout.count(": found: ") == 4
+    assert done.stdout.count(": found: ") == 5
     assert list(tmp_path.iterdir()) == []

@@ -226,11 +226,29 @@ def test_a_recorded_name_that_is_fed_is_a_series(tmp_path: Path) -> None:
     assert results(outcomes_for(tmp_path, input_series=series, promql_expr_test=[test])) == ["passed"]
 
 
-def test_what_memory_does_not_reach_is_unsupported(tmp_path: Path) -> None:
-    rules = "groups: [{name: g, rules: [{alert: Long, expr: 'increase(hits_total[6h]) > 1'}]}]"
-    [outcome] = outcomes_for(tmp_path, rules, alert_rule_test=[at("5m", "Long")])
-    assert outcome.result == "unsupported"
-    assert "hour" in outcome.reason or "1h" in outcome.reason
+def test_windows_beyond_an_hour_are_read_from_a_history(tmp_path: Path) -> None:
+    rules = "groups: [{name: g, rules: [{alert: Fills, expr: 'predict_linear(fs[90m], 3600) < 0', for: 5m}]}]"
+    series = [
+        {"series": 'fs{job="web"}', "values": "1500-10x100"},
+        {"series": 'fs{job="db"}', "values": "1500x100"},
+        {"series": "hits_total", "values": "0+60x100"},
+    ]
+    tests = [at("95m", "Fills"), at("96m", "Fills", {"exp_labels": {"job": "web"}})]
+    asked = [
+        ("rate(hits_total[90m])", "100m", [("{}", 1)]),
+        ("fs offset 70m", "100m", [('fs{job="web"}', 1200), ('fs{job="db"}', 1500)]),
+    ]
+    expressions = [
+        {
+            "expr": expr,
+            "eval_time": time,
+            "exp_samples": [{"labels": labels, "value": value} for labels, value in found],
+        }
+        for expr, time, found in asked
+    ]
+    found = outcomes_for(tmp_path, rules, input_series=series, alert_rule_test=tests, promql_expr_test=expressions)
+    assert [outcome.lines() for outcome in found if outcome.result != "passed"] == []
+    assert len(found) == 4
 
 
 @pytest.mark.parametrize(

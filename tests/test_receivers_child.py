@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.answering import answering, status
+from tests.test_imports import importers_of
 
 from hms_ops.alert.notification import Alert, Dead, Delivered, Notification, Outcome, Profile, Retry
 from hms_ops.alert.receivers import apprise, child, mcp, parse_target, route, sms
@@ -213,6 +214,12 @@ def test_the_engines_process_never_imports_what_its_children_do() -> None:
     assert done.stdout.splitlines()[2] == "set()"
     assert done.stdout.startswith("Dead(")
     assert done.stderr == ""
+
+
+def test_nobody_but_the_children_imports_what_they_do() -> None:
+    assert importers_of("apprise") == {"hms_ops.children.by_apprise"}
+    assert importers_of("mcp") == {"hms_ops.children.by_mcp"}
+    assert importers_of("hms_ops.children.by_apprise") | importers_of("hms_ops.children.by_mcp") == set()
 
 
 # ---- children that misbehave

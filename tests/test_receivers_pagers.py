@@ -3,6 +3,7 @@
 import json
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tests.alertmanagers import alertmanager as running
 from tests.answering import answering, status
 
 from hms_ops.alert.notification import Alert, Dead, Delivered, Notification, Profile, Retry
-from hms_ops.alert.receivers import alertmanager, pagerduty, parse_target, route
+from hms_ops.alert.receivers import alertmanager, pagerduty, parse_target, route, webhook
 from hms_ops.alert.receivers.alertmanager import AlertmanagerPeer
 from hms_ops.alert.receivers.pagerduty import EVENTS_MAX, PagerdutyService
 from hms_ops.secret import Secret
@@ -108,6 +109,37 @@ def test_a_real_alertmanager_refuses_what_has_no_labels_for_good(tmp_path: Path)
     with running(tmp_path) as base:
         nameless = replace(ONE, alerts=(Alert("", "firing", 1.0, {}, time.time(), severity=""),))
         assert isinstance(alertmanager.send(base, nameless, None), Dead)
+
+
+def shape(value: Any) -> Any:
+    """The keys and types of a document; of lists, those of the first element. Labels may have any keys."""
+    if isinstance(value, dict):
+        return {
+            key: "texts" if key.lower().endswith(("labels", "annotations")) else shape(part)
+            for key, part in value.items()
+        }
+    return [shape(value[0])] if isinstance(value, list) else type(value).__name__
+
+
+def test_our_webhooks_have_the_shape_of_a_real_alertmanagers(tmp_path: Path, wait_until: Callable[..., None]) -> None:
+    with answering() as server:
+        settings = (
+            "route: {receiver: hook, group_by: [alertname], group_wait: 500ms}\n"
+            f"receivers: [{{name: hook, webhook_configs: [{{url: '{server.url}'}}]}}]\n"
+        )
+        with running(tmp_path, settings) as base:
+            now = time.time()
+            group = replace(GROUP, alerts=(replace(ALERT, since=now), replace(OTHER, since=now)))
+            alertmanager.send(base, group, None)
+            wait_until(lambda: server.requests)
+        theirs = server.requests[0].document
+    ours = webhook.payload(replace(group, group_tags={"alertname": "db.slow"}))
+    assert shape(ours) == shape(theirs)
+    for name in ("version", "status", "groupLabels", "truncatedAlerts"):
+        assert ours[name] == theirs[name]
+    sent, got = ({alert["labels"]["host"]: alert for alert in each["alerts"]} for each in (ours, theirs))
+    assert set(got) == {"a", "b"}
+    assert got["a"]["annotations"] == alertmanager.named(sent["a"]["annotations"])
 
 
 # ---- pagerduty

@@ -19,7 +19,7 @@ from hms_ops.alert.grammar import parse_query
 from hms_ops.errors import ExpressionError, RemoteError
 from hms_ops.remote.encode import Encoder, Rows
 from hms_ops.remote.link import Link
-from hms_ops.remote.lower import lower_query
+from hms_ops.remote.lower import lower, lower_query
 from hms_ops.remote.promql import Outside
 from hms_ops.remote.reading import RemoteReading, guessed_kind
 from hms_ops.remote.sender import HEADERS
@@ -229,6 +229,10 @@ def test_another_engines_samples_are_left_out_where_only_ours_are_asked_for(serv
         ("p99(queue.depth)", "is a gauge"),
         ("share_le(api_ms, 1000000000)", "beyond the buckets"),
         ("avg(api_ms) > 5KiB", "is compared with"),
+        ("ewma(x, 5m)", "no function for ewma"),
+        ("first(x, 5m)", "no function for first"),
+        ("delta(a / b, 5m)", "no function for delta"),
+        ("burn_rate(nobody, 1h)", "no objective 'nobody'"),
     ],
 )
 def test_what_promql_cannot_say_is_said_to_be_unsupported(expression: str, why: str) -> None:
@@ -252,6 +256,12 @@ def test_many_alternatives_of_a_where_are_refused() -> None:
         ("share_le(api_ms, 200)", "interpolated"),
         ("ABSENT(x) GROUP BY host", "groups are those seen"),
         ("p99(api_ms)", "half powers of two"),
+        ("avg(a / b, 5m)", "avg folds steps of 60 s"),
+        ("share_gt(a / b, 5, 5m) OFFSET 1h", "share_gt folds steps of 60 s"),
+        ("p90(api_ms * 2, 10m)", "p90 folds steps of 60 s"),
+        ("changes(queue.depth, 10m)", "changes folds steps of 60 s"),
+        ("zscore(api_ms, 1h) GROUP BY host", "zscore folds steps of 60 s"),
+        ("ANOMALY(api_ms, factor=3, window=30m) GROUP BY host", "steps of 60 s"),
     ],
 )
 def test_what_is_only_approximate_says_why(expression: str, note: str) -> None:
@@ -287,3 +297,30 @@ def test_a_remote_that_does_not_answer_is_named(tmp_path: Path) -> None:
     remote = RemoteReading(remote_from("there", {"url": "http://127.0.0.1:1/api/v1/write"}))
     with pytest.raises(RemoteError, match=re.escape("remote there does not answer: cannot connect")):
         remote.query("avg(x)", START, END, 60)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "avg(a / b, 5m)",
+        "share_gt(a / b, 5, 5m) OFFSET 1h",
+        "zscore(api_ms, 1h)",
+        "ANOMALY(api_ms)",
+        "burn_rate(api, 6h)",
+    ],
+)
+@pytest.mark.parametrize("group_by", [(), ("host",), ("*",)])
+def test_what_is_lowered_is_promql(expression: str, group_by: tuple[str, ...]) -> None:
+    promql_parser = pytest.importorskip("promql_parser", reason="not installed: the extra [server]")
+    outside = Outside(kind=lambda metric: KINDS.get(metric, guessed_kind(metric)), objective=lambda name: 0.999)
+    lowered = lower(parse_query(expression).expression, None, group_by, outside)
+    for text in filter(None, (lowered.promql, lowered.false)):
+        promql_parser.parse(text)
+    assert lowered.promql
+
+
+def test_an_anomaly_compares_the_last_step_with_the_mean_before_it() -> None:
+    lowered = lower(parse_query("ANOMALY(x_ms, factor=3, window=30m)").expression, outside=Outside(60))
+    now = "(sum(sum_over_time(x_ms_sum[60s])) / sum(sum_over_time(x_ms_count[60s])))"
+    before = now.replace("[60s]", "[1800s] offset 60s")
+    assert lowered.promql == f"{now} > (3 * {before})"

@@ -17,9 +17,8 @@ def key(group: int) -> GroupKey:
 
 
 def add(budget: Budget, *events: Event) -> None:
-    places = np.array([budget.place(key(group)) for group, *_ in events], np.int64)
-    seconds, good, total = (np.array([event[i] for event in events], float) for i in (1, 2, 3))
-    budget.add(places, seconds.astype(np.int64), good, total)
+    for group, second, good, total in events:
+        budget.add(budget.place(key(group)), second, good, total)
 
 
 def sums(budget: Budget) -> dict[GroupKey, tuple[float, float]]:
@@ -62,6 +61,21 @@ def test_it_equals_the_plain_sum_whatever_comes_when(window: int, seed: int) -> 
         assert {name: pair for name, pair in sums(budget).items() if pair[1]} == {
             name: pair for name, pair in expected.items() if pair[1]
         }
+
+
+def test_what_is_filled_from_history_equals_what_was_added() -> None:
+    rng = np.random.default_rng(5)
+    added, filled = Budget(7200), Budget(7200)
+    groups, seconds = rng.integers(0, 9, 500), START + rng.integers(-9000, 100, 500)
+    good, total = rng.random(500), rng.random(500) + 1.0
+    for budget in (added, filled):
+        budget.move_on(START)
+    for row in zip(groups.tolist(), seconds.tolist(), good.tolist(), total.tolist(), strict=True):
+        add(added, row)
+    places = np.array([filled.place(key(group)) for group in groups.tolist()], np.int64)
+    filled.fill(False, places, seconds, good)
+    filled.fill(True, places, seconds, total)
+    assert sums(filled) == {name: pytest.approx(pair) for name, pair in sums(added).items()}
 
 
 def test_groups_without_events_in_the_window_are_let_go_and_come_back() -> None:

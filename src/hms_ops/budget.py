@@ -74,15 +74,22 @@ class Budget:
             self._sums[:, at % self.steps] = 0.0
             self._add_up()
 
-    def add(self, places: Integers, seconds: Integers, good: Floats, total: Floats) -> None:
-        """Counts of groups, each of a second; those before the window or ahead of time are left out."""
+    def add(self, place: int, second: int, good: float, total: float) -> None:
+        """Counts of one group in one second; before the window, or ahead of time, they are left out."""
+        step = second // self.step_seconds
+        if self._newest - self.steps < step <= self._newest:
+            self._sums[0, step % self.steps, place] += good
+            self._sums[1, step % self.steps, place] += total
+            if step != self._newest:
+                self._closed[0, place] += good
+                self._closed[1, place] += total
+
+    def fill(self, is_total: bool, places: Integers, seconds: Integers, sums: Floats) -> None:
+        """The same of one of the two for many groups, each in a second, from history."""
         step = seconds // self.step_seconds
         is_in = (step > self._newest - self.steps) & (step <= self._newest)
-        at = step[is_in] % self.steps, places[is_in]
-        np.add.at(self._sums[0], at, good[is_in])
-        np.add.at(self._sums[1], at, total[is_in])
-        if (step[is_in] != self._newest).any():
-            self._add_up()
+        np.add.at(self._sums[int(is_total)], (step[is_in] % self.steps, places[is_in]), sums[is_in])
+        self._add_up()
 
     def sums(self) -> Floats:
         """float64[2, groups]: good and total over the window."""

@@ -15,14 +15,13 @@ A budget is kept over the whole window in memory (budget.py), filled from histor
 
 Limits, each with its counter: SLOS_MAX SLOs (ConfigError), GROUPS_MAX groups of all SLOs (`groups_refused`: counted
 in each second they have events), seconds that the store no longer kept (`seconds_lost`).
-Threads: `publish` is the tick's; the rest is anybody's, under one lock that is not held while history is read for a
-status. Errors: ConfigError from `replace`, and then nothing has changed.
+Threads: `publish` is the tick's; the rest is anybody's, under one lock. It is held while the history of an SLO that is
+new is read (some ms), and not while a status is. Errors: ConfigError from `replace`, and then nothing has changed.
 Not here: the burn-rate rules (alert/slo.py makes them, they are rules like others), their states (book.py).
 """
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgpack
@@ -38,6 +37,8 @@ from hms_ops.alert.source import GroupKey, Source
 from hms_ops.alert.tree import Selector
 from hms_ops.alert.watch import Watch
 from hms_ops.budget import Budget, burn_rate, left
+from hms_ops.clock import SECOND_NS
+from hms_ops.counts import Counts, Part, Row
 from hms_ops.errors import ConfigError, StorageError
 from hms_ops.goals import Goals, check
 from hms_ops.past import Past
@@ -49,85 +50,20 @@ KEPT_SECONDS: Final = 59  # behind the sealed one, whose sums the store still ha
 BUDGET_SECONDS: Final = 10  # between two samples of a budget
 STAMP_SECONDS_MAX: Final = 3590  # the store takes stamps of an hour ago; what was late by that is put where it may be
 SELF_INPUT: Final = 0
-COUNT: Final = 0
-SUM: Final = 1
 
 Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 UnitLookup = Callable[[str], str | None]
-Late = tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 
 
 def no_units(metric: str) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What to add: of group keys[i] in seconds[i], good[i] and total[i]."""
-
-    keys: list[GroupKey]
-    seconds: Integers
-    good: Floats
-    total: Floats
-
-
-class Part:
-    """The series of one selector, and what one of their samples counts for. goal: None where the samples' values
-    themselves are added up (a counter's)."""
-
-    def __init__(self, source: Source, goal: Goal | None, good: float, total: float) -> None:
-        self.source, self.goal, self.good, self.total = source, goal, good, total
-
-    def of_second(self, store: Store, goals: Goals, second: int) -> tuple[Floats, Floats]:
-        """(good, total) of each of the source's groups."""
-        source, metric = self.source, self.source.key.metric
-        if second < goals.since(metric, self.goal):
-            return np.zeros(len(source.keys)), np.zeros(len(source.keys))
-        if self.goal is None:
-            sums = store.sums_of_second(SUM, second, source.member, source.offset)
-            return sums * self.good, sums * self.total
-        total = store.sums_of_second(COUNT, second, source.member, source.offset)
-        if not total.any():
-            return total, total
-        return store.sums_of_second(goals.column(metric, self.goal), second, source.member, source.offset), total
-
-    def of_late(self, late: Late) -> Counts:
-        """What the late samples among these series come to."""
-        slots, seconds, values, weights = late
-        order = np.argsort(self.source.member)
-        at = np.searchsorted(self.source.member, slots, sorter=order)
-        place = order[np.minimum(at, len(order) - 1)] if len(order) else np.zeros(len(slots), np.int64)
-        is_in = self.source.member[place] == slots if len(order) else np.zeros(len(slots), bool)
-        group = np.searchsorted(self.source.offset, place[is_in], "right") - 1
-        amounts = weights[is_in] if self.goal is not None else values[is_in] * weights[is_in]
-        good = amounts * (taken(self.goal, values[is_in]) if self.goal is not None else self.good)
-        keys = [self.source.keys[number] for number in group.tolist()]
-        return Counts(keys, seconds[is_in], good, amounts * self.total)
-
-
-def taken(goal: Goal, values: Floats) -> NDArray[np.bool_]:
-    """Which values are good: as `_goal.pxd` has it."""
-    is_inside: NDArray[np.bool_] = (values >= goal.low) & (values <= goal.high)
-    return is_inside ^ goal.is_outside
-
-
 class Followed:
-    """One SLO in force."""
+    """One SLO in force, and its budget."""
 
-    def __init__(self, slo: Slo, parts: Sequence[Part], budget: Budget) -> None:
-        self.slo, self.parts, self.budget = slo, parts, budget
-
-    def counted(self, store: Store, goals: Goals, seconds: Sequence[int]) -> list[Counts]:
-        found = []
-        for second in seconds:
-            for part in self.parts:
-                good, total = part.of_second(store, goals, second)
-                there = np.flatnonzero((total != 0) | (good != 0))
-                if len(there):
-                    keys = [part.source.keys[group] for group in there.tolist()]
-                    found.append(Counts(keys, np.full(len(there), second), good[there], total[there]))
-        return found
+    def __init__(self, slo: Slo, budget: Budget) -> None:
+        self.slo, self.budget = slo, budget
 
 
 class Objectives:
@@ -144,6 +80,8 @@ class Objectives:
         self._goals = Goals(store)
         self._watch = Watch(store)
         self._followed: list[Followed] = []
+        self._parts: list[Part[Followed]] = []
+        self._counts: Counts[Followed] = Counts(store, self._goals)
         self._taken = 0  # the last second that was published
         self._names: frozenset[str] = frozenset()
         self._ever: set[str] = set()  # names that were ours: their series may live on for a while
@@ -161,7 +99,9 @@ class Objectives:
             before = {one.slo.name: one for one in self._followed}
             self.slos = tuple(slos)
             self._followed = [self._follow(slo, before.get(slo.name)) for slo in slos]
-            self._watch.keep({part.source.key for one in self._followed for part in one.parts})
+            self._parts = [part for one in self._followed for part in self._parts_of(one)]
+            self._watch.keep({part.source.key for part in self._parts})
+            self._counts.replace(self._parts)
             for one in self._followed:
                 if one.slo.name not in before or one.budget is not before[one.slo.name].budget:
                     self._fill(one)
@@ -229,22 +169,24 @@ class Objectives:
         self._ever |= names
 
     def _follow(self, slo: Slo, before: Followed | None) -> Followed:
-        def source(series: Selector) -> Source:
-            return self._watch.source(SourceKey(series.metric, series.matchers, slo.where, slo.group_by))
-
-        if isinstance(slo.indicator, Threshold):
-            parts = [Part(source(slo.indicator.series), self._goals_of(slo)[0], 1.0, 1.0)]
-        else:
-            of_part, of_total = (-1.0, 1.0) if slo.indicator.is_bad else (1.0, 0.0)
-            parts = [
-                Part(source(slo.indicator.part), None, of_part, 0.0),
-                Part(source(slo.indicator.total), None, of_total, 1.0),
-            ]
         same = before is not None and (before.slo.window_seconds, before.slo.group_by) == (
             slo.window_seconds,
             slo.group_by,
         )
-        return Followed(slo, parts, before.budget if before is not None and same else Budget(slo.window_seconds))
+        return Followed(slo, before.budget if before is not None and same else Budget(slo.window_seconds))
+
+    def _parts_of(self, one: Followed) -> list[Part[Followed]]:
+        def source(series: Selector) -> Source:
+            return self._watch.source(SourceKey(series.metric, series.matchers, one.slo.where, one.slo.group_by))
+
+        indicator = one.slo.indicator
+        if isinstance(indicator, Threshold):
+            return [Part(one, source(indicator.series), self._goals_of(one.slo)[0])]
+        of_part, of_total = (-1.0, 1.0) if indicator.is_bad else (1.0, 0.0)
+        return [
+            Part(one, source(indicator.part), None, good=of_part, total=0.0),
+            Part(one, source(indicator.total), None, good=of_total, total=1.0),
+        ]
 
     # ---- the tick
 
@@ -252,18 +194,16 @@ class Objectives:
         """Count and publish all sealed seconds up to `second`."""
         with self._lock:
             seconds = self._due(second)
-            self._watch.follow()
-            counts = [one.counted(self._store, self._goals, seconds) for one in self._followed]
-            late = self._store.take_judged(second)
+            if self._watch.follow():
+                self._counts.replace(self._parts)
+            rows = [row for each in seconds for row in self._counts.of_second(each)]
+            rows += self._counts.of_late(self._store.take_judged(second))
             self._taken = second
-            samples: list[dict[str, Any]] = []
-            for one, found in zip(self._followed, counts, strict=True):
-                if len(late[0]):
-                    found += [part.of_late(late) for part in one.parts]
+            for one in self._followed:
                 one.budget.move_on(second)
-                self._take(one, found, samples)
-                if second % BUDGET_SECONDS == 0:
-                    samples += budget_samples(one, second)
+            samples = self._take(rows)
+            if second % BUDGET_SECONDS == 0:
+                samples += [sample for one in self._followed for sample in budget_samples(one, second)]
             self._send(samples)
 
     def _due(self, second: int) -> range:
@@ -278,30 +218,27 @@ class Objectives:
         self.seconds_lost += first - since if self._taken else 0
         return range(first, second + 1)
 
-    def _take(self, one: Followed, counts: Sequence[Counts], samples: list[dict[str, Any]]) -> None:
-        """Into the budget, and as samples: one of each counter for each group and second."""
-        if not counts:
-            return
-        places = self._places(one.budget, [key for part in counts for key in part.keys])
-        has_room = places >= 0
-        places = places[has_room]
-        seconds, good, total = (
-            np.concatenate([getattr(part, name) for part in counts])[has_room] for name in ("seconds", "good", "total")
-        )
-        one.budget.add(places, seconds, good, total)
-        oldest = self._store.now_ns() // 1_000_000_000 - STAMP_SECONDS_MAX
-        samples += counter_samples(one, places, np.maximum(seconds, oldest), good, total)
+    def _take(self, rows: Sequence[Row[Followed]]) -> list[dict[str, Any]]:
+        """Into the budgets, and as samples: one of each counter for each group and second."""
+        sums: dict[tuple[Followed, GroupKey, int], tuple[float, float]] = {}
+        for one, key, second, good, total in rows:
+            name = one, shown(key), second
+            before = sums.get(name, (0.0, 0.0))
+            sums[name] = before[0] + good, before[1] + total
+        oldest = self._store.now_ns() // SECOND_NS - STAMP_SECONDS_MAX
+        samples = []
+        for (one, key, second), (good, total) in sums.items():
+            if (place := self._place(one.budget, key)) >= 0:
+                one.budget.add(place, second, good, total)
+                samples += counter_samples(one.slo, key, max(second, oldest), good, total)
+        return samples
 
-    def _places(self, budget: Budget, keys: Sequence[GroupKey]) -> Integers:
-        """The places of groups in the budget, -1 where there is no room for one more."""
-        others = sum(len(one.budget) for one in self._followed) - len(budget)
-        places = np.empty(len(keys), np.int64)
-        for at, key in enumerate(keys):
-            shown = tuple(pair for pair in key if not pair[0].startswith("__"))
-            has_room = budget.knows(shown) or others + len(budget) < GROUPS_MAX
-            places[at] = budget.place(shown) if has_room else -1
-        self.groups_refused += int((places < 0).sum())
-        return places
+    def _place(self, budget: Budget, key: GroupKey) -> int:
+        """The group's place in the budget, -1 where there is no room for one more."""
+        if not budget.knows(key) and sum(len(one.budget) for one in self._followed) >= GROUPS_MAX:
+            self.groups_refused += 1
+            return -1
+        return budget.place(key)
 
     def _send(self, samples: list[dict[str, Any]]) -> None:
         if samples:
@@ -317,11 +254,9 @@ class Objectives:
         one.budget.move_on(end - 1)
         try:
             for rows in spent(self._past, one.slo, max(0, one.budget.start()), end, one.budget.step_seconds):
-                nothing = np.zeros(len(rows.sums))
-                places = self._places(one.budget, rows.keys)[rows.groups]
-                good, total = (nothing, rows.sums) if rows.is_total else (rows.sums, nothing)
+                places = np.array([self._place(one.budget, key) for key in rows.keys], np.int64)[rows.groups]
                 has_room = places >= 0
-                one.budget.add(places[has_room], rows.seconds[has_room], good[has_room], total[has_room])
+                one.budget.fill(rows.is_total, places[has_room], rows.seconds[has_room], rows.sums[has_room])
             self._unread.pop(one.slo.name, None)
         except StorageError as error:
             self._unread[one.slo.name] = str(error)
@@ -367,17 +302,16 @@ class Objectives:
 # ---- samples
 
 
-def counter_samples(
-    one: Followed, places: Integers, seconds: Integers, good: Floats, total: Floats
-) -> list[dict[str, Any]]:
-    """One sample of good and one of total for each group and second."""
-    rows, row = np.unique(np.stack([places, seconds]), axis=1, return_inverse=True)
-    sums = [np.bincount(row.reshape(-1), amounts, rows.shape[1]).tolist() for amounts in (good, total)]
-    names = one.slo.published
+def shown(key: GroupKey) -> GroupKey:
+    """A group as it is published."""
+    return tuple(pair for pair in key if not pair[0].startswith("__")) if key else key
+
+
+def counter_samples(slo: Slo, key: GroupKey, second: int, good: float, total: float) -> list[dict[str, Any]]:
+    tags = dict(key)
     return [
-        {"name": name, "kind": "counter", "value": value, "time": second, "tags": dict(one.budget.keys[place])}
-        for place, second, *values in zip(*rows.tolist(), *sums, strict=True)
-        for name, value in zip(names, values, strict=False)
+        {"name": name, "kind": "counter", "value": value, "time": second, "tags": tags}
+        for name, value in zip(slo.published[:2], (good, total), strict=True)
     ]
 
 

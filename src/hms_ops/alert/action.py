@@ -27,32 +27,28 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any, Final
 
-from hms_ops.alert.command import Commands, Ended
+from hms_ops.alert.carrying import Carrier, Done
 from hms_ops.alert.notification import Alert
-from hms_ops.alert.receivers.post import Answer, Post, post_json
+from hms_ops.alert.receivers.post import Post, post_json
 from hms_ops.alert.rule import ActionRule
-from hms_ops.alert.run import Run, State, environment_of, input_of, request_of, run_of
+from hms_ops.alert.run import Run, request_of, run_of
 from hms_ops.alert.runlog import UNKNOWN, Commit, RunLog
-from hms_ops.alert.runqueue import Kind, RunQueue
+from hms_ops.alert.runqueue import RunQueue
 from hms_ops.alert.verifying import NO_ROOM, IsCleared, Verdict, Verifying
+from hms_ops.alert.workers import StartThread, Workers
 from hms_ops.clock import SECOND_NS, Clock
 from hms_ops.threads import wait_for
 
 LOGGER: Final = logging.getLogger("hms_ops.alert")
 
-WORKERS_MAX: Final[dict[Kind, int]] = {"service": 8, "command": 4}
 IDLE_SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 1.0  # how often what the disk refused is tried again, and watched alerts are looked at
-RUN_PATH: Final = "/v1/run"
-SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 STOPPED: Final = "the engine stopped"
 
 Record = Callable[[dict[str, Any]], None]
 OnFailed = Callable[[Run, str], None]
-StartThread = Callable[[str, Callable[[], None]], threading.Thread]
 
 
 @dataclass(slots=True)
@@ -91,21 +87,17 @@ class ActionRunner:
         self._rules = tuple(rules)
         self._clock = clock
         self._record_with = record
-        self._base_url = base_url
         self._origin = origin
-        self._post = post
         self._on_failed = on_failed
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._queue = RunQueue()
+        self._workers = Workers(self._queue, self._lock, self._carry_out)
+        self._carrier = Carrier(base_url, post)
         self._log = RunLog(clock)
         self._verifying = Verifying(is_cleared)
-        self._commands = Commands()
         self._start_thread: StartThread | None = None
         self._thread: threading.Thread | None = None
-        self._workers: list[threading.Thread] = []
-        self._busy: dict[Kind, int] = dict.fromkeys(WORKERS_MAX, 0)
-        self._is_stopped = False
         self._pid = os.getpid()
 
     # ---- life
@@ -154,24 +146,25 @@ class ActionRunner:
     def stop(self, deadline_ns: int) -> bool:
         """End the workers; True when all ended before the deadline. Commands that still run then are killed, and runs
         still queued are recorded as refused."""
-        self._is_stopped = True
+        self._workers.is_stopped = True
         self._wake.set()
-        self._join(deadline_ns)
-        if self._commands.kill(f"killed: {STOPPED}"):
-            self._join(self._clock.now_ns() + SECOND_NS)
+        has_ended = self._join(deadline_ns)
+        if self._carrier.commands.kill(f"killed: {STOPPED}"):
+            has_ended = self._join(self._clock.now_ns() + SECOND_NS)
         with self._lock:
             left = self._queue.clear()
         for run in left:
             self._refuse(run, STOPPED)
         self._log.flush()
-        return not any(thread.is_alive() for thread in self._own_threads())
+        return has_ended
 
-    def _own_threads(self) -> list[threading.Thread]:
-        return [*([self._thread] if self._thread is not None else []), *self._workers]
+    def _join(self, deadline_ns: int) -> bool:
+        def left() -> float:
+            return max(0.0, (deadline_ns - self._clock.now_ns()) / SECOND_NS)
 
-    def _join(self, deadline_ns: int) -> None:
-        for thread in self._own_threads():
-            wait_for(thread, max(0.0, (deadline_ns - self._clock.now_ns()) / SECOND_NS))
+        if self._thread is not None:
+            wait_for(self._thread, left())
+        return self._workers.join(left) and (self._thread is None or not self._thread.is_alive())
 
     # ---- what others read
 
@@ -212,7 +205,7 @@ class ActionRunner:
         """Why the run must not happen, or nothing."""
         if self.halted_by:
             return f"the stop switch is set by {self.halted_by}"
-        if self._is_stopped:
+        if self._workers.is_stopped:
             return STOPPED
         if self._queue.is_full:
             return f"{self._queue.count} runs are waiting already"
@@ -228,20 +221,16 @@ class ActionRunner:
         """Carry out one run and look at what is being verified; returns the time in ns to come again. For callers that
         have not called `start`."""
         self._look_after()
-        with self._lock:
-            run = self._queue.take()
-        if run is None:
-            return self._next_look_ns()
         now_ns = self._clock.now_ns()
-        self._carry_out(run)
-        return now_ns
+        return now_ns if self._workers.run_one() else self._next_look_ns()
 
     def _work(self) -> None:
         """The thread "actions"."""
-        while not self._is_stopped:
+        assert self._start_thread is not None
+        while not self._workers.is_stopped:
             self._wake.clear()
             self._look_after()
-            self._start_workers()
+            self._workers.start_waiting(self._start_thread)
             self._clock.sleep_until_ns(self._next_look_ns(), self._wake)
 
     def _look_after(self) -> None:
@@ -253,53 +242,14 @@ class ActionRunner:
         has_something = self._verifying.count or self._log.waiting_count
         return self._clock.now_ns() + int((SETTLE_SECONDS if has_something else IDLE_SECONDS) * SECOND_NS)
 
-    def _start_workers(self) -> None:
-        assert self._start_thread is not None
-        self._workers = [thread for thread in self._workers if thread.is_alive()]
-        for kind in WORKERS_MAX:
-            while (run := self._take_for_worker(kind)) is not None:
-                self._workers.append(self._start_thread(f"actions-{kind}", partial(self._worker, kind, run)))
-
-    def _take_for_worker(self, kind: Kind) -> Run | None:
-        """A run for one more worker, who is counted at once."""
-        with self._lock:
-            may_start = not self._is_stopped and self._busy[kind] < WORKERS_MAX[kind]
-            run = self._queue.take(kind) if may_start else None
-            self._busy[kind] += run is not None
-            return run
-
-    def _worker(self, kind: Kind, first: Run) -> None:
-        """Carry out this run and all that wait of its kind, then end."""
-        run: Run | None = first
-        while run is not None:
-            self._carry_out(run)
-            with self._lock:
-                run = None if self._is_stopped else self._queue.take(kind)
-                self._busy[kind] -= run is None
-
     # ---- one run
 
     def _carry_out(self, run: Run) -> None:
-        try:
-            self._run(run)
-        finally:
-            with self._lock:
-                self._queue.done(run)
-
-    def _run(self, run: Run) -> None:
         if self.halted_by:
             return self._refuse(run, f"the stop switch is set by {self.halted_by}")
         if not self._intend(run):
-            return self._settle(run, "failed", "not run: the intent could not be recorded")
-        if run.rule.dry_run:
-            return self._settle(run, "dry", "dry run: nothing was sent")
-        if run.rule.command:
-            return self._run_command(run)
-        base_url = run.rule.url or self._base_url
-        if not base_url:
-            return self._settle(run, "failed", "not run: no action service is configured (actions.url)")
-        answer = self._send(base_url, run)
-        self._settle(run, "succeeded" if answer.is_success else "failed", word_of(answer))
+            return self._settle(run, Done("failed", "not run: the intent could not be recorded", {}))
+        self._settle(run, self._carrier.carry_out(run))
 
     def _intend(self, run: Run) -> bool:
         """Record the intent, on disk first; False when that failed, which is logged."""
@@ -313,20 +263,9 @@ class ActionRunner:
             asked["command"] = list(run.rule.command)
         return self._record(run, "intent", **asked)
 
-    def _send(self, base_url: str, run: Run) -> Answer:
-        try:
-            return self._post(base_url.rstrip("/") + RUN_PATH, request_of(run), {"Idempotency-Key": run.key})
-        except Exception as error:
-            LOGGER.exception("asking the service of action %s raised", run.rule.name)
-            return Answer(error=f"{type(error).__name__}: {error}")
-
-    def _run_command(self, run: Run) -> None:
-        rule, environment = run.rule, environment_of(run, os.environ.get("PATH") or SEARCH_PATH)
-        ended: Ended = self._commands.run(rule.command, input_of(run), environment, rule.timeout_seconds)
-        self._settle(run, "succeeded" if ended.is_success else "failed", str(ended), output=ended.shown)
-
-    def _settle(self, run: Run, state: State, outcome: str, **facts: Any) -> None:
+    def _settle(self, run: Run, done: Done) -> None:
         """Record the outcome, and see to what follows from it."""
+        state, outcome, facts = done
         watched = self._watch(run) if state == "succeeded" else {}
         self._log.settle(run, state, outcome, **facts, **watched)
         self._count(state)
@@ -395,10 +334,3 @@ class ActionRunner:
 
 def halted_text(who: str, reason: str) -> str:
     return f"{who}: {reason}" if reason else who
-
-
-def word_of(answer: Answer) -> str:
-    """The outcome in words; without an answer it is not known whether the run happened."""
-    if answer.status:
-        return str(answer)
-    return f"unknown: {answer}" if answer.sent else f"not run: {answer}"

@@ -254,7 +254,7 @@ class _Machine:
         self._sets = arrangement.sets()
         self._figures = arrangement.figures()
         self._views = arrangement.views()
-        self._readers = [(source, arrangement.rules_of(source)) for source, _ in self._views]
+        self._readers = arrangement.rules_of_views() if self._views else []
         self._scratch = np.empty((SCRATCH_ROWS, len(self._windows.member)))
         self._stats = np.empty((len(self._windows.group_window), 8))
         self._stack = np.empty(STACK_MAX)

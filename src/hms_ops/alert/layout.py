@@ -295,9 +295,14 @@ class Arrangement:
             if not isinstance(part.source, Source)
         ]
 
-    def rules_of(self, source: Groups) -> list[int]:
-        """The places of the rules that read a source."""
-        return [place for place, rule in enumerate(self.rules) if any(one is source for one in rule.sources)]
+    def rules_of_views(self) -> list[tuple[ViewGroups, list[int]]]:
+        """The places of the rules that read each view."""
+        found: dict[int, tuple[ViewGroups, list[int]]] = {}
+        for place, rule in enumerate(self.rules):
+            for source in rule.sources:
+                if not isinstance(source, Source):
+                    found.setdefault(id(source), (source, []))[1].append(place)
+        return list(found.values())
 
     def programs(self) -> Programs:
         """All programs with their instances and the groups these read."""

@@ -113,9 +113,14 @@ def _why(line: Line) -> str:
     return f" ({' and '.join(known)})" if known else ""
 
 
+def conditions_of(rule: Rule) -> list[Condition]:
+    """Its condition, and its RECOVER if it has one."""
+    return [rule.condition] if rule.recover is None else [rule.condition, rule.recover]
+
+
 def equal_fractions(rule: Rule, known: Known) -> Iterator[str]:
     """Equality of numbers that are hardly ever exactly equal."""
-    for condition in filter(None, (rule.condition, rule.recover)):
+    for condition in conditions_of(rule):
         for node in comparisons(condition):
             if isinstance(node, Compare) and node.op in ("=", "!=") and _has_fraction(node, known.unit):
                 yield (
@@ -197,7 +202,7 @@ def short_windows(rule: Rule, known: Known) -> Iterator[str]:
 
 def _windowed(rule: Rule) -> Iterator[Selector]:
     """What is aggregated over a window; `last` keeps a gauge's value however long the window is."""
-    for condition in filter(None, (rule.condition, rule.recover)):
+    for condition in conditions_of(rule):
         yield from _windowed_in(condition)
 
 

@@ -11,6 +11,7 @@ order, and nothing else waits for it. Limits: those of guards.py, which forgets 
 """
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -23,6 +24,7 @@ from hms_ops.clock import SECOND_NS, Clock
 
 LOGGER: Final = logging.getLogger("hms_ops.alert")
 
+WATCHED: Final = ("verify_from", "verify_until")
 UNKNOWN: Final = "unknown: the engine ended before it knew"
 
 Commit = Callable[[Sequence[Change]], None]
@@ -163,8 +165,8 @@ class RunLog:
         self, key: str, record: Mapping[str, Any], rules: Mapping[str, ActionRule]
     ) -> tuple[Run, dict[str, Any]] | None:
         try:
-            if record.get("verified") == "":
-                float(record["verify_from"]), float(record["verify_until"])
+            if record.get("verified") == "" and not all(math.isfinite(record[name]) for name in WATCHED):
+                raise ValueError("it was watched, and its record does not say until when")
             return run_of_record(key, record, rules.get(str(record["action"]))), dict(record)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.damaged += 1

@@ -54,10 +54,6 @@ class RunQueue:
     def done(self, run: Run) -> None:
         self._running.discard(run.rule.name)
 
-    def is_waiting(self, kind: Kind) -> bool:
-        """Whether `take` would give one."""
-        return any(name not in self._running and kind_of(queue[0]) == kind for name, queue in self._queues.items())
-
     @property
     def running_count(self) -> int:
         return len(self._running)

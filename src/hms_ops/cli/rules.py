@@ -5,6 +5,7 @@ import click
 from hms_ops.cli.rules_explain import explain
 from hms_ops.cli.rules_export import export
 from hms_ops.cli.rules_import import import_
+from hms_ops.cli.rules_replay import replay
 from hms_ops.cli.rules_test import test
 
 
@@ -20,5 +21,5 @@ def rules() -> None:
     """
 
 
-for command in (explain, export, import_, test):
+for command in (explain, export, import_, test, replay):
     rules.add_command(command)

@@ -25,6 +25,7 @@ from hms_ops.alert.tree import (
 )
 from hms_ops.prometheus.selection import COUNTED, equal_labels, kind, name_of, selector_of
 from hms_ops.prometheus.vector import Vector, unsupported
+from hms_ops.tiers import WINDOW_SECONDS_MAX
 
 if TYPE_CHECKING:
     from hms_ops.prometheus.promql import Translation
@@ -62,7 +63,10 @@ def ranged(of: Translation, node: Any, place: int = 0) -> Selector:
         raise unsupported(node, "a window over a recording rule, whose past is not kept here")
     if node.func.name not in COUNTED:
         of.check_not_counter(inner, node)
-    return selector_of(of.scope, inner, of.extra, argument.range.total_seconds())
+    series = selector_of(of.scope, inner, of.extra, argument.range.total_seconds())
+    if (series.window_seconds or 0) + (series.offset_seconds or 0) > WINDOW_SECONDS_MAX:
+        of.note(node, "a window beyond an hour is made of whole rows of history, at most a sixtieth longer")
+    return series
 
 
 def over_time(of: Translation, node: Any) -> Vector:

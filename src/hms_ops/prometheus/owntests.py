@@ -21,6 +21,7 @@ Errors: ConfigError with the line of every mistake.
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -248,12 +249,20 @@ def run_own_tests(file: OwnFile) -> Iterator[Outcome]:
 
 
 def run_test(test: OwnTest, rules: tuple[Rule, ...], name: str) -> Iterator[Outcome]:
+    queries = [one.query for one in test.expectations if one.query is not None]
     try:
-        world = World(test.feeds, rules)
+        world = World(test.feeds, rules, queries)
     except ExpressionError as error:
         yield Outcome("unsupported", test.expectations[0].source, name, "its rules", reason=error.message)
         return
-    waiting = sorted((one for one in test.expectations if one.seconds is not None), key=lambda one: one.seconds or 0.0)
+    with closing(world):
+        yield from lived(test, world, name)
+
+
+def lived(test: OwnTest, world: World, name: str) -> Iterator[Outcome]:
+    """Let the time of a test pass, and judge each expectation in its moment."""
+    timed = [one for one in test.expectations if one.seconds is not None]
+    waiting = sorted(timed, key=lambda one: one.seconds or 0.0)
     for tick in range(int(test.end_seconds // test.judge_seconds) + 1):
         now = tick * test.judge_seconds
         world.move_to(now)

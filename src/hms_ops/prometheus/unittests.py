@@ -11,6 +11,7 @@ Not here: reading the file (testfile.py), our own format (owntests.py).
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -29,7 +30,7 @@ from hms_ops.prometheus.rulesfile import Imported, PrometheusRule, import_groups
 from hms_ops.prometheus.selection import kind, name_of, reads
 from hms_ops.prometheus.testfile import AlertTest, ExpectedAlert, ExpressionTest, InputSeries, TestFile, TestGroup
 from hms_ops.prometheus.vector import Scope, Unsupported, Vector
-from hms_ops.prometheus.world import Feed, World, increments, kinds_by_use, plan_of
+from hms_ops.prometheus.world import Feed, World, conditions_of, increments, kinds_by_use
 from hms_ops.yamlfile import load_file
 
 DIGITS: Final = 9
@@ -50,7 +51,8 @@ def run_tests(file: TestFile) -> Iterator[Outcome]:
     """The outcome of each expectation, in the order of their times."""
     subject = load_subject(file.rule_files)
     for number, group in enumerate(file.groups, 1):
-        yield from GroupRun(subject, group, file.evaluation_seconds, group.name or f"test {number}").outcomes()
+        with closing(GroupRun(subject, group, file.evaluation_seconds, group.name or f"test {number}")) as run:
+            yield from run.outcomes()
 
 
 def load_subject(paths: Iterable[Path]) -> Subject:
@@ -76,7 +78,12 @@ class GroupRun:
         self.scope = known(subject.origins, self.scope)
         rules = [replace(one.rule, every_seconds=1.0) for one in self.imported if one.rule is not None]
         self.own = {rule.name for rule in subject.own}
-        self.world = World(feeds_of(group, self.scope, subject.own), [*rules, *subject.own])
+        self.vectors = {test.expr: vector_of(test.expr, self.scope) for test in group.expression_tests}
+        queries = [query for vector in self.vectors.values() for query in queries_of(vector)]
+        self.world = World(feeds_of(group, self.scope, subject.own), [*rules, *subject.own], queries)
+
+    def close(self) -> None:
+        self.world.close()
 
     def outcomes(self) -> Iterator[Outcome]:
         ticks = int(self.group.end_seconds // self.every) + 1
@@ -146,29 +153,44 @@ class GroupRun:
 
     def expression_outcome(self, test: ExpressionTest) -> Outcome:
         outcome = Outcome("passed", test.source, self.name, f"{test.expr} at {clock(test.seconds)}")
+        vector = self.vectors[test.expr]
+        if isinstance(vector, Unsupported):
+            return outcome._replace(result="unsupported", reason=str(vector))
+        if reason := self.ended([(vector.value, vector.condition())], test.seconds):
+            return outcome._replace(result="unsupported", reason=reason)
         try:
-            node = parsed(test.expr)
-            vector = translate(node, self.scope)[0]
-            if reason := self.ended([(vector.value, vector.condition())], test.seconds):
-                return outcome._replace(result="unsupported", reason=reason)
             found = self.elements(vector)
-        except Unsupported as error:
-            return outcome._replace(result="unsupported", reason=str(error))
         except ExpressionError as error:
             return outcome._replace(result="unsupported", reason=error.message)
-        metric = named_by(node)
+        metric = named_by(parsed(test.expr))
         got = [sample_text(metric, tags, value) for tags, value in found]
         return judged(outcome, [sample_text(*expected) for expected in test.expected], got)
 
     def elements(self, vector: Vector) -> list[tuple[dict[str, str], float]]:
         """The elements of a vector now: its values, there where its guard holds."""
-        group_by = vector.group_by or ()
-        values = self.world.query(Query(vector.value, None, group_by))
+        queries = queries_of(vector)
+        values = self.world.query(queries[0])
         if vector.guard is None:
             return values
-        holds = self.world.query(Query(vector.guard, None, group_by))
+        holds = self.world.query(queries[1])
         there = {tuple(sorted(tags.items())) for tags, truth in holds if truth == 1.0}
         return [(tags, value) for tags, value in values if tuple(sorted(tags.items())) in there]
+
+
+def vector_of(expr: str, scope: Scope) -> Vector | Unsupported:
+    """What an expression is here, or why it is nothing."""
+    try:
+        return translate(parsed(expr), scope)[0]
+    except Unsupported as error:
+        return error
+
+
+def queries_of(vector: Vector | Unsupported) -> list[Query]:
+    """What is asked of the engine: the vector's value, and its guard."""
+    if isinstance(vector, Unsupported):
+        return []
+    nodes = [vector.value] if vector.guard is None else [vector.value, vector.guard]
+    return [Query(node, None, vector.group_by or ()) for node in nodes]
 
 
 def scope_of(subject: Subject, group: TestGroup) -> Scope:
@@ -192,7 +214,7 @@ def scope_of(subject: Subject, group: TestGroup) -> Scope:
 
 def feeds_of(group: TestGroup, scope: Scope, own: Iterable[Rule]) -> Iterator[Feed]:
     """Counters are fed what they rose by, all others their values."""
-    by_use = kinds_by_use(map(plan_of, own))
+    by_use = kinds_by_use(own)
     for series in group.series:
         number = kinds.COUNTER if series.metric in scope.counters else by_use.get(series.metric, kinds.GAUGE)
         samples = stamped(series, group.interval_seconds)
@@ -206,10 +228,6 @@ def stamped(series: InputSeries, interval_seconds: float) -> list[tuple[float, f
 def within(tests: Iterable[Test], begin: float, seconds: float) -> list[Test]:
     """The tests of one tick, in the order of their times."""
     return sorted((test for test in tests if begin <= test.seconds < begin + seconds), key=lambda test: test.seconds)
-
-
-def conditions_of(rule: Rule) -> tuple[Condition, ...]:
-    return (rule.condition,) if rule.recover is None else (rule.condition, rule.recover)
 
 
 # ---- texts

@@ -6,31 +6,41 @@ The second 0 of a test is BEGIN, a midnight, so that windows and EVERY fall on t
 written for time t is the last of the second before it: a window (t − d, t] here ends before second t, so it holds just
 the samples that PromQL's window holds. Nothing is evaluated here by other code than the engine's.
 
+Windows beyond an hour are read from a history of the test's own (longpast.py), if any rule has one. Who makes a World
+closes it.
+
 Threads: the caller's. Limits: those of a store and a rule set.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from heapq import merge
+from itertools import chain
 from typing import Final
 
 from hms_ops import kinds
 from hms_ops._ring import Series, Store
 from hms_ops.alert.book import Book
 from hms_ops.alert.evaluate import RuleSet, query_now
+from hms_ops.alert.functions import percentile_rank
 from hms_ops.alert.notification import Alert
-from hms_ops.alert.plan import Plan, compile_rule
+from hms_ops.alert.plan import Plan, compile_query, compile_rule
 from hms_ops.alert.rule import Rule
-from hms_ops.alert.tree import Query
+from hms_ops.alert.tree import Aggregate, Arith, Condition, Query, children, selectors
 from hms_ops.clock import SECOND_NS
-from hms_ops.errors import UnknownMetricError
-from hms_ops.kernels import opcodes
+from hms_ops.errors import ExpressionError, UnknownMetricError
 from hms_ops.kernels.rollup import rollup_step
+from hms_ops.prometheus.longpast import LongPast
 from hms_ops.tiers import SLOTS, TIER_SECONDS, WINDOW_SECONDS_MAX
 
 BEGIN: Final = 19_676 * 86_400  # a midnight
 HOP_SECONDS: Final = TIER_SECONDS[1]
+USES: Final = {
+    **dict.fromkeys(("rate", "increase"), kinds.COUNTER),
+    **dict.fromkeys(("quantile", "share_le", "share_gt"), kinds.TIMER),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +66,10 @@ def increments(samples: Iterable[tuple[float, float]]) -> list[tuple[float, floa
 
 
 class World:
-    """One test's engine. `events`: all that the book told, with the test's second."""
+    """One test's engine. queries: those that will be asked beside the rules. `events`: all that the book told, with
+    the test's second."""
 
-    def __init__(self, feeds: Iterable[Feed], rules: Iterable[Rule] = ()) -> None:
+    def __init__(self, feeds: Iterable[Feed], rules: Iterable[Rule] = (), queries: Iterable[Query] = ()) -> None:
         self._feeds = [feed for feed in feeds if feed.samples]
         self.rules = tuple(rules)
         self.events: list[tuple[float, Alert]] = []
@@ -68,10 +79,17 @@ class World:
         self._handles: dict[int, Series] = {}
         self._samples = merge(*(self._stamped(place, feed) for place, feed in enumerate(self._feeds)))
         self._next = next(self._samples, None)
-        self._rule_set = RuleSet(self._store)
-        self._rule_set.replace({rule.name: plan_of(rule) for rule in self.rules})
+        plans = {rule.name: plan_of(rule) for rule in self.rules}
+        is_long = any(map(reads_history, chain(plans.values(), plans_of(queries))))
+        self._past = LongPast(self._store) if is_long else None
+        self._rule_set = RuleSet(self._store, recall=None if self._past is None else self._past.view)
+        self._rule_set.replace(plans)
         self._book = Book(self.rules)
         self._close(self._now)
+
+    def close(self) -> None:
+        if self._past is not None:
+            self._past.close()
 
     @staticmethod
     def _stamped(place: int, feed: Feed) -> Iterable[tuple[int, int, float]]:
@@ -89,6 +107,9 @@ class World:
 
     def tick(self) -> None:
         """Judge the rules now."""
+        if self._past is not None:
+            self._past.write()
+            self._past.refresh(self._now)
         found = self._rule_set.evaluate(self._now)
         self.problems.update(found.problems)
         events = self._book.advance(
@@ -102,8 +123,11 @@ class World:
 
     def query(self, query: Query) -> list[tuple[dict[str, str], float]]:
         """The values of a query now, by group, without those that are NULL."""
+        if self._past is not None:
+            self._past.write()
+        recall = None if self._past is None else self._past.recent(self._now)
         try:
-            found = query_now(query, self._store, end=self._now)
+            found = query_now(query, self._store, end=self._now, recall=recall)
         except UnknownMetricError:
             return []
         return [(tags, value) for tags, value in found if not math.isnan(value)]
@@ -127,6 +151,8 @@ class World:
             for step in range(max(due, end // seconds - SLOTS), end // seconds):
                 rollup_step(self._store.cols, tier, step, self._store.series_count)
                 self._store.set_rolled(tier, step)
+                if self._past is not None:
+                    self._past.take(tier - 1, step * seconds)
         self._store.clear_ahead(end)  # no further: rows ahead share their place with those of a minute ago
         self._now = end
 
@@ -135,14 +161,30 @@ def plan_of(rule: Rule) -> Plan:
     return compile_rule(rule.condition, rule.recover, rule.where, rule.group_by, text=rule.text)
 
 
-def kinds_by_use(plans: Iterable[Plan]) -> dict[str, int]:
-    """The kinds that metrics must have for these plans: what has a rate is a counter, what has percentiles a timer;
-    all others may be gauges."""
+def conditions_of(rule: Rule) -> tuple[Condition, ...]:
+    return (rule.condition,) if rule.recover is None else (rule.condition, rule.recover)
+
+
+def plans_of(queries: Iterable[Query]) -> Iterator[Plan]:
+    """The plans of those that have one; the others say why when they are asked."""
+    for query in queries:
+        with suppress(ExpressionError):
+            yield compile_query(query)
+
+
+def reads_history(plan: Plan) -> bool:
+    return any(reading.view is not None and reading.view.is_long for reading in plan.readings)
+
+
+def kinds_by_use(rules: Iterable[Rule]) -> dict[str, int]:
+    """The kinds that metrics must have for these rules: what has a rate is a counter, what has percentiles a timer; all
+    others may be gauges."""
     found: dict[str, int] = {}
-    for plan in plans:
-        for reading in plan.readings:
-            if reading.figure is not None:
-                found[reading.source.metric] = kinds.TIMER
-            elif {opcodes.LOAD_RATE, opcodes.LOAD_INCREASE} & set(reading.loads):
-                found[reading.source.metric] = kinds.COUNTER
+    waiting: list[Condition | Arith] = [node for rule in rules for node in conditions_of(rule)]
+    while waiting:
+        node = waiting.pop()
+        waiting += children(node)
+        if isinstance(node, Aggregate):
+            kind = USES.get(node.function, kinds.TIMER if percentile_rank(node.function) is not None else None)
+            found.update({series.metric: kind for series in selectors(node) if kind is not None})
     return found

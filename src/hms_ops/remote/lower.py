@@ -16,9 +16,10 @@ Not here: rule files (export.py), asking a server (reading.py).
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+from hms_ops.alert.desugar import anomaly_condition, burn_rate
 from hms_ops.alert.functions import function_named
 from hms_ops.alert.plan import DEFAULT_WINDOW_SECONDS
 from hms_ops.alert.tree import (
@@ -44,7 +45,9 @@ from hms_ops.alert.tree import (
     selectors,
 )
 from hms_ops.alert.units import Unit, number_value, unit_of
+from hms_ops.kernels.opcodes import LOAD_AVG
 from hms_ops.remote.aggregates import Aggregates
+from hms_ops.remote.folds import folded
 from hms_ops.remote.matchers import Impossible
 from hms_ops.remote.promql import Lowered, Outside, Value, finite, inside, text_of
 
@@ -130,7 +133,7 @@ class _Lowering:
             case Absent(series):
                 return self.absent(series)
             case Anomaly():
-                raise Impossible("ANOMALY is judged by the engine's detectors")
+                return self.anomaly(node)
 
     def junction(self, operator: str, left: Truth, right: Truth) -> Truth:
         if operator == "AND":
@@ -166,6 +169,20 @@ class _Lowering:
             return Truth(f"({self.of.seen(series)}) unless ({there})", there)
         return Truth(f"absent({there})", there)
 
+    def anomaly(self, node: Anomaly) -> Truth:
+        """The last step against the mean of the window before it."""
+        if self.of.outside.over_seconds is not None:
+            raise Impossible("ANOMALY looks at two times; a query by step has one")
+        step = self.of.outside.step_seconds
+        self.of.note(f"ANOMALY judges single seconds; here it is steps of {step} s")
+        written = anomaly_condition(node)
+        assert isinstance(written.right, Binary)
+        mean = written.right.right
+        assert isinstance(mean, Aggregate)
+        assert isinstance(mean.series, Selector)
+        earlier = replace(mean.series, offset_seconds=(node.series.offset_seconds or 0.0) + step)
+        return self.truth(replace(written, right=replace(written.right, right=replace(mean, series=earlier))))
+
     # ---- numbers
 
     def vector(self, value: Value) -> str:
@@ -186,8 +203,10 @@ class _Lowering:
                 return number_value(written, unit, against)
             case Selector():
                 return self.of.last(node)
+            case Aggregate("burn_rate"):
+                return self.number(burn_rate(node, self.of.outside.objective), against)
             case Aggregate():
-                return self.of.aggregate(node)
+                return self.aggregate(node)
             case Scalar():
                 return self.scalar(node, against)
             case Negative(operand):
@@ -195,6 +214,35 @@ class _Lowering:
                 return -value if isinstance(value, float) else f"-({value})"
             case Binary(operator, left, right):
                 return self.binary(operator, *self.operands(left, right, against=against))
+
+    def aggregate(self, node: Aggregate) -> str:
+        function = function_named(node.function)
+        if not isinstance(node.series, Selector):
+            return self.fold(node, node.series, node.window_seconds, node.offset_seconds)
+        if function is None or not function.is_fold:
+            return self.of.aggregate(node)
+        bare = Selector(node.series.metric, node.series.matchers)
+        inner = Aggregate("avg", bare) if function.opcode == LOAD_AVG else bare
+        return self.fold(node, inner, node.series.window_seconds, node.series.offset_seconds)
+
+    def fold(self, node: Aggregate, inner: Arith, window: float | None, offset: float | None) -> str:
+        """What stands inside in each step of the window, then the steps folded."""
+        outside = self.of.outside
+        if outside.over_seconds is not None:
+            raise Impossible(f"{node.function}(…) does not stand inside a query by step")
+        if node.options:
+            raise Impossible(f"{node.function} with {node.options[0].name}")
+        step = outside.step_seconds
+        self.of.note(f"{node.function} folds steps of {step} s")
+        of_steps = replace(outside, over_seconds=step)
+        within = _Lowering(Aggregates(self.of.where, self.group_by, of_steps, self.of.window_seconds, self.of.notes))
+        seconds = self.of.window(Selector("", window_seconds=window))
+        steps = f"[{seconds}s:{step}s]" + (f" offset {int(offset)}s" if offset else "")
+        rank, limit = self.of.rank_of(node), None
+        if rank is None and node.parameters:
+            limit = number_value(node.parameters[0].value, node.parameters[0].unit, self.unit_of(node.series))
+        name = node.function if rank is None else "quantile"
+        return folded(name, self.vector(within.number(inner, None)), steps, limit if rank is None else rank)
 
     def binary(self, operator: str, left: Value, right: Value) -> Value:
         if isinstance(left, float) and isinstance(right, float):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from hms_ops.alert.desugar import Objectives, none_known
 from hms_ops.alert.plan import UnitLookup, no_units
 from hms_ops.remote.labels import NAME, outer_metric
 from hms_ops.remote.matchers import Alternative, Impossible, quoted
@@ -42,7 +43,8 @@ class Lowered:
 @dataclass(frozen=True, slots=True)
 class Outside:
     """What is known of the remote and of the metrics: step_seconds of its tier, names, kinds, described units, matchers
-    for every selector (an engine's own label), and for range queries the seconds each point covers."""
+    for every selector (an engine's own label), for range queries the seconds each point covers, and the objectives of
+    service levels."""
 
     step_seconds: int = 60
     keeps_dots: bool = False
@@ -50,6 +52,7 @@ class Outside:
     unit: UnitLookup = no_units
     more: Alternative = ()
     over_seconds: int | None = None
+    objective: Objectives = none_known
 
 
 def selector_text(metric: str, labels: Alternative) -> str:

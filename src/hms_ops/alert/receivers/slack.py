@@ -60,7 +60,8 @@ def send(address: str, notification: Notification, profile: Profile | None) -> O
     document = document_of(notification, message_of(notification, profile))
     if profile is not None and isinstance(account, SlackAccount) and account.token is not None:
         headers = {**profile.headers, "Authorization": f"Bearer {account.token.value}"}
-        return outcome_of_api(post_json(profile.url or API_URL, {"channel": address, **document}, headers))
+        document |= {"channel": address, "metadata": metadata_of(notification)}
+        return outcome_of_api(post_json(profile.url or API_URL, document, headers))
     if profile is None or not profile.url:
         return Dead("no Slack account is configured; set receivers.slack")
     return outcome_of(post_json(profile.url, document, profile.headers))
@@ -74,12 +75,13 @@ def document_of(notification: Notification, message: Message) -> dict[str, Any]:
         "attachments": [detail],
         "unfurl_links": False,
         "unfurl_media": False,
-        # What people do not see, programs may: the same in every attempt.
-        "metadata": {
-            "event_type": "hms_ops_alert",
-            "event_payload": {"idempotency_key": notification.idempotency_key, "episode": notification.dedup_key},
-        },
     }
+
+
+def metadata_of(notification: Notification) -> dict[str, Any]:
+    """What people do not see and programs may: the same in every attempt. Webhooks take none."""
+    payload = {"idempotency_key": notification.idempotency_key, "episode": notification.dedup_key}
+    return {"event_type": "hms_ops_alert", "event_payload": payload}
 
 
 def escaped(text: str) -> str:
