@@ -185,8 +185,13 @@ class Duty:
         """All or none: whatever can be refused is refused before anything changes."""
         file, rules = prepared.file, prepared.rules
         detector = self.anomalies.detector_of(file.anomalies) if self._rule_set is not None else None
-        self.rulebook.adopt(prepared)
+        slos = self.objectives.slos
         self.objectives.replace(file.slos)
+        try:
+            self.rulebook.adopt(prepared)
+        except ConfigError:
+            self.objectives.replace(slos)
+            raise
         self._warn(RuleFile(tuple(rules), file.anomalies, file.actions))
         with self._passing:
             self._hand_on(self.book.replace_rules(rules, self._now()))
