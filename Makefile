@@ -62,7 +62,8 @@ flips: .make/warm ## flip random bits of slabs and tiles: noticed or harmless, a
 	$(PY) tests/flips.py --flips $(FLIPS) $(ARGS)
 
 pagekill: .make/warm .make/tools ## kill -9 while pages leave to receivers that answer, fail and hang, and look for what is lost (KILLS=200)
-	$(PY) tests/pagekill.py --kills $(KILLS) --plant $(ARGS)
+	$(PY) tests/pagekill.py --what parts --kills $(KILLS) --plant $(ARGS)
+	$(PY) tests/pagekill.py --what engine --kills $(KILLS) --plant $(ARGS)
 
 faults: crash flips ## both, one after the other: about half an hour
 

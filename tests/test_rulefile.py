@@ -177,7 +177,11 @@ BAD_PARTS = [
     ("actions", "{on: x, act: {templat: y}}", "r.yaml:2: act: the key 'template' is missing; templat: unknown key"),
     ("actions", "{on: x, act: {input: {}}}", "r.yaml:2: act: the key 'template' is missing"),
     ("actions", "{on: x, act: {command: scale db}}", "r.yaml:2: act: command: expected a program and its arguments"),
-    ("actions", "{on: x, act: {template: y, timeout: 3s}}", "r.yaml:2: act: timeout: 'timeout' does not go with 'template'"),
+    (
+        "actions",
+        "{on: x, act: {template: y, timeout: 3s}}",
+        "r.yaml:2: act: timeout: 'timeout' does not go with 'template'",
+    ),
     ("actions", "{on: x, act: {template: y, input: 5}}", "r.yaml:2: act: input: expected keys with values, found 5"),
     ("actions", "{on: x, act: {template: y}, url: 'file:///etc'}", "r.yaml:2: url: expected http://host:port"),
     ("actions", "{on: x, act: {template: y}, limit_per_hour: 0}", "r.yaml:2: limit_per_hour: 0 is too small"),

@@ -25,7 +25,7 @@ from hms_ops.alert.notification import Profile
 from hms_ops.alert.rulefile import RuleFile, load_rules
 from hms_ops.errors import ConfigError
 from hms_ops.heartbeat import HeartbeatConfig
-from hms_ops.profiles import RECEIVERS, Receiver
+from hms_ops.profiles import RECEIVERS, Receiver, template_warnings
 from hms_ops.quantity import Address, duration_text, is_address, is_loopback, reachable_text
 from hms_ops.remote.settings import REMOTES, RemoteConfig
 from hms_ops.secret import SECRET_TEXT, TOKENS, Secret
@@ -224,9 +224,10 @@ class Config:
 
     def warnings(self, root: Node) -> list[str]:
         """What loads, but not as its author may think, `file:line: …` each. root: of the file."""
-        if not self.remote or self.data_dir is not None:
-            return []
-        return [(root.get("remote") or root).problem(NOT_SENT)]
+        told = template_warnings(self.receivers)
+        if self.remote and self.data_dir is None:
+            told.append((root.get("remote") or root).problem(NOT_SENT))
+        return told
 
     def rule_files(self) -> tuple[Path, ...]:
         """The files the patterns name now, each once; ConfigError for a pattern that names none."""

@@ -30,13 +30,15 @@ from hms_ops.alert.plan import UnitLookup
 from hms_ops.alert.receivers import parse_target
 from hms_ops.alert.rule import AnomalyRule, Rule, rule_from_keys
 from hms_ops.alert.rulefile import RuleFile
+from hms_ops.alert.run import Run
 from hms_ops.anomalies import Anomalies, Desk, Episode
 from hms_ops.change import Change
-from hms_ops.clock import SECOND_NS, Clock
+from hms_ops.clock import SECOND_NS, Clock, ManualClock
 from hms_ops.errors import ConfigError
 from hms_ops.hooks import AlertHooks
 from hms_ops.keeper import Keeper
 from hms_ops.objectives import Objectives
+from hms_ops.past import Past
 from hms_ops.reloaded import Reloaded
 from hms_ops.rulebook import Prepared, Rulebook
 from hms_ops.storage.alerting import AlertStore
@@ -44,6 +46,7 @@ from hms_ops.threads import wait_for
 
 if TYPE_CHECKING:
     from hms_ops.alert.evaluate import RuleSet
+    from hms_ops.longview import LongView
 
 log = logging.getLogger("hms_ops.alert")
 
@@ -56,6 +59,7 @@ KEEPER_SECONDS: Final = 1.0  # and the keeper, to bring the last transitions to 
 ALIVE_SECONDS: Final = 10  # how often the second alerting was alive in is kept
 FAILED_TICKS: Final = 3  # a rule that could not be evaluated so often in a row is worth an alert
 OFFERED_AGAIN_SECONDS: Final = 600  # after a restart actions are offered what has fired so lately
+ACTION_FAILED_SECONDS: Final = 900.0  # how long the alert of a failed action lasts
 POSTED: Final = "POST /v1/alerts"  # the source of rules that are kept on disk
 
 
@@ -65,6 +69,7 @@ class Duty:
     def __init__(
         self,
         store: Store,
+        past: Past,
         clock: Clock,
         start_thread: StartThread,
         emit: Emit,
@@ -79,10 +84,20 @@ class Duty:
         self.store = store
         self.hooks = AlertHooks()
         self.book = Book()
+        self.long_view: LongView | None = None  # comes with the kernels
+        self._past = past
         self.outbox = Outbox(steady, start_thread, profiles, self._on_outcome)
-        self.actions = ActionRunner((), steady, self._on_action, self._is_cleared, base_url=action_url, origin=origin)
+        self.actions = ActionRunner(
+            (),
+            steady,
+            self._on_action,
+            self._is_cleared,
+            base_url=action_url,
+            origin=origin,
+            on_failed=self._on_action_failed,
+        )
         if is_halted:
-            self.actions.halt("the configuration (actions.stop)")
+            self.actions.halt("the configuration (actions.stop)", is_kept=False)
         self.keeper = Keeper(
             Dispatcher(RuleFile().routing, origin=origin),
             self.outbox,
@@ -170,8 +185,13 @@ class Duty:
         """All or none: whatever can be refused is refused before anything changes."""
         file, rules = prepared.file, prepared.rules
         detector = self.anomalies.detector_of(file.anomalies) if self._rule_set is not None else None
-        self.rulebook.adopt(prepared)
+        slos = self.objectives.slos
         self.objectives.replace(file.slos)
+        try:
+            self.rulebook.adopt(prepared)
+        except ConfigError:
+            self.objectives.replace(slos)
+            raise
         self._warn(RuleFile(tuple(rules), file.anomalies, file.actions))
         with self._passing:
             self._hand_on(self.book.replace_rules(rules, self._now()))
@@ -203,6 +223,8 @@ class Duty:
                 events = self.book.restore(store.load("instances"), alive, now_ns // SECOND_NS)
             tables = {name: store.load(name) for name in ("groups", "members", "silences")}
             self.keeper.ask(lambda dispatcher: dispatcher.restore(tables, now_ns / SECOND_NS))
+            self.actions.open(store.commit)
+            self.actions.restore(store.load("runs"), store.load("marks").get("halted"))
             self.outbox.restore()
             with self._passing:
                 self._hand_on(events)
@@ -228,9 +250,11 @@ class Duty:
     def warm(self) -> None:
         """Import and so compile the kernels; `judge` may be called from now on."""
         from hms_ops.alert.evaluate import RuleSet
+        from hms_ops.longview import LongView
 
         with self._lock:
-            self._rule_set = RuleSet(self.store)
+            self.long_view = LongView(self._past, self.store)
+            self._rule_set = RuleSet(self.store, recall=self.long_view)
             self._rule_set.replace({name: plan for name, (_, plan) in self.rulebook.plans.items()})
             anomalies = self.rulebook.file.anomalies
             self.anomalies.watch(anomalies, self.anomalies.detector_of(anomalies))
@@ -247,6 +271,8 @@ class Duty:
         assert self._rule_set is not None
         with self._lock:
             self.anomalies.judge(end)
+            if self.long_view is not None and isinstance(self._clock, ManualClock):
+                self.long_view.refresh(end)  # such a clock runs faster than a thread
             found = self._rule_set.evaluate(end)
             self._count_failing(found.problems)
             with self._passing:
@@ -285,7 +311,7 @@ class Duty:
         if (more := len(self._unserved) - UNSERVED_SHOWN) > 0:
             found.append(f"{more:,} more receivers of rules are not served as written; see the log")
         found += [self.keeper.problem] if self.keeper.problem else []
-        found += self.objectives.problems()
+        found += self.objectives.problems() + (self.long_view.problems() if self.long_view is not None else [])
         return found + self.hooks.crew.problems() + self.outbox.problems()
 
     # ---- anomalies
@@ -381,6 +407,21 @@ class Duty:
             }
         )
 
+    def _on_action_failed(self, run: Run, why: str) -> None:
+        """It failed, did not help, or nobody knows: a human is called, those that the alert itself calls."""
+        alert = run.alert
+        self.alert_now(
+            f"{alert.name}.action_failed",
+            alert.value,
+            tags=alert.tags,
+            severity="page",
+            reason=f"{run.rule.name}: {why}",
+            notify=alert.notify,
+            policy=alert.policy,
+            rule_tags=alert.rule_tags,
+            ttl_seconds=ACTION_FAILED_SECONDS,
+        )
+
     def _on_action(self, record: dict[str, Any]) -> None:
         self._emit({"kind": "action", **record})
 
@@ -388,12 +429,16 @@ class Duty:
 
     def start(self) -> None:
         self._keeping = self._start_thread("hms-keeper", self.keeper.run)
+        if self.long_view is not None and not isinstance(self._clock, ManualClock):
+            self._start_thread("hms-longview", self.long_view.run)
         self.actions.start(self._start_thread)
         self.hooks.crew.start(self._start_thread)
 
     def stop(self, deadline_ns: int) -> None:
         """Bring what was found to the disk, send what can be sent, end all workers; nothing is put in any more. The
         deadline is on the steady clock."""
+        if self.long_view is not None:
+            self.long_view.stop()
         self.keeper.stop()
         if self._keeping is not None:
             wait_for(self._keeping, KEEPER_SECONDS)
@@ -409,6 +454,7 @@ class Duty:
             "alerts": book | {"instances_refused": refused},
             "anomalies": self.anomalies.counters(),
             "slos": self.objectives.counters(),
+            "long_windows": self.long_view.counters() if self.long_view is not None else {},
             "keeper": self.keeper.counters(),
             "paging": self.keeper.ask(lambda dispatcher: dispatcher.counters()),
             "notifications": self.outbox.counters(),

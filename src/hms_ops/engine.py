@@ -139,7 +139,7 @@ class Engine(AlertCalls):
         self.past = Past(self.recorder)
         self.values = ValueHooks(self.store)
         self.journalist = Journalist(self.clock)
-        self._reading = Reading(self.store, self.past, self._unit)
+        self._reading = Reading(self.store, self.past, self._unit, lambda name: self.duty.objectives.objective(name))
         self._remotes = Remotes(self.config.remote, self.past, self.clock, self._unit)
         self.recorder.on_patch = self._remotes.late
         self.operations = Operations(
@@ -189,6 +189,7 @@ class Engine(AlertCalls):
     def _make_duty(self) -> None:
         self.duty = Duty(
             self.store,
+            self.past,
             self.clock,
             self._threads.start,
             self._emit,
@@ -590,6 +591,11 @@ class Engine(AlertCalls):
     @property
     def http_address(self) -> tuple[str, int] | None:
         return (self._http.host, self._http.port) if self._server is not None and self._http is not None else None
+
+    def slos(self) -> list[dict[str, Any]]:
+        """Of each objective: what was promised, good and total over its window, the budget left, burn rates, alerts."""
+        self._check_not_forked()
+        return self.duty.objectives.status(self.alerts())
 
     def ledger(self) -> dict[str, Any]:
         """The counters that account for every datagram and value: DESIGN section 4, exactly its keys."""

@@ -140,11 +140,11 @@ class Paging:
 
     def halt_actions(self, who: str, reason: str, source: str) -> None:
         """The stop switch of all actions, kept over restarts."""
-        self._duty.actions.halt(who)
+        self._duty.actions.halt(who, reason)
         self.note("actions-stop", who, "actions", source, comment=reason)
 
     def resume_actions(self, who: str, source: str) -> None:
-        self._duty.actions.resume()
+        self._duty.actions.resume(who)
         self.note("actions-resume", who, "actions", source)
 
     # ---- audit

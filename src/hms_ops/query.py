@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from hms_ops import kinds
 from hms_ops._ring import Store
+from hms_ops.alert.desugar import Objectives, none_known
 from hms_ops.alert.evaluate import nearest_metrics, query_now
 from hms_ops.alert.figure import Figure
 from hms_ops.alert.grammar import parse_query
@@ -70,6 +71,7 @@ def answer(
     step: float | None = None,
     *,
     unit: UnitLookup = no_units,
+    objective: Objectives = none_known,
 ) -> dict[str, Any]:
     """`expr` over [start, end) by `step`, as /v1/query answers it; without start and end its value now.
 
@@ -82,27 +84,34 @@ def answer(
         if step is not None:
             raise ValueError("step needs a start: without one, a query answers the value now")
         second = int(store.sealed_second)
-        series = [(tags, [(second, value)]) for tags, value in _now(query, past, store, unit)]
-        return _shaped(expr, 1, _metric_of(query, unit), series)
+        series = [(tags, [(second, value)]) for tags, value in _now(query, past, store, unit, objective)]
+        return _shaped(expr, 1, _metric_of(query, unit, objective), series)
     if start is None:
         raise ValueError("end needs a start")
     first, last = _range(start, end, store)
-    plan = compile_query(query, unit, by_step=True)
+    plan = compile_query(query, unit, objective, by_step=True)
     seconds = _default_step(first, last, _kept(plan, first, past)) if step is None else _whole_step(step)
     seconds = _kept_step(seconds, plan, first, past)
-    found = query_range(query, past, store, first, last, seconds, unit)
-    return _shaped(expr, seconds, _metric_of(query, unit), found)
+    found = query_range(query, past, store, first, last, seconds, unit, objective)
+    return _shaped(expr, seconds, _metric_of(query, unit, objective), found)
 
 
 def query_range(
-    query: Query, past: Past, store: Store, start: int, end: int, step: int, unit: UnitLookup = no_units
+    query: Query,
+    past: Past,
+    store: Store,
+    start: int,
+    end: int,
+    step: int,
+    unit: UnitLookup = no_units,
+    objective: Objectives = none_known,
 ) -> list[tuple[dict[str, str], Points]]:
     """(tags, [(t, value), …]) of each group, in the order of their tags; a condition's value is 1.0, 0.0 or NaN.
 
     A step is there when any group has a value in it, NaN stands for those that have none. What is not sealed yet is
     not there. The bounds are Unix seconds; start is rounded down to a step.
     """
-    plan = compile_query(query, unit, by_step=True)
+    plan = compile_query(query, unit, objective, by_step=True)
     step = _kept_step(step, plan, start, past)
     chosen = _choose_all(plan, past)
     grid = _grid(start, end, step, past)
@@ -313,18 +322,24 @@ def _places(keys: list[GroupKey], own: list[GroupKey], base: int, count: int) ->
 # ---- the answer
 
 
-def _now(query: Query, past: Past, store: Store, unit: UnitLookup) -> list[tuple[dict[str, str], float]]:
+def _now(
+    query: Query, past: Past, store: Store, unit: UnitLookup, objective: Objectives
+) -> list[tuple[dict[str, str], float]]:
     """The values now; none when a metric is known from before and has not been seen in this run."""
+    from hms_ops.longview import Recent  # which reads by this module
+
+    recall = Recent(past, int(store.sealed_second) + 1)
     try:
-        return sorted(query_now(query, store, unit), key=lambda one: sorted(one[0].items()))
+        found = query_now(query, store, unit, reloaded=past.reloaded, recall=recall, objective=objective)
+        return sorted(found, key=lambda one: sorted(one[0].items()))
     except UnknownMetricError as error:
         _check_known(error.name, past)
         return []
 
 
-def _metric_of(query: Query, unit: UnitLookup) -> str:
+def _metric_of(query: Query, unit: UnitLookup, objective: Objectives) -> str:
     """The metric, if the expression has just one, else the expression."""
-    metrics = {reading.source.metric for reading in compile_query(query, unit).readings}
+    metrics = {reading.source.metric for reading in compile_query(query, unit, objective).readings}
     return metrics.pop() if len(metrics) == 1 else query.text
 
 

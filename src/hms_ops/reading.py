@@ -21,6 +21,7 @@ from hms_ops.series import SeriesInfo
 from hms_ops.tiers import WINDOW_SECONDS_MAX
 
 if TYPE_CHECKING:
+    from hms_ops.alert.desugar import Objectives
     from hms_ops.alert.plan import UnitLookup
     from hms_ops.storage.merge import Rows
 
@@ -33,10 +34,11 @@ Tags = Mapping[str, str]
 class Reading:
     """The reading side of one engine."""
 
-    def __init__(self, store: Store, past: Past, unit: "UnitLookup") -> None:
+    def __init__(self, store: Store, past: Past, unit: "UnitLookup", objective: "Objectives") -> None:
         self._store = store
         self._past = past
         self._unit = unit
+        self._objective = objective
 
     def mean(self, name: str, window: str | float, tags: Tags | None) -> float:
         """See Engine.mean."""
@@ -57,10 +59,18 @@ class Reading:
         """See Engine.value."""
         from hms_ops.alert.evaluate import query_now
         from hms_ops.alert.grammar import parse_query
+        from hms_ops.longview import Recent
 
         self._store.flush()
         try:
-            found = query_now(parse_query(expression), self._store, self._unit, reloaded=self._past.reloaded)
+            found = query_now(
+                parse_query(expression),
+                self._store,
+                self._unit,
+                reloaded=self._past.reloaded,
+                recall=Recent(self._past, int(self._store.sealed_second) + 1),
+                objective=self._objective,
+            )
         except UnknownMetricError:
             return math.nan
         if len(found) > 1:
@@ -73,7 +83,7 @@ class Reading:
 
         seconds = parse_duration(step) if isinstance(step, str) else step
         self._store.flush()
-        return answer(expr, self._past, self._store, start, end, seconds, unit=self._unit)
+        return answer(expr, self._past, self._store, start, end, seconds, unit=self._unit, objective=self._objective)
 
     def recent(self, name: str, tags: Tags | None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """See Engine.recent."""

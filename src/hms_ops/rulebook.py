@@ -74,8 +74,9 @@ class Rulebook:
         """Compile and check; nothing changes. anew: rules whose plan must not be taken from those in force."""
         taken = taken_names(file)
         rules = [*file.rules, *file.slo_rules, *(rule for rule in own.values() if rule.name not in taken)]
-        known = {name: plan for name, plan in self.plans.items() if name not in set(anew)}
-        objectives = {slo.name: slo.share for slo in file.slos}
+        objectives, before = shares_of(file), shares_of(self.file)
+        is_kept = objectives == before  # a plan with a burn rate has its objective inside
+        known = {name: plan for name, plan in self.plans.items() if is_kept and name not in set(anew)}
         plans = {rule.name: (rule, self._plan(rule, known, objectives)) for rule in rules}
         self._check_names([*rules, *file.anomalies], read_by(plans, file.anomalies), published_by(file))
         return Prepared(file, dict(own), plans)
@@ -101,6 +102,7 @@ class Rulebook:
                 rule.group_by,
                 text=rule.text,
                 unit=self._unit,
+                objective=objectives.get,
             )
         except ExpressionError as error:
             raise ConfigError(f"{rule.source}: {rule.name}: {error}") from None
@@ -154,13 +156,18 @@ class Rulebook:
 
 def metrics_of(plan: Plan) -> set[str]:
     """What a rule looks at."""
-    return {reading.source.metric for reading in plan.readings}
+    return {source.metric for source in plan.sources()}
 
 
 def read_by(plans: Plans, anomalies: Sequence[AnomalyRule]) -> dict[str, str]:
     """metric → the name of a rule or anomaly rule that looks at it."""
     read = {metric: name for name, (_, plan) in plans.items() for metric in metrics_of(plan)}
     return read | {rule.metric: rule.name for rule in anomalies}
+
+
+def shares_of(file: RuleFile) -> dict[str, float]:
+    """What each SLO promises, as a share: 0.999."""
+    return {slo.name: slo.share for slo in file.slos}
 
 
 def published_by(file: RuleFile) -> dict[str, str]:

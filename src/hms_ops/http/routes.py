@@ -13,17 +13,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hms_ops.errors import HmsOpsError
-from hms_ops.http import alerts, audit, events, ingest, lookup, metrics, operations, page
+from hms_ops.http import alerts, audit, events, ingest, lookup, metrics, operations, page, paging, slos
 from hms_ops.http.answer import Problem, http_problem, problem_of
 from hms_ops.http.site import Site, site_of
 
 
-async def not_yet(request: Request) -> Response:
-    verb = request.url.path.rpartition("/")[2]
-    raise Problem(501, "not-yet", f"{verb} is not in this version; it comes with acknowledgements and silences")
-
-
-# An alert's name may hold a slash, as %2F, hence `path`; `fire` stands before what is not there yet.
+# An alert's name may hold a slash, as %2F, hence `path`.
 ROUTES: Final = (
     Route("/", page.page),
     Route("/healthz", lookup.health),
@@ -41,12 +36,24 @@ ROUTES: Final = (
     Route("/v1/ingest", ingest.ingest, methods=["POST"]),
     Route("/v1/events", events.events),
     Route("/v1/events", events.report, methods=["POST"]),
+    Route("/v1/slos", slos.slos),
     Route("/v1/audit", audit.audit),
     Route("/v1/audit/export", audit.export),
     Route("/v1/alerts", alerts.alerts),
     Route("/v1/alerts", alerts.post_rule, methods=["POST"]),
     Route("/v1/alerts/{name:path}/fire", alerts.fire, methods=["POST"]),
-    *(Route(f"/v1/alerts/{{name:path}}/{verb}", not_yet, methods=["POST"]) for verb in ("ack", "silence", "unsilence")),
+    Route("/v1/alerts/{name:path}/ack", paging.acknowledge, methods=["POST"]),
+    Route("/v1/alerts/{name:path}/unack", paging.unacknowledge, methods=["POST"]),
+    Route("/v1/alerts/{name:path}/silence", paging.silence, methods=["POST"]),
+    Route("/v1/alerts/{name:path}/unsilence", paging.unsilence, methods=["POST"]),
+    Route("/v1/alerts/{name:path}/explain", paging.explain),
+    Route("/v1/alerts/{name:path}", alerts.delete_rule, methods=["DELETE"]),
+    Route("/v1/silences", paging.silences),
+    Route("/v1/silences", paging.silence_any, methods=["POST"]),
+    Route("/v1/silences/{id}", paging.end_silence, methods=["DELETE"]),
+    Route("/v1/dead-letters", paging.dead_letters),
+    Route("/v1/dead-letters/{id}/resend", paging.resend, methods=["POST"]),
+    Route("/v1/notifications/test", paging.test_notify, methods=["POST"]),
 )
 
 
