@@ -6,12 +6,18 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hms_ops import kinds
+from hms_ops.alert.grammar import parse_condition
+from hms_ops.alert.rule import rule_from_arguments, rule_from_keys
 from hms_ops.alert.rulefile import load_rules
+from hms_ops.alert.wording import format
 from hms_ops.cli.main import call
 from hms_ops.errors import ConfigError
 from hms_ops.prometheus.durations import seconds_of
 from hms_ops.prometheus.gotemplate import annotation
 from hms_ops.prometheus.rulesfile import Imported, import_rules
+from hms_ops.remote.export import rule_file
+from hms_ops.remote.promql import Outside
 
 FILE = """
 groups:
@@ -175,6 +181,46 @@ def test_durations_are_those_of_prometheus(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a duration"):
         seconds_of(text)
+
+
+# ---- what this engine exported
+
+KINDS = {"api_ms": kinds.TIMER, "depth": kinds.GAUGE, "hits": kinds.COUNTER}
+
+
+@pytest.mark.parametrize(
+    ("keys", "ours"),
+    [
+        ({"if": "avg(api_ms, 5m) > 200", "for": "3m", "keep": "1m"}, {}),
+        ({"if": "max(api_ms, 5m) >= 3 AND min(depth, 5m) < 7", "group_by": ["agency"], "severity": "ticket"}, {}),
+        ({"if": "avg(api_ms, 5m) > 200", "recover": "< 150", "group_by": "*"}, {"recover": "avg(api_ms[5m]) < 150"}),
+        ({"if": "sum(api_ms, 5m) > 9 OR count(depth, 1m) != 2", "nodata": "ok"}, {}),
+        ({"if": "depth{zone='a'} > 3", "group_by": "*"}, {"if": 'last(depth{zone="a"}[5m]) > 3'}),
+        ({"if": "avg(depth, 10m) OFFSET 1h > 3"}, {}),
+        ({"if": "increase(hits, 5m) > 3"}, {}),
+        ({"if": "rate(hits, 5m) > 3", "group_by": ["job"]}, {"if": "increase(hits[5m]) / 300 > 3"}),
+        ({"if": "count(api_ms, 5m) > 3"}, {}),
+        ({"if": "p99(api_ms, 5m) > 250"}, {"if": "quantile(api_ms[5m], 0.99) > 250"}),
+        ({"if": "avg(api_ms, 5m) > 200", "where": "zone = 'a'"}, {"if": 'avg(api_ms{zone="a"}[5m]) > 200'}),
+    ],
+)
+def test_an_exported_rule_comes_back_as_it_was(keys: dict[str, object], ours: dict[str, object]) -> None:
+    rule, problems = rule_from_keys({"alert": "mine", "severity": "page", **keys}, "test")
+    assert problems == []
+    assert rule is not None
+    text = rule_file([rule], Outside(kind=KINDS.__getitem__))
+    [one] = import_rules(text, "exported.yml")
+    assert (one.grade, one.notes) == ("exact", ())
+    wanted = {"alert": "mine", "severity": "page", "nodata": "keep", **keys, **ours}
+    wanted["if"] = format(parse_condition(str(wanted["if"])))
+    assert one.keys == {key: value for key, value in wanted.items() if key != "where"}
+
+
+def test_an_exported_rule_of_another_form_says_where_its_text_is() -> None:
+    text = rule_file([rule_from_arguments("mine", {"if_": "ABSENT(depth)", "nodata": "alert"}, "test")], Outside())
+    [one] = import_rules(text, "exported.yml")
+    assert one.rule is None
+    assert "hms_ops_rule" in one.notes[0].reason
 
 
 # ---- the command

@@ -23,6 +23,7 @@ from hms_ops.alert.tree import (
     Scalar,
     Selector,
 )
+from hms_ops.prometheus import exported
 from hms_ops.prometheus.selection import COUNTED, equal_labels, kind, name_of, selector_of
 from hms_ops.prometheus.vector import Vector, unsupported
 from hms_ops.tiers import WINDOW_SECONDS_MAX
@@ -64,13 +65,15 @@ def ranged(of: Translation, node: Any, place: int = 0) -> Selector:
     if node.func.name not in COUNTED:
         of.check_not_counter(inner, node)
     series = selector_of(of.scope, inner, of.extra, argument.range.total_seconds())
-    if (series.window_seconds or 0) + (series.offset_seconds or 0) > WINDOW_SECONDS_MAX:
+    if (series.window_seconds or 0) + (series.offset_seconds or 0) > WINDOW_SECONDS_MAX and not of.scope.is_exported:
         of.note(node, "a window beyond an hour is made of whole rows of history, at most a sixtieth longer")
     return series
 
 
 def over_time(of: Translation, node: Any) -> Vector:
     """A function that the language has under another name, of each series."""
+    if of.scope.is_exported:
+        return Vector(exported.field(node.func.name, ranged(of, node)))
     return Vector(Aggregate(OVER_TIME[node.func.name], ranged(of, node)))
 
 
@@ -81,6 +84,8 @@ def counted(of: Translation, node: Any) -> Vector:
 
 def last_over_time(of: Translation, node: Any) -> Vector:
     series = ranged(of, node)
+    if of.scope.is_exported:
+        return Vector(exported.field(node.func.name, series))
     if series.window_seconds != LOOKBACK_SECONDS:
         of.note(node, f"a gauge's last value holds for {LOOKBACK_SECONDS} s here, whatever window is written")
     return Vector(Aggregate("last", series))
@@ -227,7 +232,8 @@ def histogram_quantile(of: Translation, node: Any) -> Vector:
             raise unsupported(node, "its buckets are summed without `le`")
         group_by = tuple(label for label in buckets.modifier.labels if label != "le")
         inside, buckets = inside.opened(buckets.expr)
-    if kind(buckets) != "Call" or buckets.func.name not in ("rate", "increase") or not isinstance(rank, Number):
+    counted = ("sum_over_time",) if of.scope.is_exported else ("rate", "increase")
+    if kind(buckets) != "Call" or buckets.func.name not in counted or not isinstance(rank, Number):
         raise unsupported(node, "a quantile of other than the rates of buckets")
     series = ranged(inside, buckets)
     if not series.metric.endswith("_bucket") or any(match.tag == "le" for match in series.matchers):
@@ -235,7 +241,8 @@ def histogram_quantile(of: Translation, node: Any) -> Vector:
     timer = Selector(
         series.metric.removesuffix("_bucket"), series.matchers, series.window_seconds, series.offset_seconds
     )
-    of.note(node, f"read off this engine's own histogram of {timer.metric}, if its samples are sent as a timer")
+    if not of.scope.is_exported:
+        of.note(node, f"read off this engine's own histogram of {timer.metric}, if its samples are sent as a timer")
     return Vector(Aggregate("quantile", timer, (rank,)), None, group_by)
 
 

@@ -22,6 +22,7 @@ import promql_parser
 from hms_ops.alert.tokens import MAGNITUDE_MAX
 from hms_ops.alert.tree import (
     GROUP_BY_ALL,
+    Arith,
     Binary,
     Compare,
     Condition,
@@ -32,7 +33,7 @@ from hms_ops.alert.tree import (
     TagMatch,
     selectors,
 )
-from hms_ops.prometheus import aggregation, calls
+from hms_ops.prometheus import aggregation, calls, exported
 from hms_ops.prometheus.selection import kind, matchers_of, name_of, selector_of
 from hms_ops.prometheus.vector import Note, Scope, Unsupported, Vector, both, text_of, unsupported
 
@@ -150,9 +151,12 @@ class Translation:
             return self.compared(node, COMPARISONS[operator], left, right, group_by)
         if operator not in CALCULATIONS:
             raise unsupported(node, f"the language has no operator {operator}")
-        if operator in "/%" and not isinstance(right.value, Number) and not is_apart_from_zero(right):
+        value: Arith = Binary(operator, left.value, right.value)
+        if self.scope.is_exported:
+            value = exported.ratio(value)
+        elif operator in "/%" and not isinstance(right.value, Number) and not is_apart_from_zero(right):
             self.note(node, BY_ZERO)
-        return Vector(Binary(operator, left.value, right.value), both(left.guard, right.guard), group_by)
+        return Vector(value, both(left.guard, right.guard), group_by)
 
     def compared(
         self, node: Any, operator: str, left: Vector, right: Vector, group_by: tuple[str, ...] | None
@@ -173,8 +177,10 @@ class Translation:
             group_by = left.group_by
         labels = left.labels if left.labels == right.labels or operator != "OR" else ()
         if operator == "OR" and left.guard is None and right.guard is None:
+            if self.scope.is_exported and (whole := exported.silent(left.value, right.value)) is not None:
+                return Vector(whole, None, group_by)
             return Vector(Scalar("coalesce", (left.value, right.value)), None, group_by, labels)
-        if operator == "OR":
+        if operator == "OR" and not self.scope.is_exported:
             self.note(node, "the value shown is the left side's, whichever side is true")
         guard = Junction(operator, left.condition(), right.condition())
         return Vector(left.value, guard, group_by, labels)

@@ -31,6 +31,7 @@ from hms_ops.alert.tokens import duration_text
 from hms_ops.alert.tree import GROUP_BY_ALL
 from hms_ops.alert.wording import format
 from hms_ops.errors import ConfigError, ExpressionError
+from hms_ops.prometheus import exported
 from hms_ops.prometheus.durations import seconds_of
 from hms_ops.prometheus.gotemplate import annotation
 from hms_ops.prometheus.promql import parsed, translate
@@ -204,11 +205,27 @@ def expression(origin: PrometheusRule, scope: Scope) -> tuple[Vector, tuple[Note
 def imported(origin: PrometheusRule, name: str, scope: Scope) -> Imported:
     """An alert as a rule of ours."""
     try:
+        if exported.MARK in origin.annotations:
+            return taken_back(origin, name, scope)
         vector, notes = expression(origin, scope)
         keys, text_notes, exact = keys_of(origin, name, vector)
         return Imported(origin, compiled(keys, origin.source), keys, notes, text_notes, exact)
     except Unsupported as error:
         return Imported(origin, notes=error.notes)
+
+
+def taken_back(origin: PrometheusRule, name: str, scope: Scope) -> Imported:
+    """A rule that this engine exported, as it was."""
+    held = exported.parts_of(parsed(origin.expr))
+    scope = replace(scope, is_exported=True)
+    vector, notes = translate(held.condition, scope)
+    end, more = translate(held.end, scope)
+    bare = {key: text for key, text in origin.annotations.items() if key not in exported.OWN}
+    keys, text_notes, exact = keys_of(replace(origin, annotations=bare), name, vector)
+    keys["nodata"] = held.nodata
+    if end.condition() != exported.opposite(vector.condition()):
+        keys["recover"] = format(end.condition())
+    return Imported(origin, compiled(keys, origin.source), keys, (*notes, *more), text_notes, exact)
 
 
 def compiled(keys: Mapping[str, Any], source: str) -> Rule:

@@ -52,7 +52,8 @@ class Scope:
     called `a.b` here where Prometheus has `a_b`. counters: metrics that some expression reads as counters. recorded:
     the recording rules by name. fed: names that are series
     although they are recorded too, as in a test. labels: which labels the series of a metric have, None unless that is
-    known, as in a test: only then can it be said what `without` and `ignoring` leave."""
+    known, as in a test: only then can it be said what `without` and `ignoring` leave. is_exported: `rules export` wrote
+    the expression."""
 
     interval_seconds: int = 60
     has_dots: bool = False
@@ -60,6 +61,7 @@ class Scope:
     recorded: Mapping[str, Recorded] = field(default_factory=dict)
     fed: frozenset[str] = frozenset()
     labels: Callable[[str], frozenset[str]] | None = None
+    is_exported: bool = False
 
     def series_labels(self, metrics: Iterable[str]) -> frozenset[str] | None:
         """The labels of the series of all these metrics together."""
