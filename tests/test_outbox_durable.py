@@ -23,6 +23,7 @@ from hms_ops.alert.outbox import Outbox
 from hms_ops.alert.state import Event
 from hms_ops.change import Change
 from hms_ops.clock import SECOND_NS, ManualClock, WallAnchor
+from hms_ops.errors import StorageError
 from hms_ops.storage.alerting import AlertStore
 from hms_ops.storage.environment import Environment
 from hms_ops.storage.store import STATE_DATABASES
@@ -463,13 +464,34 @@ def test_what_is_left_is_written_by_a_worker_of_its_own(
     store.environment.close()
 
 
-def test_a_dead_letter_that_no_disk_can_hold_stays_in_memory(start: Start) -> None:
+def test_records_that_the_disk_refused_are_written_later_unless_they_were_settled(start: Start, tmp_path: Path) -> None:
+    """As the keeper does: pages leave all the same; what was delivered meanwhile must not come back."""
+    with answering(OK, status(503)) as server:
+        stepped = start()
+        pages = [note(f"webhook:{server.url}", key) for key in "ab"]
+        with frozen(tmp_path / "state"):
+            records = [stepped.outbox.changes_for(page) for page in pages]
+            with pytest.raises(StorageError):
+                stepped.store.commit(records)
+            stepped.outbox.keep(records)
+            for page in pages:
+                stepped.outbox.put(page)
+            stepped.step()
+            stepped.step()
+            assert received(server) == ["a", "b"]
+        assert stepped.outbox._settler.flush() is True
+        assert stepped.waiting_on_disk() == ["b"]
+        again = start()
+        assert again.outbox.restore() == 1
+
+
+def test_a_dead_letter_with_text_that_utf8_cannot_hold_is_kept_too(start: Start) -> None:
     with answering(GONE) as server:
         stepped = start()
         stepped.outbox.put(note(f"webhook:{server.url}", "a", alert(agency="\ud800")))
         stepped.step()
-        assert len(stepped.outbox.dead_letters()) == 1
-        assert stepped.store.load("dead") == {}
+        (record,) = stepped.store.load("dead").values()
+        assert record["notification"]["alerts"][0]["tags"] == {"agency": "?"}
         assert stepped.outbox.counters()["unsettled"] == 0
 
 

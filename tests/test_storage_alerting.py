@@ -74,7 +74,6 @@ def test_tables_do_not_know_each_other(store: AlertStore) -> None:
         Change("nowhere", "a", {}),
         Change("instances", "", {}),
         Change("instances", "x" * (KEY_BYTES_MAX + 1), None),
-        Change("instances", "a", {"text": "\ud800"}),
         Change("instances", "\ud800", {}),
     ],
     ids=str,
@@ -84,6 +83,11 @@ def test_what_is_no_change_is_refused_with_those_beside_it(store: AlertStore, wr
         store.commit([put("good"), wrong])
     assert store.load("instances") == {}
     assert store.counters()["commits"] == 0
+
+
+def test_text_that_no_utf8_can_hold_is_kept_with_a_mark_in_its_place(store: AlertStore) -> None:
+    store.commit([put("a", tags={"k\ud800": ["x\udfffy", 1]}, plain="é"), put("b")])
+    assert store.load("instances") == {"a": {"tags": {"k?": ["x?y", 1]}, "plain": "é"}, "b": {}}
 
 
 def test_nothing_to_commit_costs_no_transaction(store: AlertStore) -> None:

@@ -29,7 +29,7 @@ import itertools
 import logging
 import os
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -93,6 +93,11 @@ class Outbox:
     def changes_for(self, notification: Notification) -> Change:
         """The record that has to be on disk before `put`: in the transaction of what the notification follows from."""
         return self._record(notification, notification.created or self._now())
+
+    def keep(self, changes: Sequence[Change]) -> None:
+        """Records of `changes_for` that the disk refused, before their `put`: written when it takes them, unless what
+        became of the notifications is known by then."""
+        self._settler.later(changes)
 
     def put(self, notification: Notification) -> bool:
         """Queue one notification; False when it is dropped. Never raises and never waits for a receiver."""

@@ -9,7 +9,6 @@ nothing overtakes what is left of it. Limits: LEFT_MAX changes are kept, the old
 Errors: none is raised. Without a store nothing is kept anywhere.
 """
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -54,7 +53,6 @@ class Settler:
 
     def settle(self, changes: Sequence[Change]) -> bool:
         """Write changes; False when the disk refuses, and they are kept."""
-        changes = self._writable(changes)
         if self.store is None or not changes:
             return True
         with self._lock:
@@ -72,7 +70,6 @@ class Settler:
 
     def later(self, changes: Sequence[Change]) -> None:
         """Have the worker write them: for who must not wait for the disk."""
-        changes = self._writable(changes)
         if self.store is not None and changes:
             with self._lock:
                 self._keep(changes)
@@ -105,13 +102,6 @@ class Settler:
                 return ""
             left = len(self._left) + self.forgotten
             return f"{left:,} settled notifications are not on disk, a restart would repeat them: {self._reason}"
-
-    def _writable(self, changes: Sequence[Change]) -> list[Change]:
-        """Without records that no disk will ever take: they would hold up the others for good."""
-        writable = [change for change in changes if change.record is None or is_text(change)]
-        if len(writable) < len(changes):
-            LOGGER.error("%d dead letters cannot be written and are kept in memory", len(changes) - len(writable))
-        return writable
 
     def _keep(self, changes: Sequence[Change]) -> None:
         """Under the lock. A newer change of a key takes the place of the older at the end of the row."""
@@ -164,12 +154,3 @@ class Settler:
                 return False
             self._thread = None
             return True
-
-
-def is_text(change: Change) -> bool:
-    """Whether all of a record's text is such that UTF-8 can hold it."""
-    try:
-        json.dumps(change.record, ensure_ascii=False).encode()
-    except (ValueError, TypeError):
-        return False
-    return True

@@ -27,7 +27,7 @@ from hms_ops.errors import StorageError
 from hms_ops.storage.environment import Environment, Transaction
 from hms_ops.storage.record import RecordDamaged, pack_record, unpack_record
 
-RECORD_BYTES_MAX: Final = 256 * 1024
+RECORD_BYTES_MAX: Final = 1 << 20
 RECORDS_MAX: Final = 250_000
 TABLE_BYTES_MAX: Final = 512 << 20
 STRICT_TABLES: Final = frozenset({"runs"})
@@ -229,5 +229,18 @@ def _checked(table: str) -> str:
 def _record_bytes(table: str, key: str, record: Mapping[str, Any]) -> bytes:
     try:
         return pack_record(record)
-    except (OverflowError, UnicodeEncodeError, ValueError, TypeError) as error:
+    except (
+        UnicodeEncodeError
+    ):  # text from a program, with half a surrogate pair: the others' pages must not wait for it
+        return pack_record(_encodable(record))
+    except (OverflowError, ValueError, TypeError) as error:
         raise ValueError(f"the record {key[:50]!r} of {table} cannot be written: {error}") from None
+
+
+def _encodable(value: Any) -> Any:
+    """The same with "?" for what UTF-8 cannot hold."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {_encodable(key): _encodable(member) for key, member in value.items()}
+    return [_encodable(member) for member in value] if isinstance(value, list | tuple) else value
