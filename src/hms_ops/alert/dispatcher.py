@@ -92,20 +92,21 @@ class Dispatcher:
     def replace(self, routing: Routing) -> None:
         """Other routes, mute times, inhibitions and policies; the next step takes them."""
         with self._lock:
+            self._is_rerouted |= routing != self._desk.routing  # rules change more often than routes
             self._desk.routing = routing
-            self._is_rerouted = True
 
     def step(self, now: float, events: Sequence[Alert], commands: Sequence[Command] = ()) -> Dispatch:
-        """Take commands, then events in their order, then do what is due; `now` in Unix seconds."""
+        """Take events in their order, then commands, which may be about them, then do what is due; `now` in Unix
+        seconds."""
         with self._lock:
             if self._is_rerouted:
                 self._reroute(now)
             for name in [name for name, due in self._mutes_due.items() if due <= now]:
                 self._look(name, now)
-            for command in commands:
-                self._obey(command, now)
             for alert in events:
                 self._take(alert, now)
+            for command in commands:
+                self._obey(command, now)
             self._work(now)
             return self._result()
 

@@ -152,10 +152,10 @@ class Board:
         return (member for member in self.members.values() if member.is_firing)
 
     def named(self, name: str, tags: Mapping[str, str] | None = None) -> list[Member]:
-        """The firing alerts of a name that have these tags among others, in their order."""
+        """The firing alerts of a name that have these labels among others, in their order."""
         wanted = set((tags or {}).items())
         members = (self.members[key] for key in self._by_name.get(name, ()))
-        found = (member for member in members if member.is_firing and wanted <= member.alert.tags.items())
+        found = (member for member in members if member.is_firing and wanted <= member.labels.items())
         return sorted(found, key=lambda member: member.order)
 
     # ---- groups

@@ -1,4 +1,5 @@
-"""`/v1/alerts`: what is pending and firing, the rules, a rule of one's own, an alert fired by hand."""
+"""`/v1/alerts`: what is pending and firing and how it stands with people, the rules, a rule of one's own, an alert
+fired by hand. What people do about alerts is paging.py's."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +15,7 @@ from hms_ops.alert.tokens import duration_text
 from hms_ops.alert.wording import format, format_tags
 from hms_ops.errors import ConfigError
 from hms_ops.http.answer import Json, Problem
+from hms_ops.http.operations import client_of
 from hms_ops.http.parameters import read_document
 from hms_ops.http.site import site_of
 
@@ -25,6 +27,7 @@ SOURCE: Final = "POST /v1/alerts"
 OWN_SOURCES: Final = (SOURCE, "engine.alert")
 ACTION_KEYS: Final = ("act", "actions")
 NO_ACTIONS: Final = "rules posted over HTTP carry no actions; put them in a rule file"
+STANDING: Final = {"acknowledged": None, "silenced_by": "", "held_by": "", "next_escalation": None}
 TAGS_MAX: Final = 32
 TAG_CHARS_MAX: Final = 200
 REASON_CHARS_MAX: Final = 1000
@@ -38,10 +41,17 @@ async def alerts(request: Request) -> Response:
 
 
 def alerts_document(engine: "Engine") -> dict[str, Any]:
+    standings = engine.alert_standings()
     return {
-        "alerts": [alert_document(alert) for alert in engine.alerts()],
+        "alerts": [alert_document(alert) | standing_document(alert, standings) for alert in engine.alerts()],
         "rules": [rule_document(rule) for rule in engine.rules()],
     }
+
+
+def standing_document(alert: Alert, standings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Who has acknowledged the alert, what holds it back, whom its policy tells next; null and "" where nothing."""
+    standing = standings.get(alert.key, {}) if standings else {}
+    return {name: standing.get(name, default) for name, default in STANDING.items()}
 
 
 def alert_document(alert: Alert) -> dict[str, Any]:
@@ -71,16 +81,28 @@ def rule_document(rule: Rule) -> dict[str, Any]:
         "nodata": rule.nodata,
         "severity": rule.severity,
         "notify": [parse_target(receiver).shown for receiver in rule.notify],
+        "every": duration_text(rule.every_seconds),
+        "policy": rule.policy,
+        "tags": dict(rule.tags),
+        "annotations": dict(rule.annotations),
         "source": rule.source,
     }
 
 
 async def post_rule(request: Request) -> Response:
-    """201 and the rule; a rule posted again replaces the one posted before."""
+    """201 and the rule, which is kept until it is deleted; posted again it replaces the one posted before."""
     site = site_of(request)
     given = await read_document(request, site.bodies)
-    rule = checked(given)
-    return await site.writes.run(lambda: Json(rule_document(added(site.engine, rule)), 201))
+    rule, source = checked(given), client_of(request)
+    return await site.writes.run(lambda: Json(rule_document(added(site.engine, rule, given, source)), 201))
+
+
+async def delete_rule(request: Request) -> Response:
+    """Take away a rule that was posted or added by the program; those of files are changed in their file."""
+    site, name, source = site_of(request), request.path_params["name"], client_of(request)
+    if not await site.writes.run(lambda: site.engine.remove_rule(name, source, source)):
+        raise Problem(404, "no-rule", f"no rule {name[:100]!r} was posted; GET /v1/alerts lists the rules and sources")
+    return Json({"deleted": name})
 
 
 def checked(given: Mapping[str, Any]) -> Rule:
@@ -98,17 +120,16 @@ def invalid(what: str, problems: list[KeyProblem]) -> Problem:
     return Problem(400, what, f"the {what} is not valid: {found[0]['message']}", problems=found)
 
 
-def added(engine: "Engine", rule: Rule) -> Rule:
+def added(engine: "Engine", rule: Rule, given: Mapping[str, Any], source: str) -> Rule:
     """The rule once the engine has it; 409 when a file has one of that name."""
     watching: list[Rule | AnomalyRule] = [*engine.rules(), *engine.duty.anomaly_rules()]
     for known in watching:
         if known.name == rule.name and known.source not in OWN_SOURCES:
             raise Problem(409, "rule-exists", f"the rule {rule.name!r} stands in {known.source}; change it there")
     try:
-        engine.duty.put(rule)
+        return engine.post_rule(given, source, source)
     except ConfigError as error:
         raise invalid("rule", [KeyProblem("", problem) for problem in error.problems]) from None
-    return rule
 
 
 async def fire(request: Request) -> Response:
