@@ -150,6 +150,20 @@ class AlertCalls:
         """Send a test to a receiver's URL now, and say what it answered. ValueError for one that is not served."""
         return self.paging.test_notify(receiver, who, source)
 
+    def action_runs(self, limit: int = 100) -> list[dict[str, Any]]:
+        """The latest runs of actions, newest first, with their state and outcome."""
+        return self.duty.actions.list_runs(limit)
+
+    def stop_actions(self, who: str = BY_PROGRAM, reason: str = "", source: str = "") -> None:
+        """The stop switch: no action runs until `resume_actions`, over restarts too."""
+        self._check_not_forked()
+        self.paging.halt_actions(who, reason, source)
+
+    def resume_actions(self, who: str = BY_PROGRAM, source: str = "") -> None:
+        """Let actions run again."""
+        self._check_not_forked()
+        self.paging.resume_actions(who, source)
+
     def audit_log(self, limit: int = 100) -> list[dict[str, Any]]:
         """The newest entries of the audit log, oldest first."""
         return self.paging.entries(limit)

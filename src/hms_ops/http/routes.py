@@ -13,10 +13,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hms_ops.errors import HmsOpsError
-from hms_ops.http import alerts, audit, events, ingest, lookup, metrics, operations, page, paging, slos
+from hms_ops.http import actions, alerts, audit, events, ingest, lookup, metrics, operations, page, paging, slos
 from hms_ops.http.answer import Problem, http_problem, problem_of
 from hms_ops.http.site import Site, site_of
-
 
 # An alert's name may hold a slash, as %2F, hence `path`.
 ROUTES: Final = (
@@ -37,6 +36,9 @@ ROUTES: Final = (
     Route("/v1/events", events.events),
     Route("/v1/events", events.report, methods=["POST"]),
     Route("/v1/slos", slos.slos),
+    Route("/v1/actions", actions.actions),
+    Route("/v1/actions/stop", actions.stop, methods=["POST"]),
+    Route("/v1/actions/resume", actions.resume, methods=["POST"]),
     Route("/v1/audit", audit.audit),
     Route("/v1/audit/export", audit.export),
     Route("/v1/alerts", alerts.alerts),

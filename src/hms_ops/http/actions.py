@@ -1,0 +1,79 @@
+"""`/v1/actions`: which self-healing jobs there are, which ran and what came of them, and the stop switch of all."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hms_ops.alert.keys import Reader, read_keys, read_name, read_text
+from hms_ops.alert.rule import ActionRule
+from hms_ops.http.alerts import invalid
+from hms_ops.http.answer import Json
+from hms_ops.http.operations import client_of
+from hms_ops.http.parameters import read_document, read_parameters, whole_number
+from hms_ops.http.site import site_of
+
+if TYPE_CHECKING:
+    from hms_ops.engine import Engine
+
+LISTED: Final = 100
+LISTED_MAX: Final = 10_000
+REASON_CHARS_MAX: Final = 1_000
+SWITCH_READERS: Final[dict[str, Reader]] = {
+    "who": read_name,
+    "reason": lambda value: read_text(value)[:REASON_CHARS_MAX],
+}
+
+
+async def actions(request: Request) -> Response:
+    """The rules of actions, their latest runs, newest first, and who has stopped them all, "" for nobody."""
+    site = site_of(request)
+    limit = read_parameters(request, {"limit": whole_number(1, LISTED_MAX)}).get("limit", LISTED)
+    return await site.reads.run(lambda: Json(document(site.engine, limit)))
+
+
+def document(engine: "Engine", limit: int) -> dict[str, Any]:
+    return {
+        "stopped_by": engine.duty.actions.halted_by,
+        "actions": [rule_document(rule) for rule in engine.duty.rulebook.file.actions],
+        "runs": engine.action_runs(limit),
+    }
+
+
+def rule_document(rule: ActionRule) -> dict[str, Any]:
+    """Without the URL and the input, which may hold credentials."""
+    return {
+        "action": rule.name,
+        "on": rule.on,
+        "template": rule.template,
+        "command": list(rule.command),
+        "cooldown": rule.cooldown_seconds,
+        "limit_per_hour": rule.limit_per_hour,
+        "dry_run": rule.dry_run,
+        "verify": rule.verify_seconds,
+        "source": rule.source,
+    }
+
+
+async def stop(request: Request) -> Response:
+    """Stop every action until `resume`, over restarts too."""
+    site = site_of(request)
+    given = await switch(request)
+    await site.writes.run(
+        lambda: site.engine.stop_actions(given["who"], given.get("reason", ""), source=client_of(request))
+    )
+    return Json({"stopped_by": site.engine.duty.actions.halted_by})
+
+
+async def resume(request: Request) -> Response:
+    site = site_of(request)
+    given = await switch(request)
+    await site.writes.run(lambda: site.engine.resume_actions(given["who"], source=client_of(request)))
+    return Json({"stopped_by": site.engine.duty.actions.halted_by})
+
+
+async def switch(request: Request) -> dict[str, Any]:
+    values, problems = read_keys(await read_document(request, site_of(request).bodies), SWITCH_READERS)
+    if problems:
+        raise invalid("switch", problems)
+    return {"who": client_of(request), **values}
