@@ -1,6 +1,7 @@
 """`rules test`: promtool's files as they are, our own format, what is told and the exit codes."""
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hms_ops import kinds
 from hms_ops.alert.rule import rule_from_arguments
 from hms_ops.cli.main import call
 from hms_ops.errors import ConfigError
+from hms_ops.prometheus import ownfile
 from hms_ops.prometheus.inputseries import Histograms, read_series, read_values
 from hms_ops.prometheus.outcomes import Outcome, clock, counts
 from hms_ops.prometheus.run import outcomes_of
@@ -329,6 +331,16 @@ def test_what_differs_is_told_with_both_sides(
     assert len(failed) == 1
     assert list(failed[0].expected) == expected
     assert list(failed[0].got) == got
+
+
+def test_the_example_of_the_format_passes(tmp_path: Path) -> None:
+    (tmp_path / "finance.yaml").write_text(
+        "rules: [{alert: finance.latency_high, if: avg(finance.api_ms) > 200, for: 3m}]"
+    )
+    assert ownfile.__doc__ is not None
+    _, _, example = ownfile.__doc__.partition("    rules: [../config/rules/finance.yaml]")
+    text = "    rules: [finance.yaml]  #" + example.partition("A test without")[0]
+    assert results(own_outcomes(tmp_path, textwrap.dedent(text))) == ["passed"] * 4
 
 
 def test_rules_of_files_beside_and_a_test_without_tests(tmp_path: Path) -> None:

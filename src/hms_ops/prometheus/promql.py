@@ -22,7 +22,6 @@ import promql_parser
 from hms_ops.alert.tokens import MAGNITUDE_MAX
 from hms_ops.alert.tree import (
     GROUP_BY_ALL,
-    Arith,
     Binary,
     Compare,
     Condition,
@@ -151,12 +150,13 @@ class Translation:
             return self.compared(node, COMPARISONS[operator], left, right, group_by)
         if operator not in CALCULATIONS:
             raise unsupported(node, f"the language has no operator {operator}")
-        value: Arith = Binary(operator, left.value, right.value)
+        value = Binary(operator, left.value, right.value)
+        guard = both(left.guard, right.guard)
         if self.scope.is_exported:
-            value = exported.ratio(value)
-        elif operator in "/%" and not isinstance(right.value, Number) and not is_apart_from_zero(right):
+            return Vector(exported.ratio(value), guard, group_by)
+        if operator in "/%" and not isinstance(right.value, Number) and not is_apart_from_zero(right):
             self.note(node, BY_ZERO)
-        return Vector(value, both(left.guard, right.guard), group_by)
+        return Vector(value, guard, group_by)
 
     def compared(
         self, node: Any, operator: str, left: Vector, right: Vector, group_by: tuple[str, ...] | None

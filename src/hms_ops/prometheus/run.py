@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hms_ops.prometheus.outcomes import Outcome
-from hms_ops.prometheus.owntests import is_own, read_own_file, run_own_tests
+from hms_ops.prometheus.ownfile import is_own, read_own_file
+from hms_ops.prometheus.owntests import run_own_tests
 from hms_ops.prometheus.testfile import read_test_file
 from hms_ops.prometheus.unittests import run_tests
 from hms_ops.yamlfile import load_file
