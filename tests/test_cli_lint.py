@@ -76,6 +76,30 @@ def test_what_cannot_be_evaluated_is_a_problem_as_it_is_at_a_start(
     assert "a size is compared with a time" in problems[0]
 
 
+def test_a_rule_that_takes_the_name_of_a_metric_is_a_problem_as_it_is_at_a_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        "rules:\n  - ALERT slow WHEN avg(api_ms) > 5\n  - ALERT alarm WHEN slow = 1\n  - ALERT kept.good WHEN x > 1\n"
+        "slos: [{slo: kept, objective: 99, good: api_ms < 5}]\n"
+    )
+    slow, kept = checked(path, capsys, code=3)["problems"]
+    assert slow.startswith(f"{path}:2: slow: the rule 'alarm' reads the metric of that name")
+    assert kept.startswith(f"{path}:4: kept.good: the SLO 'kept' publishes")
+
+
+def test_the_objective_of_another_file_is_no_problem_of_a_rule_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text("rules:\n  - ALERT a WHEN burn_rate(kept, 1h) > 9 POLICY cio\n")
+    assert checked(path, capsys)["valid"]
+    (tmp_path / "engine.yaml").write_text(f"rules: [{path}]\n")
+    (problem,) = checked(tmp_path / "engine.yaml", capsys, code=3)["problems"]
+    assert "there is no objective 'kept'" in problem
+
+
 def test_nobody_at_the_address_is_exit_code_4(rules: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["check-config", str(rules), "--url", "http://127.0.0.1:1"]) == 4
     assert "no engine answers" in capsys.readouterr().err

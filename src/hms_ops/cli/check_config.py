@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hms_ops.alert.rulefile import RuleFile
     from hms_ops.cli.known import Running
     from hms_ops.config import Config
+    from hms_ops.rulebook import Plans
     from hms_ops.yamlfile import Node
 
 INVALID = 3
@@ -90,11 +91,12 @@ def check_compiling(rules: "RuleFile", *, is_whole: bool) -> None:
     """A sentence may be of the language and still be nothing that can be evaluated, as a start finds too. is_whole:
     objectives that are not here are nowhere; a rule file alone may name those of others."""
     from hms_ops.alert.plan import compile_rule
+    from hms_ops.rulebook import shares_of
 
-    shares, problems = {slo.name: slo.share for slo in rules.slos}, list[str]()
+    shares, problems, plans = shares_of(rules), list[str](), {}
     for rule in (*rules.rules, *rules.slo_rules):
         try:
-            compile_rule(
+            plan = compile_rule(
                 rule.condition,
                 rule.recover,
                 rule.where,
@@ -102,10 +104,26 @@ def check_compiling(rules: "RuleFile", *, is_whole: bool) -> None:
                 text=rule.text,
                 objective=lambda name: shares.get(name, None if is_whole else ANY_SHARE),
             )
+            plans[rule.name] = rule, plan
         except ExpressionError as error:
             problems.append(f"{rule.source}: {rule.name}: {error}")
+    problems += taken_metrics(rules, plans)
     if problems:
         raise ConfigError(*problems)
+
+
+def taken_metrics(rules: "RuleFile", plans: "Plans") -> list[str]:
+    """Rules whose gauge would take the place of a metric that others read or write."""
+    from hms_ops.rulebook import published_by, read_by
+
+    read, published = read_by(plans, rules.anomalies), published_by(rules)
+    said = {name: f"the rule {reader!r} reads the metric of that name" for name, reader in read.items()}
+    said |= {name: f"the SLO {slo!r} publishes the metric of that name" for name, slo in published.items()}
+    return [
+        f"{rule.source}: {rule.name}: {said[rule.name]}, and each rule writes a gauge of its name; choose another name"
+        for rule in (*rules.rules, *rules.anomalies)
+        if rule.name in said
+    ]
 
 
 def linted(rules: "RuleFile", running: "Running | None", *, is_whole: bool) -> list[str]:
