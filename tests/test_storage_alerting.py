@@ -6,7 +6,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -178,21 +180,38 @@ def test_commits_of_many_threads_share_transactions_and_each_is_there_when_it_re
     assert counters["transactions"] < 320
 
 
-def test_commits_that_waited_are_written_in_the_order_they_came(store: AlertStore) -> None:
-    """While one transaction is held up, others queue; they go out in one, in their order."""
-    order: list[threading.Thread] = []
-    with store._leading:
-        for number in range(5):
-            thread = threading.Thread(target=store.commit, args=([put("last", n=number)],))
-            thread.start()
-            order.append(thread)
-            end = time.monotonic() + 5
-            while len(store._queue) <= number:
-                assert time.monotonic() < end
-    for thread in order:
+@contextmanager
+def held_up(store: AlertStore) -> Iterator[Callable[[Callable[[], None]], None]]:
+    """While the disk is slow: the first commit waits for it, and each that is begun by the function given queues."""
+    threads = [threading.Thread(target=store.commit, args=([put("first", "marks")],))]
+    waiting: list[int] = []
+
+    def begin(commit: Callable[[], None]) -> None:
+        threads.append(threading.Thread(target=commit))
+        threads[-1].start()
+        waiting.append(1)
+        wait_for(lambda: len(store._queue) == len(waiting))
+
+    with store.environment._writing:
+        threads[0].start()
+        wait_for(lambda: store._is_led and not store._queue)
+        yield begin
+    for thread in threads:
         thread.join(10)
-    assert store.load("instances") == {"last": {"n": 4}}
-    assert store.counters()["transactions"] == 1
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < end
+
+
+def test_commits_that_waited_are_written_in_one_transaction_in_the_order_they_came(store: AlertStore) -> None:
+    with held_up(store) as begin:
+        for number in range(20):
+            begin(partial(store.commit, [put("last", n=number)]))
+    assert store.load("instances") == {"last": {"n": 19}}
+    assert store.counters()["transactions"] == 2
 
 
 def test_one_commit_of_a_shared_transaction_may_fail_alone(store: AlertStore) -> None:
@@ -204,16 +223,25 @@ def test_one_commit_of_a_shared_transaction_may_fail_alone(store: AlertStore) ->
         except StorageError as error:
             errors.append(error)
 
-    with store._leading:
-        threads = [threading.Thread(target=bad), threading.Thread(target=store.commit, args=([put("good")],))]
-        for thread in threads:
-            thread.start()
-        end = time.monotonic() + 5
-        while len(store._queue) < 2:
-            assert time.monotonic() < end
-    for thread in threads:
-        thread.join(10)
+    with held_up(store) as begin:
+        begin(bad)
+        begin(partial(store.commit, [put("good")]))
     assert (len(errors), list(store.load("instances")), store.load("runs")) == (1, ["good"], {})
+
+
+def test_a_transaction_that_is_broken_off_leaves_nobody_waiting(store: AlertStore) -> None:
+    """As by Ctrl-C in the thread that writes for the others."""
+
+    def broken(write: object) -> None:
+        raise KeyboardInterrupt
+
+    whole = store.environment.commit
+    store.environment.commit = broken  # type: ignore[method-assign, assignment]
+    with pytest.raises(KeyboardInterrupt):
+        store.commit([put("mine")])
+    store.environment.commit = whole  # type: ignore[method-assign]
+    store.commit([put("other")])
+    assert list(store.load("instances")) == ["other"]
 
 
 # ---- disks

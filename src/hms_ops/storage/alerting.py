@@ -50,12 +50,14 @@ class Outcome(NamedTuple):
 
 
 class Commit:
-    """One caller's changes on their way; `outcome` or `error` is there when they have been dealt with."""
+    """One caller's changes on their way; `outcome` or `error` is there when they have been dealt with. turn: set then,
+    or when it is up to this caller to write what waits."""
 
-    __slots__ = ("changes", "error", "outcome")
+    __slots__ = ("changes", "error", "outcome", "turn")
 
     def __init__(self, changes: list[Packed]) -> None:
         self.changes = changes
+        self.turn = threading.Event()
         self.outcome: Outcome | None = None
         self.error: StorageError | None = None
 
@@ -73,7 +75,7 @@ class AlertStore:
             environment.database(table.encode())
         self._queueing = threading.Lock()
         self._queue: list[Commit] = []
-        self._leading = threading.Lock()
+        self._is_led = False  # somebody writes, and hands over to the first of those that have come meanwhile
         self._counting = threading.Lock()
         self._counts = dict.fromkeys(
             ("commits", "transactions", "changes", "refused", "too_long", "errors", "damaged"), 0
@@ -87,9 +89,11 @@ class AlertStore:
         mine = Commit(packed)
         with self._queueing:
             self._queue.append(mine)
-        with self._leading:  # who waited here finds that another has written for it, or writes for all that wait
-            if not mine.is_done:
-                self._write_queued()
+            is_first, self._is_led = not self._is_led, True
+        if not is_first:
+            mine.turn.wait()
+        if not mine.is_done:
+            self._write_queued()
         if mine.error is not None:
             raise type(mine.error)(str(mine.error)) from mine.error
         if mine.outcome is not None and mine.outcome.reason:
@@ -134,9 +138,18 @@ class AlertStore:
         return Packed(table, key, _record_bytes(table, change.key, change.record))
 
     def _write_queued(self) -> None:
-        """Write what waits, in one transaction; the caller leads."""
+        """Write what waits, in one transaction, and hand over to the first of those that came meanwhile."""
         with self._queueing:
             commits, self._queue = self._queue, []
+        try:
+            self._write_all(commits)
+        finally:
+            with self._queueing:
+                self._is_led = bool(self._queue)
+                for commit in self._queue[:1] + commits:
+                    commit.turn.set()
+
+    def _write_all(self, commits: list[Commit]) -> None:
         try:
             outcomes = self.environment.commit(lambda transaction: self._write(transaction, commits))
         except StorageError as error:
