@@ -1,5 +1,7 @@
 """Actions across restarts, hanging services and hanging commands: nothing runs twice, and a human hears of the rest."""
 
+import json
+import math
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -236,6 +238,16 @@ def test_the_oldest_runs_are_forgotten_on_disk_too(monkeypatch: pytest.MonkeyPat
         for episode in range(1, 6):
             engine.offer(anomaly(episode))
     assert sorted(record["episode"] for record in engine.disk.tables["runs"].values()) == [4, 5]
+
+
+def test_an_alert_without_a_value_is_on_record_as_json_has_it() -> None:
+    with answering(OK) as server:
+        engine = Engine(server.url)
+        engine.offer(replace(anomaly(1), value=math.nan))
+        engine.restart()
+        engine.advance(120)
+    assert json.loads(json.dumps(engine.runner.list_runs(), allow_nan=False))[0]["value"] is None
+    assert len(engine.handed_over) == 1
 
 
 # ---- a disk that refuses

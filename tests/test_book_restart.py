@@ -138,6 +138,20 @@ def test_what_is_new_after_a_restart_alerts_at_once() -> None:
     assert [(alert.state, dict(alert.tags)) for alert in events] == [("firing", {"host": "b"})]
 
 
+@settings(max_examples=150, deadline=None)
+@given(rules, st.text("TTTFNbx", min_size=1, max_size=40), st.integers(10, 3590), st.text("!", max_size=30))
+def test_whatever_was_there_nothing_is_told_because_of_a_restart(
+    watched: Rule, signs: str, away: int, unknown: str
+) -> None:
+    ticked = Ticked(watched).run(signs)
+    before = [(alert.state, alert.since, alert.episode) for alert in ticked.book.alerts()]
+    assert ticked.restart(away) == []
+    told = len(ticked.told)
+    ticked.run(unknown)
+    assert [(alert.state, alert.since, alert.episode) for alert in ticked.book.alerts()] == before
+    assert ticked.told[told:] == []
+
+
 # ---- away longer
 
 

@@ -5,7 +5,8 @@ same run is found again after a restart; services get it as their idempotency ke
 
 A record (table "runs", key: the run's):
 
-    action, alert, tags, alert_key, episode, severity, since, value, time     of any; time: Unix seconds of the intent
+    action, alert, tags, alert_key, episode, severity, since, value, time     of any; value: none for NaN; time: Unix
+                seconds of the intent
     state       intent | succeeded | failed | dry | unknown
     outcome     in words, once it is known
     output      what a command printed, its beginning
@@ -55,7 +56,7 @@ def request_of(run: Run) -> dict[str, Any]:
         "alert": {
             "name": alert.name,
             "state": alert.state,
-            "value": alert.value if math.isfinite(alert.value) else None,
+            "value": finite_or_none(alert.value),
             "tags": dict(alert.tags),
             "since": alert.since,
             "severity": alert.severity,
@@ -63,6 +64,11 @@ def request_of(run: Run) -> dict[str, Any]:
         },
         "idempotency_key": run.key,
     }
+
+
+def finite_or_none(value: float) -> float | None:
+    """As JSON has it."""
+    return value if math.isfinite(value) else None
 
 
 def input_of(run: Run) -> bytes:
@@ -94,7 +100,7 @@ def record_of(run: Run, time: float) -> dict[str, Any]:
         "episode": alert.episode,
         "severity": alert.severity,
         "since": alert.since,
-        "value": alert.value,
+        "value": finite_or_none(alert.value),
         "time": time,
         "state": "intent",
         "outcome": "",
@@ -109,7 +115,7 @@ def run_of_record(key: str, record: Mapping[str, Any], rule: ActionRule | None) 
     alert = Alert(
         str(record["alert"]),
         "firing",
-        float(record["value"]),
+        math.nan if record["value"] is None else float(record["value"]),
         {str(tag): str(value) for tag, value in record["tags"].items()},
         float(record["since"]),
         str(record["severity"]),
