@@ -74,3 +74,24 @@ def test_a_replay_of_an_engine_s_history_is_what_it_told(tmp_path: Path) -> None
         assert [told for told in again if told[0] == one.name] == [told for told in log if told[0] == one.name]
     assert len(found.episodes) == sum(state == "firing" for _, state, _, _ in log)
     assert found.problems == {}
+
+
+def test_restarts_between_steps_leave_no_trace_in_either(tmp_path: Path) -> None:
+    """The states are kept, the windows put back: a replay that knows of no restart tells the same."""
+    r, log = random.Random(4), list[Told]()
+    config = {"rules": [sentence_of(one) for one in WATCHED]}
+    begin, begun = BEGIN, list[Told]()
+    for number, seconds in enumerate((WARM_SECONDS, 700, 700, 700)):
+        with manual(begin, data_dir=tmp_path, config=config) as engine:
+            lived(engine, seconds, r, log if number else begun)
+            begin += seconds
+            if begin == BEGIN + WARM_SECONDS + 2100:
+                again = replayed(engine, WATCHED, 2100)
+    last = {(name, tags): state for name, state, tags, _ in begun}
+    is_open = {name for (name, _), state in last.items() if state != "resolved"}  # a replay begins with nothing open
+    compared = [one.name for one in WATCHED if one.name not in is_open]
+    assert len(compared) >= 3
+    for name in compared:
+        told = [event for event in log if event[0] == name]
+        assert [event for event in again if event[0] == name] == told
+        assert told, name
