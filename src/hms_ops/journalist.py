@@ -19,7 +19,7 @@ from hms_ops.storage.journal import Journal
 
 log = logging.getLogger("hms_ops.journal")
 
-EVENTS_WAITING_MAX: Final = 10_000
+EVENTS_WAITING_MAX: Final = 50_000
 EVENTS_IN_ONE_GO: Final = 1_000
 RETRY_SECONDS: Final = 1.0
 

@@ -33,6 +33,7 @@ log = logging.getLogger("hms_ops.alert")
 EVENTS_WAITING_MAX: Final = 200_000
 CHANGES_WAITING_MAX: Final = 1_000_000
 RETRY_SECONDS: Final = 1.0
+OUTBOX: Final = "outbox"
 TURN_SECONDS_MAX: Final = 60.0  # a turn at least so often, whatever the dispatcher says
 WAIT_SECONDS_MAX: Final = 10.0  # what a command waits for its turn
 
@@ -156,7 +157,7 @@ class Keeper:
     def _carry_out(self, batch: Batch) -> None:
         dispatch = self._dispatch(batch)
         made = [self.outbox.changes_for(notification) for notification in dispatch.notifications]
-        gone = [Change("outbox", id, None) for id in dispatch.cancelled]
+        gone = [Change(OUTBOX, id, None) for id in dispatch.cancelled]
         self._commit([*batch.changes.values(), *dispatch.changes, *made, *gone])
         self.outbox.cancel(dispatch.cancelled)
         for notification in dispatch.notifications:
@@ -185,9 +186,11 @@ class Keeper:
             if not self.problem:
                 log.error("alert states are not kept: %s; pages leave all the same", error)
             self.problem = f"alert states are not kept: {error}"
+            # What becomes of a notification meanwhile takes the place of its record there.
+            self.outbox.keep([change for change in changes if change.table == OUTBOX])
             with self._guard:
                 younger, self._changes = self._changes, {}
-                self._keep([*changes, *younger.values()])
+                self._keep([*(change for change in changes if change.table != OUTBOX), *younger.values()])
             return
         if self.problem:
             log.info("alert states are kept again")

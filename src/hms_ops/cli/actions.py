@@ -47,9 +47,8 @@ def list_(limit: int, url: str, as_json: bool) -> int:
 
 
 def row_of(run: dict[str, Any]) -> tuple[str, ...]:
-    began = run.get("begun") or run.get("time") or 0
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(float(began))) if began else ""
-    return when, str(run.get("action", "")), str(run.get("state", "")), str(run.get("outcome", ""))
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run["time"]))
+    return when, str(run["action"]), str(run["state"]), str(run["outcome"])
 
 
 @actions.command()
