@@ -86,6 +86,18 @@ def test_a_name_that_several_alerts_have_is_made_unique() -> None:
     assert names == ["High_errors", "Down", "Down.critical", "Down.2"]
 
 
+def test_a_thousand_alerts_of_one_name_have_a_thousand_names() -> None:
+    rules = ", ".join(["{alert: 'Ist weg: Ä" + "ö" * 150 + "', expr: up}"] * 1000)
+    names = [one.rule.name for one in imported("groups: [{name: g, rules: [" + rules + "]}]") if one.rule is not None]
+    assert len(set(names)) == 1000
+    assert max(len(name.encode()) for name in names) <= 200
+
+
+def test_a_label_that_series_have_too_is_told() -> None:
+    one = one_of("{alert: A, expr: 'max by (team) (max_over_time(a[1m])) > 1', labels: {team: web}}")
+    assert one.text_notes == ("label team: the series' own is told here, Prometheus tells the rule's",)
+
+
 def test_what_an_absent_series_would_be_called_becomes_tags() -> None:
     rule = imported()[4].rule
     assert rule is not None

@@ -211,6 +211,30 @@ def test_what_a_recorded_series_cannot_do(text: str, reason: str) -> None:
         translate(parsed(text), scope_with(rec="sum by (job) (a)", itself="itself + 1"))
 
 
+# ---- bounds
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("-" * 3000 + "a", "nested deeper"),
+        (" + ".join(["a"] * 2000), "nested deeper"),
+        ("(" * 500 + "a" + ")" * 500, "nested deeper"),
+        ("abs(" * 500 + "a" + ")" * 500, "nested deeper"),
+        ("a" * 9000, "more than 8,192 characters"),
+    ],
+)
+def test_an_expression_has_bounds(text: str, reason: str) -> None:
+    with pytest.raises(Unsupported, match=reason):
+        translate(parsed(text), Scope())
+
+
+def test_recording_rules_that_multiply_one_another_have_a_bound() -> None:
+    recorded = {f"r{n}": f"r{n - 1} + r{n - 1}" for n in range(1, 40)}
+    with pytest.raises(Unsupported, match="more than 2,000 parts"):
+        translate(parsed("r39 > 1"), scope_with(r0="a", **recorded))
+
+
 # ---- any text
 
 

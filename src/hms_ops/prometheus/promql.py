@@ -13,13 +13,14 @@ Source: promql-parser's grammar, Prometheus 3's windows (t − d, t]. Not here: 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any, Final
 
 import promql_parser
 
-from hms_ops.alert.tokens import MAGNITUDE_MAX
+from hms_ops.alert.tokens import MAGNITUDE_MAX, TEXT_CHARACTERS_MAX
 from hms_ops.alert.tree import (
     GROUP_BY_ALL,
     Binary,
@@ -33,7 +34,7 @@ from hms_ops.alert.tree import (
     selectors,
 )
 from hms_ops.prometheus import aggregation, calls, exported
-from hms_ops.prometheus.selection import kind, matchers_of, name_of, selector_of
+from hms_ops.prometheus.selection import depth_of, kind, matchers_of, name_of, selector_of
 from hms_ops.prometheus.vector import Note, Scope, Unsupported, Vector, both, text_of, unsupported
 
 COMPARISONS: Final = {">": ">", ">=": ">=", "<": "<", "<=": "<=", "==": "=", "!=": "!="}
@@ -41,15 +42,22 @@ FLIPPED: Final = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "=": "=", "!=": "!
 SETS: Final = {"and": "AND", "or": "OR", "unless": "UNLESS"}
 CALCULATIONS: Final = ("+", "-", "*", "/", "%")
 TOTALS: Final = ("_total", "_count", "_sum", "_bucket")
+DEPTH_MAX: Final = 100  # operators and calls inside one another, parentheses included
+NODES_MAX: Final = 2_000  # of one expression with the recording rules in it, which may repeat one another
 BY_ZERO: Final = "a division by zero is NULL here, ±Inf or NaN in PromQL"
 
 
 def parsed(text: str) -> Any:
     """The parser's tree of a PromQL text; Unsupported quotes what it says."""
+    if len(text) > TEXT_CHARACTERS_MAX:
+        raise Unsupported(Note("", "unsupported", f"it has more than {TEXT_CHARACTERS_MAX:,} characters"))
     try:
-        return promql_parser.parse(text)
+        node = promql_parser.parse(text)
     except ValueError as error:
         raise Unsupported(Note("", "unsupported", f"no PromQL that is known here: {error}")) from None
+    if depth_of(node) > DEPTH_MAX:
+        raise Unsupported(Note("", "unsupported", f"it is nested deeper than {DEPTH_MAX} levels"))
+    return node
 
 
 def translate(node: Any, scope: Scope) -> tuple[Vector, tuple[Note, ...]]:
@@ -61,17 +69,20 @@ def translate(node: Any, scope: Scope) -> tuple[Vector, tuple[Note, ...]]:
 @dataclass(slots=True)
 class Translation:
     """One expression on its way. extra: matchers for every selector inside a recorded expression. inlined: the
-    recording rules whose expressions are being read."""
+    recording rules whose expressions are being read. nodes: how many were read, together with those inside."""
 
     scope: Scope
     extra: tuple[TagMatch, ...] = ()
     inlined: tuple[str, ...] = ()
     notes: dict[Note, None] = field(default_factory=dict)
+    nodes: Iterator[int] = field(default_factory=count)
 
     def note(self, node: Any, reason: str) -> None:
         self.notes[Note(text_of(node), "approximate", reason)] = None
 
     def vector(self, node: Any) -> Vector:
+        if next(self.nodes) > NODES_MAX:
+            raise unsupported(node, f"the expression, with what is recorded, has more than {NODES_MAX:,} parts")
         of, inner = self.opened(node)
         read = NODES.get(kind(inner))
         if read is None:
@@ -98,7 +109,7 @@ class Translation:
                 raise unsupported(node, "it is recorded of itself")
             if recorded.labels or node.offset is not None or node.at is not None:
                 raise unsupported(node, "a recorded series with labels of its own, or read at another time")
-            of = replace(of, extra=(*of.extra, *matchers_of(node)), inlined=(*of.inlined, name), notes=of.notes)
+            of = replace(of, extra=(*of.extra, *matchers_of(node)), inlined=(*of.inlined, name))
             node = recorded.expression
 
     def pair(self, left: Any, right: Any) -> tuple[Vector, Vector]:

@@ -22,9 +22,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any, Final
 
-from hms_ops.alert.keys import NAME_BYTES_MAX, read_name
+from hms_ops.alert.keys import NAME_BYTES_MAX
 from hms_ops.alert.plan import compile_rule
 from hms_ops.alert.rule import Rule, describe, rule_from_keys
 from hms_ops.alert.tokens import duration_text
@@ -257,6 +258,8 @@ def keys_of(
     keys["nodata"] = "ok"
     notes: list[str] = [] if name == origin.alert else [f"the alert {origin.alert!r} is called {name} here"]
     tags = {**dict(vector.labels), **labels_of(origin, notes)}
+    shared = [label for label in vector.group_by or () if label in tags]
+    notes += [f"label {label}: the series' own is told here, Prometheus tells the rule's" for label in shared]
     severity = tags.pop(SEVERITY, "")
     if severity:
         keys["severity"] = severity
@@ -284,16 +287,15 @@ def unique_names(origins: Iterable[PrometheusRule]) -> list[str]:
     """A name for each alert that no other has: its severity behind it, else a number."""
     given = list(origins)
     counts = Counter(origin.alert for origin in given)
-    taken: set[str] = set()
+    taken: set[str] = {""}
+    numbers: dict[str, Iterator[int]] = {}
     names = []
     for origin in given:
         name = spelled(origin.alert)
-        if counts[origin.alert] > 1 and name in taken:
+        if name in taken and counts[origin.alert] > 1:
             name = spelled(f"{origin.alert}.{origin.labels.get(SEVERITY) or 2}")
-        number = 2
         while name and name in taken:
-            name = f"{spelled(origin.alert)}.{number}"
-            number += 1
+            name = f"{spelled(origin.alert)}.{next(numbers.setdefault(origin.alert, count(2)))}"
         taken.add(name)
         names.append(name)
     return names
@@ -301,5 +303,5 @@ def unique_names(origins: Iterable[PrometheusRule]) -> list[str]:
 
 def spelled(name: str) -> str:
     """A name without what names here may not hold."""
-    bare = re.sub(r"[^\w.:-]+", "_", name).strip("_")[: NAME_BYTES_MAX // 2]
-    return read_name(bare) if bare else ""
+    bare = re.sub(r"[^\w.:-]+", "_", name).strip("_").encode()[: NAME_BYTES_MAX // 2]
+    return bare.decode(errors="ignore")

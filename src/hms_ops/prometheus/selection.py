@@ -39,21 +39,40 @@ def name_of(selector: Any) -> str:
     return str(named[0].value) if len(named) == 1 and OPERATORS[str(named[0].op)] == "=" else ""
 
 
+def parts(node: Any) -> list[Any]:
+    """The nodes right below one of the parser's."""
+    match kind(node):
+        case "Call":
+            return list(node.args)
+        case "BinaryExpr":
+            return [node.lhs, node.rhs]
+        case "AggregateExpr" | "ParenExpr" | "UnaryExpr" | "SubqueryExpr":
+            return [node.expr]
+        case "MatrixSelector":
+            return [node.vector_selector]
+    return []
+
+
 def reads(node: Any, is_counted: bool = False) -> Iterator[Read]:
     """Every metric that an expression reads, from left to right."""
-    match kind(node):
-        case "VectorSelector":
-            yield Read(name_of(node), is_counted)
-        case "MatrixSelector":
-            yield Read(name_of(node.vector_selector), is_counted)
-        case "Call":
-            for argument in node.args:
-                yield from reads(argument, node.func.name in COUNTED)
-        case "BinaryExpr":
-            yield from reads(node.lhs)
-            yield from reads(node.rhs)
-        case "AggregateExpr" | "ParenExpr" | "UnaryExpr" | "SubqueryExpr":
-            yield from reads(node.expr, is_counted)
+    if kind(node) == "VectorSelector":
+        yield Read(name_of(node), is_counted)
+    elif kind(node) == "Call":
+        is_counted = node.func.name in COUNTED
+    elif kind(node) == "BinaryExpr":
+        is_counted = False
+    for part in parts(node):
+        yield from reads(part, is_counted)
+
+
+def depth_of(node: Any) -> int:
+    """How deep an expression is nested; without recursion, as that is what the depth is asked for."""
+    waiting, deepest = [(node, 1)], 1
+    while waiting:
+        inner, depth = waiting.pop()
+        deepest = max(deepest, depth)
+        waiting += [(part, depth + 1) for part in parts(inner)]
+    return deepest
 
 
 def matchers_of(selector: Any) -> tuple[TagMatch, ...]:
