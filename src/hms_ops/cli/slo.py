@@ -121,7 +121,7 @@ def status_row(one: dict[str, Any], group: dict[str, Any]) -> tuple[str, ...]:
         series_text(one["slo"], group["tags"]),
         f"{one['objective']:g} %",
         "" if kept is None else f"{100 * kept:.6g} %",
-        f"{100 * group['budget']:.3g} %",
+        f"{100 * group['budget']:.4g} %",
         "" if burn is None else f"{burn:.3g}",
         f"{group['total']:.15g}",
     )
