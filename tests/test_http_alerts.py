@@ -1,4 +1,4 @@
-"""`/v1/alerts`: what is pending and firing, rules posted and refused, alerts fired by hand, what is not there yet."""
+"""`/v1/alerts`: what is pending and firing, rules posted, refused and deleted, alerts fired by hand."""
 
 import json
 from collections.abc import Iterator
@@ -220,11 +220,19 @@ def test_a_rule_is_not_fired_by_hand(site: Serving) -> None:
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:hms-ops:problem:rule-exists")
 
 
-@pytest.mark.parametrize("verb", ["ack", "silence", "unsilence"])
-def test_what_comes_later_says_so(site: Serving, verb: str) -> None:
-    answer = site.post(f"/v1/alerts/file.rule/{verb}", json={})
-    assert (answer.status_code, answer.json()["type"]) == (501, "urn:hms-ops:problem:not-yet")
-    assert f"{verb} is not in this version" in answer.json()["detail"]
+def test_a_posted_rule_is_deleted_and_a_files_is_not(site: Serving) -> None:
+    assert site.post("/v1/alerts", json={"alert": "posted/gone", "if": "avg(p_ms) > 1"}).status_code == 201
+    assert site.client.delete("/v1/alerts/posted%2Fgone").json() == {"deleted": "posted/gone"}
+    assert "posted/gone" not in site.get("/v1/alerts").text
+    for name in ("posted%2Fgone", "file.rule"):
+        answer = site.client.delete(f"/v1/alerts/{name}")
+        assert (answer.status_code, answer.json()["type"]) == (404, "urn:hms-ops:problem:no-rule")
+
+
+def test_a_rule_is_listed_with_what_it_hands_to_its_alerts(site: Serving) -> None:
+    more = {"every": "10s", "policy": "p", "tags": {"team": "db"}, "annotations": {"summary": "{value}"}}
+    rule = site.post("/v1/alerts", json={"alert": "posted.more", "if": "avg(p_ms) > 1", **more}).json()
+    assert {key: rule[key] for key in more} == more
 
 
 def test_an_unknown_value_is_null(site: Serving) -> None:

@@ -170,8 +170,8 @@ class Dispatcher:
             return len(self._board.named(name, tags))
 
     def standings(self, now: float) -> dict[str, dict[str, Any]]:
-        """By Alert.key: who has acknowledged it, what holds it back, and whom its policy tells next; of the alerts of
-        which there is something to say, STANDINGS_MAX at most."""
+        """By Alert.key: who has acknowledged it, what holds it back, when those are told who wait for their group, and
+        whom its policy tells next; of the alerts of which there is something to say, STANDINGS_MAX at most."""
         with self._lock:
             found: dict[str, dict[str, Any]] = {}
             for member in self._board.firing():
@@ -424,6 +424,7 @@ class Dispatcher:
             "acknowledged": None if member.ack is None else ack_document(member),
             "silenced_by": "" if silence is None else silence.id,
             "held_by": self._desk.holding.reason(member, now),
+            "told_at": self._teller.told_at(member),
             "next_escalation": self._climber.next_level(member),
         }
 

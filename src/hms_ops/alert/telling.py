@@ -68,6 +68,11 @@ class Teller:
         due = min(group.due, self._repeat_at(group)) if group.key in desk.board.groups else math.inf
         desk.timers.set("group", group.key, due)
 
+    def told_at(self, member: Member) -> float | None:
+        """When the first of the groups it waits in is due; None when it waits in none."""
+        waiting = [group.due for group, place in self._desk.board.groups_of(member) if place.status == "pending"]
+        return min(waiting, default=None)
+
     # ---- telling
 
     def flush(self, key: str, now: float) -> None:

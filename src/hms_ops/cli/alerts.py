@@ -87,8 +87,10 @@ def row_of(alert: dict[str, Any]) -> tuple[str, ...]:
 
 
 def standing(alert: dict[str, Any]) -> str:
-    """What holds the alert back, and whom its policy tells next."""
+    """What holds the alert back, when it is told, and whom its policy tells next."""
     parts = [str(alert["held_by"])] if alert.get("held_by") else []
+    if alert.get("told_at"):
+        parts.append(f"told at {moment(alert['told_at'])}")
     if coming := alert.get("next_escalation"):
         parts.append(f"level {coming['level']} of {coming['policy']} at {moment(coming['at'])}")
     return "; ".join(parts)

@@ -128,7 +128,7 @@ async def unsilence(request: Request) -> Response:
     name, given = await asked(request, site, UNACK_READERS)
 
     def end() -> list[str]:
-        found = of_alert(site.engine.silences(), name, given.get("tags"), now_of(site.engine))
+        found = of_alert(site.engine.silences(), name, given.get("tags") or None, now_of(site.engine))
         return [one.id for one in found if site.engine.end_silence(one.id, given["who"], client_of(request))]
 
     ended = await site.writes.run(end)
