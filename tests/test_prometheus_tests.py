@@ -222,6 +222,15 @@ def test_rule_files_may_be_ours(tmp_path: Path) -> None:
     assert results(outcomes_for(tmp_path, rules, alert_rule_test=tests)) == ["passed"] * 3
 
 
+def test_a_rule_of_ours_that_does_not_compile_is_unsupported_alone(tmp_path: Path) -> None:
+    rules = "rules: [{alert: Burn, if: 'burn_rate(nobody, 1h) > 1'}, {alert: Down, if: up = 0, for: 2m, group_by: '*'}]"
+    found = outcomes_for(tmp_path, rules, alert_rule_test=[at("1m", "Burn"), at("7m", "Down", DOWN)])
+    assert results(found) == ["unsupported", "passed"]
+    assert "nobody" in found[0].reason
+    expect = "series: [{metric: up, values: 1x5}]\nexpect: [{at: 5s, alert: Burn, state: inactive}]"
+    assert results(own_outcomes(tmp_path, f"{rules}\n{expect}")) == ["unsupported"]
+
+
 def test_a_recorded_name_that_is_fed_is_a_series(tmp_path: Path) -> None:
     series = [{"series": 'job:up:sum{job="x"}', "values": "7x5"}]
     test = {"expr": "job:up:sum", "eval_time": "3m", "exp_samples": [{"labels": 'job:up:sum{job="x"}', "value": 7}]}
@@ -264,6 +273,8 @@ def test_windows_beyond_an_hour_are_read_from_a_history(tmp_path: Path) -> None:
         ("tests:\n- alert_rule_test:\n  - {eval_time: 5m}", "test.yml:3: the key 'alertname' is missing"),
         ("tests:\n- alert_rule_test:\n  - {eval_time: soon, alertname: A}", "test.yml:3: expected a duration"),
         ("tests:\n- alert_rule_tests: []", "test.yml:2: unknown key 'alert_rule_tests', did you mean"),
+        ("tests:\n- alert_rule_test:\n  - {eval_time: 32d, alertname: A}", "test.yml:3: a test lasts 31 days at most"),
+        ("evaluation_interval: 500ms\ntests: []", "test.yml:1: evaluation_interval: rules are judged once a second"),
         ("evaluation_interval: x\ntests: []", "test.yml:1: expected a duration"),
         ("tests: 5", "test.yml:1: expected a list"),
     ],
@@ -364,6 +375,8 @@ def test_rules_of_files_beside_and_a_test_without_tests(tmp_path: Path) -> None:
         ("rules: ['ALERT a WHEN x > 1']\nexpect:\n- {alert: a, events: [loud 3m]}", "own.yaml:3: events: 'loud 3m'"),
         ("rules: []\nseries:\n- {metric: x, kind: set, values: 1}\nexpect: []", "own.yaml:3: kind: 'set'"),
         ("rules: []\nseries:\n- {metric: x, value: 1}\nexpect: []", "own.yaml:3: unknown key 'value'"),
+        ("rules: []\nexpect:\n- {at: 5w, query: x, value: 1}", "own.yaml:3: a test lasts 31 days at most"),
+        ("rules: []\nseries:\n- {metric: x, every: 1d, values: 1x40}\nexpect: []", "own.yaml:3: a test lasts 31 days"),
         ("rules: [{alert: a, if: 'avg('}]\nexpect: []", "own.yaml:1: if: line 1"),
         ("rules: []\nexpect: []\ntest: []", "own.yaml:3: unknown key 'test', did you mean 'tests'"),
     ],

@@ -32,7 +32,7 @@ from hms_ops.alert.rulefile import read_roots
 from hms_ops.alert.tree import Query
 from hms_ops.errors import ConfigError, ExpressionError
 from hms_ops.prometheus.inputseries import read_values
-from hms_ops.prometheus.world import Feed
+from hms_ops.prometheus.world import JUDGE_SECONDS_MIN, TEST_SECONDS_MAX, Feed
 from hms_ops.yamlfile import Node, load_file, unknown_keys
 
 FILE_KEYS: Final = ("rules", "tests", "series", "expect", "judge", "name")
@@ -130,8 +130,12 @@ def read_test(node: Node, is_root: bool, problems: list[str]) -> OwnTest:
     name, judge = node.get("name"), node.get("judge")
     feeds = gathered(problems, node.get("series"), read_feed)
     expectations = gathered(problems, node.get("expect"), read_expectation)
-    seconds = 1.0 if judge is None else next(iter(gathered(problems, judge, seconds_of)), 1.0)
-    return OwnTest("" if name is None else str(name.value), max(1.0, seconds), tuple(feeds), tuple(expectations))
+    seconds = (
+        JUDGE_SECONDS_MIN if judge is None else next(iter(gathered(problems, judge, seconds_of)), JUDGE_SECONDS_MIN)
+    )
+    return OwnTest(
+        "" if name is None else str(name.value), max(JUDGE_SECONDS_MIN, seconds), tuple(feeds), tuple(expectations)
+    )
 
 
 def gathered(problems: list[str], node: Node | None, read: Any) -> list[Any]:
@@ -152,7 +156,13 @@ def seconds_of(node: Node) -> float:
         return 0.0
     if not isinstance(node.value, str):
         raise ValueError(f"expected a duration such as 10s or 3m, found {node.value!r}")
-    return parse_duration(node.value)
+    return bounded(parse_duration(node.value))
+
+
+def bounded(seconds: float) -> float:
+    if seconds > TEST_SECONDS_MAX:
+        raise ValueError(f"a test lasts {TEST_SECONDS_MAX / 86_400:g} days at most")
+    return seconds
 
 
 def read_feed(node: Node) -> Feed:
@@ -163,6 +173,7 @@ def read_feed(node: Node) -> Feed:
         raise ValueError(f"kind: {kind!r} is none of counter, gauge, timer, histogram, distribution")
     every, start = seconds_at(node, "every", 1.0), seconds_at(node, "from", 0.0)
     values = read_values(text_at(node, "values")).samples
+    bounded(start + len(values) * every)
     samples = tuple((start + n * every, value) for n, value in enumerate(values) if value is not None)
     return Feed(metric, tags_at(node) or {}, kinds.NUMBERS[kind], samples)
 
@@ -199,7 +210,7 @@ def read_event(text: Any) -> tuple[str, float]:
     word, _, time = str(text).partition(" ")
     if word not in EVENTS:
         raise ValueError(f"events: {text!r} is not {', '.join(EVENTS)} with a time, such as firing 3m")
-    return word, 0.0 if time.strip() == "0" else parse_duration(time)
+    return word, 0.0 if time.strip() == "0" else bounded(parse_duration(time))
 
 
 def refuse_unknown(node: Node, keys: tuple[str, ...]) -> None:

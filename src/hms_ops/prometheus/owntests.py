@@ -27,12 +27,7 @@ def run_own_tests(file: OwnFile) -> Iterator[Outcome]:
 
 def run_test(test: OwnTest, rules: tuple[Rule, ...], name: str) -> Iterator[Outcome]:
     queries = [one.query for one in test.expectations if one.query is not None]
-    try:
-        world = World(test.feeds, rules, queries)
-    except ExpressionError as error:
-        yield Outcome("unsupported", test.expectations[0].source, name, "its rules", reason=error.message)
-        return
-    with closing(world):
+    with closing(World(test.feeds, rules, queries)) as world:
         yield from lived(test, world, name)
 
 

@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 from hms_ops.errors import ConfigError
 from hms_ops.prometheus.durations import seconds_of
 from hms_ops.prometheus.inputseries import Values, read_series, read_values
+from hms_ops.prometheus.world import JUDGE_SECONDS_MIN, TEST_SECONDS_MAX
 from hms_ops.yamlfile import Node, unknown_keys
 
 FILE_KEYS: Final = (
@@ -110,6 +111,8 @@ def read_test_file(root: Node, path: Path) -> TestFile:
     """The tests of a file; ConfigError for what promtool would not read either."""
     problems = unknown_keys(root, FILE_KEYS)
     every = taken(problems, root.get("evaluation_interval"), seconds_at, MINUTE) or MINUTE
+    if every < JUDGE_SECONDS_MIN:
+        problems.append(root.problem("evaluation_interval: rules are judged once a second at most"))
     rule_files: list[Path] = []
     for node in elements(root.get("rule_files")):
         found = sorted(glob(str(path.parent / str(node.value))))
@@ -149,7 +152,7 @@ def read_alert_test(node: Node) -> AlertTest:
         )
         for one in elements(node.get("exp_alerts"))
     )
-    return AlertTest(required(node, "alertname"), seconds_of(required(node, "eval_time")), expected, node.where)
+    return AlertTest(required(node, "alertname"), time_at(node), expected, node.where)
 
 
 def read_expression_test(node: Node) -> ExpressionTest:
@@ -158,7 +161,15 @@ def read_expression_test(node: Node) -> ExpressionTest:
         labels, value = one.get("labels"), one.get("value")
         metric, tags = read_series("" if labels is None else str(labels.value or ""))
         expected.append((metric, tags, 0.0 if value is None else float(value.value)))
-    return ExpressionTest(required(node, "expr"), seconds_of(required(node, "eval_time")), tuple(expected), node.where)
+    return ExpressionTest(required(node, "expr"), time_at(node), tuple(expected), node.where)
+
+
+def time_at(node: Node) -> float:
+    """When something is expected, in seconds of the test."""
+    seconds = seconds_of(required(node, "eval_time"))
+    if seconds > TEST_SECONDS_MAX:
+        raise ValueError(f"a test lasts {TEST_SECONDS_MAX / 86_400:g} days at most")
+    return seconds
 
 
 # ---- values of nodes

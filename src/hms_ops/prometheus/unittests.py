@@ -102,7 +102,8 @@ class GroupRun:
         outcome = Outcome("passed", test.source, self.name, f"{test.alert} at {clock(test.seconds)}")
         named = [one for one in self.imported if one.origin.alert == test.alert]
         rules = [one.rule for one in named if one.rule] + [rule for rule in self.world.rules if rule.name == test.alert]
-        reasons = [*map(self.reason, named), self.ended(map(conditions_of, rules), test.seconds)]
+        own = self.world.problems.get(test.alert, "") if test.alert in self.own else ""
+        reasons = [*map(self.reason, named), own, self.ended(map(conditions_of, rules), test.seconds)]
         if any(reasons):
             return outcome._replace(result="unsupported", reason="; ".join(dict.fromkeys(filter(None, reasons))))
         with_texts = any(expected.annotations is not None for expected in test.expected)

@@ -9,7 +9,7 @@ the samples that PromQL's window holds. Nothing is evaluated here by other code 
 Windows beyond an hour are read from a history of the test's own (longpast.py), if any rule has one. Who makes a World
 closes it.
 
-Threads: the caller's. Limits: those of a store and a rule set.
+Threads: the caller's. Limits: those of a store and a rule set; a test lasts TEST_SECONDS_MAX at most.
 """
 
 import math
@@ -37,6 +37,8 @@ from hms_ops.tiers import SLOTS, TIER_SECONDS, WINDOW_SECONDS_MAX
 
 BEGIN: Final = 19_676 * 86_400  # a midnight
 HOP_SECONDS: Final = TIER_SECONDS[1]
+TEST_SECONDS_MAX: Final = 31 * 86_400.0
+JUDGE_SECONDS_MIN: Final = 1.0  # as the engine does
 USES: Final = {
     **dict.fromkeys(("rate", "increase"), kinds.COUNTER),
     **dict.fromkeys(("quantile", "share_le", "share_gt"), kinds.TIMER),
@@ -79,13 +81,23 @@ class World:
         self._handles: dict[int, Series] = {}
         self._samples = merge(*(self._stamped(place, feed) for place, feed in enumerate(self._feeds)))
         self._next = next(self._samples, None)
-        plans = {rule.name: plan_of(rule) for rule in self.rules}
+        plans = self._plans()
         is_long = any(map(reads_history, chain(plans.values(), plans_of(queries))))
         self._past = LongPast(self._store) if is_long else None
         self._rule_set = RuleSet(self._store, recall=None if self._past is None else self._past.view)
         self._rule_set.replace(plans)
-        self._book = Book(self.rules)
+        self._book = Book(rule for rule in self.rules if rule.name in plans)
         self._close(self._now)
+
+    def _plans(self) -> dict[str, Plan]:
+        """The rules' plans; one that does not compile is a problem of its own."""
+        plans = {}
+        for rule in self.rules:
+            try:
+                plans[rule.name] = plan_of(rule)
+            except ExpressionError as error:
+                self.problems[rule.name] = error.message
+        return plans
 
     def close(self) -> None:
         if self._past is not None:
