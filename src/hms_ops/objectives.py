@@ -12,6 +12,7 @@ The counts are exact: each sample is judged by its own value (goals.py, `_goal.p
 
 A group is one combination of the values of the SLO's group_by, without tags that begin with "__" (the overflow's).
 A budget is kept over the whole window in memory (budget.py), filled from history when the engine starts (`open`).
+Not counted is what came in the second an SLO began in, and in the one the engine stopped in: neither was whole.
 
 Limits, each with its counter: SLOS_MAX SLOs (ConfigError), GROUPS_MAX groups of all SLOs (`groups_refused`: counted
 in each second they have events), seconds that the store no longer kept (`seconds_lost`).
