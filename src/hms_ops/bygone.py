@@ -85,26 +85,26 @@ class Bygone:
         self.has_rows = len(places) > 0
         columns[_ADDITIVE] /= seconds // STEP_SECONDS
         self._come(places)
-        for at in range(begin, end, STEP_SECONDS):
-            self._write(at, places, columns)
+        for at in (begin, *range(begin + MINUTE_SECONDS - begin % MINUTE_SECONDS, end, MINUTE_SECONDS)):
+            self._write(at, min(end, at + MINUTE_SECONDS - at % MINUTE_SECONDS), places, columns)
         self._now = end
         if end % MINUTE_SECONDS == 0:
             self._go(end - IDLE_SECONDS)
 
-    def _write(self, at: int, places: Integers, columns: Columns) -> None:
-        """One step of 10 s, its last second, and the minute that ends with it."""
-        self.cols[1, merge.COUNT, at // STEP_SECONDS % SLOTS] = 0.0
-        self.cols[1, :, at // STEP_SECONDS % SLOTS][:, places] = columns
-        for second in range(at, at + STEP_SECONDS):
-            self.cols[0, merge.COUNT, second % SLOTS] = 0.0
-        newest = at + STEP_SECONDS - 1
-        second_of = self.cols[0, :, newest % SLOTS]
-        second_of[:, places] = columns
-        second_of[merge.SUM, places] = columns[merge.SUM] / STEP_SECONDS
+    def _write(self, begin: int, end: int, places: Integers, columns: Columns) -> None:
+        """Steps of 10 s within one minute, alike, the last second of each, and the minute if it ends with them."""
+        tens = np.arange(begin, end, STEP_SECONDS) // STEP_SECONDS % SLOTS
+        self.cols[1, merge.COUNT, tens] = 0.0
+        self.cols[1][:, tens[:, None], places] = columns[:, None, :]
+        self.cols[0, merge.COUNT, np.arange(begin, end) % SLOTS] = 0.0
+        newest = np.arange(begin + STEP_SECONDS - 1, end, STEP_SECONDS) % SLOTS
+        second = columns.copy()
+        second[merge.SUM] /= STEP_SECONDS
+        self.cols[0][:, newest[:, None], places] = second[:, None, :]
         self.last_value[places] = columns[merge.LAST]
-        self.last_second[places] = newest
-        if (at + STEP_SECONDS) % MINUTE_SECONDS == 0:
-            rollup_step(self.cols, 2, at // MINUTE_SECONDS, self.cols.shape[3])
+        self.last_second[places] = end - 1
+        if end % MINUTE_SECONDS == 0:
+            rollup_step(self.cols, 2, begin // MINUTE_SECONDS, self.cols.shape[3])
 
     def _come(self, places: Integers) -> None:
         for place in places[~self._alive[places]].tolist():
