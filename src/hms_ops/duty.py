@@ -56,7 +56,6 @@ Emit = Callable[[dict[str, Any]], None]
 UNSERVED_SHOWN: Final = 10  # in `problems`; all are logged
 HOOKS_SECONDS: Final = 0.5  # what handlers of alerts get at a stop
 KEEPER_SECONDS: Final = 1.0  # and the keeper, to bring the last transitions to the disk
-ALIVE_SECONDS: Final = 10  # how often the second alerting was alive in is kept
 FAILED_TICKS: Final = 3  # a rule that could not be evaluated so often in a row is worth an alert
 OFFERED_AGAIN_SECONDS: Final = 600  # after a restart actions are offered what has fired so lately
 ACTION_FAILED_SECONDS: Final = 900.0  # how long the alert of a failed action lasts
@@ -120,7 +119,6 @@ class Duty:
         self._passing = threading.Lock()  # held from a transition until it is handed on: these keep their order
         self._rule_set: RuleSet | None = None
         self._failing: dict[str, int] = {}  # rules that cannot be evaluated: for how many ticks
-        self._alive_second = 0
         self._keeping: threading.Thread | None = None
 
     # ---- rules in
@@ -279,14 +277,7 @@ class Duty:
                 events = self.book.advance(
                     found.keys, found.condition, found.recover, found.value, end, found.problems, whole=found.whole
                 )
-                self._hand_on(events, self._alive(end))
-
-    def _alive(self, end: int) -> list[Change]:
-        """A mark every ALIVE_SECONDS, from which a restart tells how long alerting was away."""
-        if end - self._alive_second < ALIVE_SECONDS:
-            return []
-        self._alive_second = end
-        return [Change("marks", "alive", {"second": end})]
+                self._hand_on(events)
 
     def _count_failing(self, problems: Mapping[str, str]) -> None:
         if problems or self._failing:
@@ -334,9 +325,9 @@ class Duty:
             self._hand_on(self.book.end_now(episode.rule.name, episode.tags, self._now(), reason))
 
     def _offer_held(self, episode: Episode) -> None:
-        for alert in self.book.alerts():
-            if alert.name == episode.rule.name and dict(alert.tags) == episode.tags:
-                self.actions.offer(alert)
+        alert = self.book.find(episode.rule.name, episode.tags)
+        if alert is not None:
+            self.actions.offer(alert)
 
     def _is_anomaly(self, name: str) -> bool:
         return any(rule.name == name for rule in self.rulebook.file.anomalies)
