@@ -1,6 +1,7 @@
 """docs/alerts.md: every example is read by the engine, and compiles; what it names is there."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,15 @@ def test_the_files_load_together() -> None:
     assert (len(loaded.routes), len(loaded.inhibitions), len(loaded.mute_times), len(loaded.policies)) == (1, 1, 2, 1)
     policies = {policy.name for policy in loaded.policies}
     assert lint(loaded.rules, policies=policies) == []
+
+
+def test_the_commands_that_are_named_are_there() -> None:
+    named = re.findall(r"`(alerts|audit|actions|slo|rules) ([a-z-]+)[^`]*`", TEXT)
+    assert len(named) >= 20
+    for group, command in named:
+        module, attribute, _ = COMMANDS[group]
+        found = getattr(import_module(f"hms_ops.cli.{module}"), attribute)
+        assert command in found.commands, f"{group} {command}"
 
 
 def test_the_functions_and_commands_that_are_named_are_there() -> None:
