@@ -119,6 +119,8 @@ def _base_seconds(grid: Grid) -> int:
 def _changes(part: Any, chosen: Chosen, grid: Grid, at: int) -> tuple[Integers, Floats]:
     """(cell × groups + group, change) of each series in each step: its last value less the one before the step, or else
     less the first there is in it."""
+    if not len(part[0]):
+        return np.empty(0, np.int64), np.empty(0)
     order = np.lexsort((part[0], part[1]))
     steps, places, last = part[0][order], part[1][order], part[2][merge.LAST][order]
     cells = (steps - grid.start) // grid.step

@@ -197,6 +197,10 @@ class RuleSet:
 
     def _admitted(self) -> list[BoundRule]:
         """The rules that have no problem and find room, first come first served; notes why the others do not."""
+        rules = list(self._bound.values())
+        if self._is_roomy(rules):
+            self.refused_instances, self.problems = 0, {}
+            return rules
         admitted: list[BoundRule] = []
         room = _Room((self.instances_max, self.pairs_max, self.sketched_max, self.cells_max))
         self.refused_instances = 0
@@ -210,6 +214,14 @@ class RuleSet:
             else:
                 admitted.append(rule)
         return admitted
+
+    def _is_roomy(self, rules: Sequence[BoundRule]) -> bool:
+        """Whether there is nothing to look at rule by rule: no problem, no percentiles or views, and room for all."""
+        return (
+            not any(rule.problem or not rule.is_plain for rule in rules)
+            and sum(len(rule.instances) for rule in rules) <= self.instances_max
+            and sum(rule.pairs for rule in rules) <= self.pairs_max
+        )
 
 
 class _Room:

@@ -15,6 +15,7 @@ the instances and the readings (0.5 µs each).
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -28,6 +29,7 @@ from hms_ops.alert.sketched import FigureGroups
 from hms_ops.alert.source import GroupKey, Groups, Source, ViewGroups
 from hms_ops.kernels import opcodes as op
 from hms_ops.kernels import window
+from hms_ops.kernels.layout import place_members
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -66,7 +68,8 @@ class BoundRule:
     """A plan with the sources of its readings and its instances.
 
     groups: for each reading, int32[instances], the number of the source's group or -1. instances: their names and tags.
-    pairs: how many series it reads. problem: why it can't be evaluated on the kinds of its metrics, or "".
+    pairs: how many series it reads. problem: why it can't be evaluated on the kinds of its metrics, or "". is_plain: it
+    reads windows of columns and nothing else.
     """
 
     name: str
@@ -76,6 +79,10 @@ class BoundRule:
     instances: list[InstanceKey] = field(default_factory=list)
     pairs: int = 0
     problem: str = ""
+    is_plain: bool = True
+
+    def __post_init__(self) -> None:
+        self.is_plain = all(reading.figure is None and reading.view is None for reading in self.plan.readings)
 
     def join(self) -> bool:
         """Find the instances: all groups of all readings, matched by their tags; one instance without GROUP BY.
@@ -184,7 +191,10 @@ class Arrangement:
         self.rules = rules
         plans = [rule.plan for rule in rules]
         self._lengths = tuple(sorted({_length(reading) for plan in plans for reading in plan.readings}))
+        self._are_plain = all(rule.is_plain for rule in rules)
         self._slices, self._slice_of_reading = self._find_slices()
+        self._window_of_slice = np.array([part.window for part in self._slices], np.int64)
+        self._slices_of_window = [list(parts) for _, parts in groupby(self._slices, key=lambda part: part.window)]
         self._readings_of_rule = np.array([len(plan.readings) for plan in plans], np.int64)
         self._code = _joined((plan.code for plan in plans), np.int8)
         self._constant = _joined((plan.constant for plan in plans), np.float64)
@@ -242,43 +252,55 @@ class Arrangement:
 
     def windows(self, capacity: int) -> Windows:
         """All windows with their members and groups. capacity: the number of series slots the store has."""
+        sizes = [sum(len(part.source.member) for part in parts) for parts in self._slices_of_window]
+        group_member = np.empty(sum(sizes), np.int32)
         members: list[NDArray[np.int32]] = []
-        places: list[NDArray[np.int32]] = []
         masks: list[int] = []
-        for number in range(len(self._lengths)):
-            slices = [part for part in self._slices if part.window == number]
-            member, place = _union([part.source for part in slices], capacity)
-            place += sum(map(len, members))
-            members.append(member)
-            places += [place[part.source.member] for part in slices]
-            masks.append(_mask((opcode, part.source.kind) for part in slices for opcode in part.loads))
-        group_counts = [len(part.source.keys) for part in self._slices]
+        at = base = 0
+        for parts, size in zip(self._slices_of_window, sizes, strict=True):
+            place, union = group_member[at : at + size], np.empty(capacity, np.int32)
+            np.concatenate([part.source.member for part in parts], out=place)
+            found = place_members(place, np.zeros(capacity, np.int32), union, base)
+            members.append(union[:found].copy())
+            masks.append(_mask({(opcode, part.source.kind) for part in parts for opcode in part.loads}))
+            at, base = at + size, base + found
+        counts = self._group_counts()
         return Windows(
             lengths=self._lengths,
             field_mask=np.array(masks, np.int64),
             member=_joined(members, np.int32),
             member_offset=_offsets(map(len, members), np.int64),
-            group_member=_joined(places, np.int32),
-            group_offset=_offsets(_joined((np.diff(part.source.offset) for part in self._slices), np.int64), np.int64),
-            group_window=np.repeat(np.array([part.window for part in self._slices], np.int64), group_counts),
-            group_kind=np.repeat(np.array([part.source.kind for part in self._slices], np.int8), group_counts),
+            group_member=group_member,
+            group_offset=_offsets(_joined((part.source.sizes for part in self._slices), np.int64), np.int64),
+            group_window=np.repeat(self._window_of_slice, counts),
+            group_kind=np.repeat(np.array([part.source.kind for part in self._slices], np.int8), counts),
         )
+
+    def _group_counts(self) -> NDArray[np.int64]:
+        return np.array([len(part.source.keys) for part in self._slices], np.int64)
+
+    def _group_starts(self) -> list[int]:
+        """Where the groups of each slice begin."""
+        starts: list[int] = _offsets(self._group_counts(), np.int64).tolist()
+        return starts
 
     def sets(self) -> list[SetGroup]:
         """The groups of sets that are counted: their members are in sketches, not in columns."""
-        base = _offsets((len(part.source.keys) for part in self._slices), np.int64)
+        if not any(part.source.kind == kinds.SET for part in self._slices):
+            return []
         return [
-            SetGroup(int(first) + n, part.window, part.source.slots_of(n))
-            for first, part in zip(base[:-1], self._slices, strict=True)
+            SetGroup(first + n, part.window, part.source.slots_of(n))
+            for first, part in zip(self._group_starts(), self._slices, strict=False)
             if isinstance(part.source, Source) and part.source.kind == kinds.SET and op.LOAD_COUNT in part.loads
             for n in range(len(part.source.keys))
         ]
 
     def figures(self) -> list[FigureGroups]:
         """The groups of figures: each source over each window once, with all that is asked of its sketches."""
-        base = _offsets((len(part.source.keys) for part in self._slices), np.int64)
         found: dict[tuple[int, int], FigureGroups] = {}
-        for first, part in zip(base[:-1].tolist(), self._slices, strict=True):
+        if self._are_plain:
+            return []
+        for first, part in zip(self._group_starts(), self._slices, strict=False):
             if part.figure is None or not isinstance(part.source, Source):
                 continue
             key = part.window, id(part.source)
@@ -288,10 +310,11 @@ class Arrangement:
 
     def views(self) -> list[tuple[ViewGroups, int]]:
         """The groups of views, each once, and where these begin in `stats`."""
-        base = _offsets((len(part.source.keys) for part in self._slices), np.int64)
+        if self._are_plain:
+            return []
         return [
             (part.source, first)
-            for first, part in zip(base[:-1].tolist(), self._slices, strict=True)
+            for first, part in zip(self._group_starts(), self._slices, strict=False)
             if not isinstance(part.source, Source)
         ]
 
@@ -306,7 +329,7 @@ class Arrangement:
 
     def programs(self) -> Programs:
         """All programs with their instances and the groups these read."""
-        slice_base = _offsets((len(part.source.keys) for part in self._slices), np.int32)
+        slice_base = _offsets(self._group_counts(), np.int32)
         instances = np.array([len(rule.instances) for rule in self.rules], np.int64)
         of_reading = np.repeat(instances, self._readings_of_rule)
         group = _joined((groups for rule in self.rules for groups in rule.groups), np.int32)
@@ -325,14 +348,6 @@ class Arrangement:
 
 def _length(reading: Reading) -> Length:
     return reading.window_seconds, reading.figure is not None
-
-
-def _union(sources: Sequence[Groups], capacity: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The slots that any of the sources reads, ascending, and the place of each slot among them (int32[capacity])."""
-    is_read = np.zeros(capacity, np.bool_)
-    for source in sources:
-        is_read[source.member] = True
-    return np.flatnonzero(is_read).astype(np.int32), (np.cumsum(is_read) - 1).astype(np.int32)
 
 
 def _mask(loads: Iterable[tuple[int, int]]) -> int:

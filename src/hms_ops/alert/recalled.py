@@ -56,8 +56,8 @@ class Recalled:
         self.join()
 
     @property
-    def offset(self) -> NDArray[np.int64]:
-        return np.zeros(len(self.keys) + 1, np.int64)
+    def sizes(self) -> NDArray[np.int64]:
+        return np.zeros(len(self.keys), np.int64)
 
     def join(self) -> bool:
         """Take the groups of the latest answer; True when they are others than before."""

@@ -1,7 +1,7 @@
 """The series a selector chooses, sorted into groups: what a plan's readings are bound to.
 
 A `Source` belongs to one (metric, matchers, WHERE, GROUP BY) and is shared by all rules that agree in it. It follows
-the store as series come and go, and reads the tags of those that are new only; without matchers, WHERE and GROUP BY it
+the store as series come and go, by the metric's table of tags (tagtable.py); without matchers, WHERE and GROUP BY it
 reads no tags at all and takes the store's slots as they are. `offset` and `member` list the series of each group.
 
 Data: slots are int32, ascending within a group. Threads: the tick's; a query makes its own sources.
@@ -9,20 +9,18 @@ Not here: windows, programs (`layout.py`, `evaluate.py`).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol, TypeAlias
+from functools import partial
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hms_ops.alert.plan import SourceKey
-from hms_ops.alert.tags import accepts
+from hms_ops.alert.tagtable import TagTable, tags_in
 from hms_ops.alert.tree import GROUP_BY_ALL
 from hms_ops.reloaded import Reloaded
 
 GroupKey: TypeAlias = tuple[tuple[str, str], ...]  # sorted (tag, value) pairs; () is the group of all
-
-_REFUSED: Final = -1  # group of a series that the matchers or WHERE turn away
-_FRESH: Final = -2  # its tags were not read yet
 
 
 class Series(Protocol):
@@ -76,21 +74,23 @@ def tags_of(store: Store, slot: int) -> Mapping[str, str] | None:
 
 
 class Source:
-    """The groups of one SourceKey. keys: of G groups; member: int32[M] slots, group by group; offset: int64[G + 1]."""
+    """The groups of one SourceKey. keys: of G groups; member: int32[M] slots, group by group; offset: int64[G + 1];
+    sizes: int64[G].
+    table: the tags of its metric; shared by the metric's sources, whose owner makes it follow the store first."""
 
-    def __init__(self, key: SourceKey) -> None:
+    def __init__(self, key: SourceKey, table: TagTable | None = None) -> None:
         self.key = key
         self.member: NDArray[np.int32] = np.zeros(0, np.int32)
         self.offset: NDArray[np.int64] = np.zeros(2, np.int64)
+        self.sizes: NDArray[np.int64] = np.zeros(1, np.int64)
         self.keys: list[GroupKey] = [()]
         self.kind = 0
-        self._test = accepts(key.matchers, key.where)
-        self._is_grouped = bool(key.group_by)
-        self._slots: NDArray[np.int32] = np.zeros(0, np.int32)
-        self._group: NDArray[np.int32] = np.zeros(0, np.int32)  # of each slot, _REFUSED or its number
-        self._numbers: dict[GroupKey, int] = {} if self._is_grouped else {(): 0}
-        if self._is_grouped:
-            self.keys, self.offset = [], np.zeros(1, np.int64)
+        self.is_plain = not (key.matchers or key.where or key.group_by)  # takes all series, whatever their tags
+        self._table = TagTable() if table is None else table
+        self._is_shared = table is not None
+        self._tags = tags_in(key.matchers, key.where)
+        if key.group_by:
+            self.keys, self.offset, self.sizes = [], np.zeros(1, np.int64), np.zeros(0, np.int64)
 
     def follow(self, store: Store, stale: NDArray[np.int32]) -> bool:
         """Take the metric's series as they are now; `stale` slots changed hands and are read again.
@@ -98,55 +98,48 @@ class Source:
         Returns True when the groups are others than before.
         """
         self.kind = store.metric_kind(self.key.metric)
-        slots = np.asarray(store.slots(self.key.metric), np.int32)
-        if self._test is None and not self._is_grouped:
-            self.member, self.offset = slots, np.array([0, len(slots)], np.int64)
-            return False
-        group = self._known_groups(slots, stale)
-        self._slots, self._group = slots, group
-        for place in np.flatnonzero(group == _FRESH).tolist():
-            group[place] = self._group_of(tags_of(store, int(slots[place])))
+        if self.is_plain:
+            slots = np.asarray(store.slots(self.key.metric), np.int32)
+            return self._take_all(slots)
+        if not self._is_shared:
+            follow_table(self._table, self.key.metric, store, stale)
+        group_by = self.key.group_by
+        self._table.want(
+            self._tags, group_by, lambda tags: group_key(group_by, tags), lambda slot: tags_of(store, slot)
+        )
         return self._sort()
-
-    def _known_groups(self, slots: NDArray[np.int32], stale: NDArray[np.int32]) -> NDArray[np.int32]:
-        """The group of each slot that was here before, _FRESH for the others."""
-        group = np.full(len(slots), _FRESH, np.int32)
-        stays = np.isin(self._slots, slots, assume_unique=True) & ~np.isin(self._slots, stale)
-        group[np.searchsorted(slots, self._slots[stays])] = self._group[stays]
-        return group
 
     def slots_of(self, group: int) -> list[int]:
         """The slots of one group."""
         return [int(slot) for slot in self.member[self.offset[group] : self.offset[group + 1]]]
 
-    def _group_of(self, tags: Mapping[str, str] | None) -> int:
-        if tags is None:
-            return _REFUSED
-        if self._test is not None and not self._test(tags):
-            return _REFUSED
-        return self._numbers.setdefault(group_key(self.key.group_by, tags), len(self._numbers))
+    def _take_all(self, slots: NDArray[np.int32]) -> bool:
+        self.member, self.sizes = slots, np.array([len(slots)], np.int64)
+        self.offset = np.array([0, len(slots)], np.int64)
+        return False
 
     def _sort(self) -> bool:
-        """List the members group by group, and forget groups that have none."""
-        chosen = self._group >= 0
-        group = self._group[chosen]
-        counts = np.bincount(group, minlength=len(self._numbers))
-        if self._is_grouped and not counts.all():
-            group, counts = self._drop_empty(counts, group, chosen)
-        self.member = self._slots[chosen][np.argsort(group, kind="stable")]
-        self.offset = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-        before, self.keys = self.keys, list(self._numbers)
+        """List the members group by group; a group without any is none."""
+        chosen = self._table.chosen(self.key.matchers, self.key.where)
+        if (is_there := self._table.is_there()) is not None:
+            chosen &= is_there
+        slots = self._table.slots[chosen]
+        if not self.key.group_by:
+            return self._take_all(slots)
+        keys, numbers = self._table.groups(self.key.group_by)
+        present, group, counts = np.unique(numbers[chosen], return_inverse=True, return_counts=True)
+        self.member = slots[np.argsort(group, kind="stable")]
+        self.sizes = counts.astype(np.int64)
+        self.offset = np.concatenate(([0], np.cumsum(self.sizes)))
+        found = [keys[number] for number in present.tolist()]
+        before, self.keys = self.keys, found
         return before != self.keys
 
-    def _drop_empty(
-        self, counts: NDArray[np.int64], group: NDArray[np.int32], chosen: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Number the groups anew without the empty ones; the order of the others stays."""
-        number = (np.cumsum(counts > 0) - 1).astype(np.int32)
-        self._numbers = {key: int(number[old]) for key, old in self._numbers.items() if counts[old]}
-        group = number[group]
-        self._group[chosen] = group
-        return group, counts[counts > 0]
+
+def follow_table(table: TagTable, metric: str, store: Store, stale: NDArray[np.int32]) -> None:
+    """Bring a metric's table up to the series there are."""
+    slots = np.asarray(store.slots(metric), np.int32)
+    table.follow(slots, stale, partial(tags_of, store))
 
 
 class ViewGroups(Protocol):
@@ -158,7 +151,7 @@ class ViewGroups(Protocol):
     @property
     def member(self) -> NDArray[np.int32]: ...
     @property
-    def offset(self) -> NDArray[np.int64]: ...
+    def sizes(self) -> NDArray[np.int64]: ...
     @property
     def kind(self) -> int: ...
     @property

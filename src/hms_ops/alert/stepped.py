@@ -104,9 +104,9 @@ class Stepped:
         self.join()
 
     @property
-    def offset(self) -> Integers:
+    def sizes(self) -> Integers:
         """No group has members that the windows' kernel would read."""
-        return np.zeros(len(self.keys) + 1, np.int64)
+        return np.zeros(len(self.keys), np.int64)
 
     @property
     def problem(self) -> str:
@@ -141,9 +141,10 @@ class Stepped:
     def values(self, store: Store, end: int, reloaded: Reloaded) -> Floats:
         """float64[len(keys)], NaN for NULL."""
         rows = rows_of(self.view, end, store.first_second)
-        if not len(rows.begins) or not len(rows.tiers):
-            return np.full(len(self.keys), 1.0 if self._is_absent else np.nan)
-        steps = self._steps(store, rows, reloaded)
+        has_rows = len(rows.tiers) > 0
+        if not has_rows and self._is_absent:
+            return np.ones(len(self.keys))
+        steps = self._steps(store, rows, reloaded) if has_rows else np.empty((len(self.rule.instances), 0))
         found = fold_steps(self.view, steps, self.view.memory_step())
         return sum_groups(found, self._places, len(self.keys)) if self.view.sums_series else found
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hms_ops.alert.plan import SourceKey
-from hms_ops.alert.source import Source, Store
+from hms_ops.alert.source import Source, Store, follow_table
+from hms_ops.alert.tagtable import TagTable
 
 CHANGES_MAX: Final = 2_000  # more series than this came at once: look at all metrics instead of at each series
 
@@ -25,6 +26,7 @@ class Watch:
         self._store = store
         self._cursor = 0
         self._sources: dict[SourceKey, Source] = {}
+        self._tables: dict[str, TagTable] = {}  # by metric, of those whose tags a source looks at
         self._kinds: dict[str, int] = {}  # of the metrics that are watched
         self._metrics: list[str] = []
         self._numbers: dict[str, int] = {}
@@ -34,8 +36,9 @@ class Watch:
         """The source of a key, bound to the series there are."""
         source = self._sources.get(key)
         if source is None:
-            source = self._sources[key] = Source(key)
-            self._take(source, _NONE)
+            source = self._sources[key] = Source(key, self._table(key))
+            source.follow(self._store, _NONE)
+            self._note(source)
         return source
 
     def keep(self, keys: set[SourceKey]) -> None:
@@ -43,6 +46,8 @@ class Watch:
         if self._sources.keys() <= keys:
             return
         self._sources = {key: source for key, source in self._sources.items() if key in keys}
+        metrics = {key.metric for key in keys}
+        self._tables = {metric: table for metric, table in self._tables.items() if metric in metrics}
         self._kinds, self._metrics, self._numbers = {}, [], {}
         self._metric_of_slot[:] = -1
         for source in self._sources.values():
@@ -51,14 +56,21 @@ class Watch:
     def follow(self) -> set[str]:
         """Take what changed in the store; returns the metrics that gained or lost series or changed their kind."""
         stale = self._stale_slots()
-        for key, source in self._sources.items():
+        for metric in stale.keys() & self._tables.keys():
+            follow_table(self._tables[metric], metric, self._store, stale[metric])
+        for key, source in self._sources.items() if stale else ():
             if key.metric in stale:
-                self._take(source, stale[key.metric])
+                source.follow(self._store, stale[key.metric])
+        for metric in stale:
+            self._note_slots(metric)
         return set(stale)
 
-    def _take(self, source: Source, stale: NDArray[np.int32]) -> None:
-        source.follow(self._store, stale)
-        self._note(source)
+    def _table(self, key: SourceKey) -> TagTable:
+        table = self._tables.get(key.metric)
+        if table is None:
+            table = self._tables[key.metric] = TagTable()
+            follow_table(table, key.metric, self._store, _NONE)
+        return table
 
     def _note(self, source: Source) -> None:
         """Remember whose the slots are: once a series is gone, the store can't say."""
@@ -67,6 +79,10 @@ class Watch:
         if metric not in self._numbers:
             self._numbers[metric] = len(self._metrics)
             self._metrics.append(metric)
+            self._note_slots(metric)
+
+    def _note_slots(self, metric: str) -> None:
+        self._kinds[metric] = self._store.metric_kind(metric)
         self._metric_of_slot[self._store.slots(metric)] = self._numbers[metric]
 
     def _stale_slots(self) -> dict[str, NDArray[np.int32]]:

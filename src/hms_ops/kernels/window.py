@@ -36,8 +36,11 @@ SEEN: Final = 7
 
 GAUGE_SECONDS: Final = 300  # how long a silent gauge keeps its last value
 
-SCRATCH_ROWS: Final = 9  # COUNT SUM M2 MIN MAX, DELTA, and three rows in which a block's scattered members are lined up
+# COUNT SUM M2 MIN MAX, DELTA, three rows in which a block's scattered members are lined up, and who was ever seen
+SCRATCH_ROWS: Final = 10
 _DELTA_ROW: Final = 5
+_SEEN_ROW: Final = 9
+_PLAIN: Final = 1 << COUNT | 1 << SUM | 1 << LAST | 1 << DELTA | 1 << SEEN  # nothing but counts and sums to pool
 # Members folded together: nine rows of 16 KB stay in the second-level cache, and a row's part is long enough for the
 # prefetcher; 512 cost a third more.
 _BLOCK: Final = 2048
@@ -225,11 +228,33 @@ def _pool(group_member, first, stop, mask, scratch, stats, g):  # type: ignore[n
 
 
 @njit(nogil=True, error_model="numpy")
-def _seen(group_member, first, stop, member, last_second):  # type: ignore[no-untyped-def]
-    seen = 0
+def _pool_plain(group_member, first, stop, mask, counts, sums, seen, stats, g):  # type: ignore[no-untyped-def]
+    """Counts, sums and who was seen, in one pass without a branch: a silent member's count and sum are 0."""
+    count, total, ever = 0.0, 0.0, 0.0
+    if mask >> SUM & 1:
+        for j in range(first, stop):
+            i = group_member[j]
+            count += counts[i]
+            total += sums[i]
+            ever += seen[i]
+    else:
+        for j in range(first, stop):
+            i = group_member[j]
+            count += counts[i]
+            ever += seen[i]
+        total = np.nan
+    stats[g, COUNT] = count
+    stats[g, SUM] = total
+    stats[g, M2] = stats[g, MIN] = stats[g, MAX] = np.nan
+    return ever
+
+
+@njit(nogil=True, error_model="numpy")
+def _seen(group_member, first, stop, seen):  # type: ignore[no-untyped-def]
+    ever = 0.0
     for j in range(first, stop):
-        seen += last_second[member[group_member[j]]] > 0
-    return seen
+        ever += seen[group_member[j]]
+    return ever
 
 
 @njit(nogil=True, error_model="numpy")
@@ -406,6 +431,8 @@ def window_groups(
             stop = min(at + _BLOCK, member_offset[w + 1])
             block = member[at:stop]
             _fold_block(cols, row_tier[first:last], row_slot[first:last], field_mask[w], block, at, scratch)
+            for i in range(len(block)):
+                scratch[_SEEN_ROW, at + i] = 1.0 if last_second[block[i]] > 0 else 0.0
             if field_mask[w] >> DELTA & 1:
                 start = end - covered[w]
                 delta = scratch[_DELTA_ROW, at:stop]
@@ -421,11 +448,15 @@ def window_groups(
                     block,
                     delta,
                 )
+    counts, sums, ever_seen = scratch[COUNT], scratch[SUM], scratch[_SEEN_ROW]
     for g in range(len(group_window)):
         w, first, stop = group_window[g], group_offset[g], group_offset[g + 1]
         mask, kind = field_mask[w], group_kind[g]
-        _pool(group_member, first, stop, mask, scratch, stats, g)
-        seen = _seen(group_member, first, stop, member, last_second)
+        if mask & ~_PLAIN:
+            _pool(group_member, first, stop, mask, scratch, stats, g)
+            seen = _seen(group_member, first, stop, ever_seen)
+        else:
+            seen = _pool_plain(group_member, first, stop, mask, counts, sums, ever_seen, stats, g)
         stats[g, LAST] = stats[g, DELTA] = np.nan
         stats[g, SEEN] = seen
         if mask >> LAST & 1 and kind == _COUNTER and seen > 0:
