@@ -417,7 +417,7 @@ def test_commands_that_hang_delay_no_service(working: Callable[..., Engine], wai
         engine = working(server.url, *hangs, SCALE)
         engine.runner.offer(anomaly(1))
         wait_until(lambda: server.requests)
-        wait_until(lambda: engine.runner.counts()["running"] == 4)
+        wait_until(lambda: engine.runner.counts()["commands"] == 4)
         assert engine.runner.counts()["queued"] == 2
         assert engine.runner.stop(engine.clock.now_ns()) is True
     assert sorted(engine.said("outcome")) == ["HTTP 200 thanks"] + ["killed: the engine stopped"] * 4

@@ -113,7 +113,7 @@ def test_long_input_and_long_output_pass_at_the_same_time() -> None:
 def test_a_command_that_hangs_is_killed_with_all_it_has_started(tmp_path: Path) -> None:
     began = time.monotonic()
     ended = shell(f"echo begun; sleep 600 & echo $! > {tmp_path}/child; wait", seconds=1)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
     assert (ended.is_success, str(ended), ended.status) == (False, "killed after 1 s: begun", -9)
     child = int((tmp_path / "child").read_text())
     deadline = time.monotonic() + 5
@@ -129,7 +129,7 @@ def test_a_command_that_closes_its_pipes_and_hangs_is_killed_too() -> None:
 def test_what_a_command_leaves_behind_when_it_ends_goes_on_and_is_not_waited_for(tmp_path: Path) -> None:
     began = time.monotonic()
     assert shell(f"sleep 30 & echo $! > {tmp_path}/child; echo started").output == "started\n"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
     child = int((tmp_path / "child").read_text())
     assert is_alive(child)
     os.kill(child, 9)
@@ -138,7 +138,7 @@ def test_what_a_command_leaves_behind_when_it_ends_goes_on_and_is_not_waited_for
 def test_what_it_left_behind_may_print_for_ever(tmp_path: Path) -> None:
     began = time.monotonic()
     assert shell(f"yes & echo $! > {tmp_path}/child").is_success
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
     os.kill(int((tmp_path / "child").read_text()), 9)
 
 
@@ -151,11 +151,13 @@ def test_a_stop_ends_all_that_run(wait_until: Callable[..., None]) -> None:
     for thread in threads:
         thread.start()
     wait_until(lambda: commands.count == 3)
-    assert commands.kill("killed: the engine stopped") == 3
+    assert commands.stop("the engine stopped") == 3
     for thread in threads:
         thread.join(10)
     assert [str(one) for one in ended] == ["killed: the engine stopped"] * 3
-    assert (commands.count, commands.kill("again")) == (0, 0)
+    assert commands.count == 0
+    late = commands.run(["true"], b"", {"PATH": PATH}, 20)
+    assert (late.status, late.error) == (None, "cannot start true: the engine stopped")
 
 
 # ---- as rules have them

@@ -149,7 +149,7 @@ class ActionRunner:
         self._workers.is_stopped = True
         self._wake.set()
         has_ended = self._join(deadline_ns)
-        if self._carrier.commands.kill(f"killed: {STOPPED}"):
+        if self._carrier.commands.stop(STOPPED):
             has_ended = self._join(self._clock.now_ns() + SECOND_NS)
         with self._lock:
             left = self._queue.clear()
@@ -169,9 +169,14 @@ class ActionRunner:
     # ---- what others read
 
     def counts(self) -> dict[str, int]:
-        """The counters, and what is `queued`, `running` and `verifying` now, and what is `unsettled` on disk."""
+        """The counters; what is `queued`, `running` (`commands` among them) and `verifying` now; what is `unsettled` on
+        disk, and what was `damaged` there."""
         with self._lock:
-            now = {"queued": self._queue.count, "running": self._queue.running_count}
+            now = {
+                "queued": self._queue.count,
+                "running": self._queue.running_count,
+                "commands": self._carrier.commands.count,
+            }
         more = {"verifying": self._verifying.count, "unsettled": self._log.waiting_count, "damaged": self._log.damaged}
         return asdict(self.counters) | now | more
 

@@ -4,7 +4,7 @@
 
 The program finds nothing of ours but its arguments, its input and the environment it is given; it runs in / and in a
 session of its own. Output and errors come down one pipe, of which the first OUTPUT_BYTES_MAX bytes are kept and the
-rest is read and counted. At the deadline, or when `Commands.kill` is called, its whole process group is killed. What a
+rest is read and counted. At the deadline, or when `Commands.stop` is called, its whole process group is killed. What a
 command leaves behind when it ends by itself, such as a service it has started, goes on, and its pipe is not waited for.
 
 Threads: any; each call waits for its own command. Nothing is raised: what could not be started says so in `error`.
@@ -66,27 +66,36 @@ class Commands:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[int, Running] = {}
+        self._stopped = ""
 
     def run(self, arguments: Sequence[str], given: bytes, environment: Mapping[str, str], seconds_max: float) -> Ended:
         """Start it, hand over its input, and wait until it has ended, `seconds_max` at most."""
         try:
-            running = Running(arguments, environment)
+            running = self._start(arguments, environment)
         except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
             return Ended(None, error=f"cannot start {arguments[0]}: {error}")
-        with self._lock:
-            self._running[running.process.pid] = running
         try:
             return running.wait(given, steady_ns() + int(seconds_max * SECOND_NS), seconds_max)
         finally:
             with self._lock:
                 del self._running[running.process.pid]
 
-    def kill(self, why: str) -> int:
-        """End all that run; returns how many."""
+    def stop(self, why: str) -> int:
+        """End all that run, and start no more; returns how many there were."""
         with self._lock:
+            self._stopped = why
             for running in self._running.values():
-                running.kill(why)
+                running.kill(f"killed: {why}")
             return len(self._running)
+
+    def _start(self, arguments: Sequence[str], environment: Mapping[str, str]) -> "Running":
+        """Under the lock, so that none slips past a stop."""
+        with self._lock:
+            if self._stopped:
+                raise OSError(self._stopped)
+            running = Running(arguments, environment)
+            self._running[running.process.pid] = running
+            return running
 
     @property
     def count(self) -> int:
