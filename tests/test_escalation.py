@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hms_ops.alert.escalation import Escalation, Policy, due_at, paused, policy_
 from hms_ops.alert.matching import parse_matchers
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.routing import Routing
+from hms_ops.alert.rulefile import load_rules
 from hms_ops.alert.silence import AddSilence, EndSilence, new_silence
 
 ONE, TWO, CIO, LAST = "sms:+1001", "sms:+1002", "email:cio@agency.example", "sms:+1009"
@@ -214,6 +216,37 @@ def test_policies_that_are_new_begin_and_those_that_are_gone_end() -> None:
     desk.at(31 * MINUTE)
     desk.at(50 * MINUTE)
     assert [level for _, level, _ in levels(desk)] == [1, 1, 2]
+
+
+def test_congressional_sla_breaches_page_the_cio_as_the_file_has_it() -> None:
+    file = load_rules([Path(__file__).parent.parent / "config" / "rules" / "governance.yaml"])
+    rule = file.rules[0]
+    fired = alert(rule.name, {"agency": "irs"}, severity=rule.severity, rule_tags=rule.tags, notify=rule.notify)
+    desk = Desk(file.routing)
+    desk.at(0, fired)
+    assert sorted(brief(desk.told)) == [
+        ("slack:#congressional", "firing", "first"),
+        ("sms:+1-555-0100", "firing", "escalation"),
+    ]
+    desk.at(20 * MINUTE, commands=[Ack(rule.name, "ann")])
+    desk.at(130 * MINUTE)
+    assert sorted(levels(desk)) == [
+        (0, 1, "sms:+1-555-0100"),
+        (15, 2, "email:operations@agency.example"),
+        (15, 2, "sms:+1-555-0101"),
+        (60, 3, "email:cio@agency.example"),
+        (60, 3, "sms:+1-555-0110"),
+    ]
+    desk.at(141 * MINUTE)
+    assert levels(desk)[-1] == (140, 1, "sms:+1-555-0100")  # the acknowledgement is two hours old
+
+
+def test_an_acknowledged_breach_reaches_the_cio_all_the_same() -> None:
+    desk = desk_of(policy(ack_timeout="8h"))
+    desk.at(0, PAGE)
+    desk.at(MINUTE, commands=[Ack("db.slow", "ann")])
+    desk.at(3 * 3600)
+    assert levels(desk) == [(0, 1, ONE), (60, 3, CIO)]
 
 
 def test_the_arithmetic_of_standing_still() -> None:

@@ -174,7 +174,10 @@ class Dispatcher:
         whom its policy tells next; of the alerts of which there is something to say, STANDINGS_MAX at most."""
         with self._lock:
             found: dict[str, dict[str, Any]] = {}
+            is_holding = self._desk.holding.is_holding()
             for member in self._board.firing():
+                if not (is_holding or member.stands_out):
+                    continue
                 standing = self._standing(member, now)
                 if len(found) < STANDINGS_MAX and any(standing.values()):
                     found[member.key] = standing

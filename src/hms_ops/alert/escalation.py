@@ -10,12 +10,13 @@
           - {after: 1h, notify: [email:cio@agency.example], until: resolve}
         repeat: 2               # so many more rounds when nobody acknowledges
         repeat_after: 10m       # from the last level to the next round, or to the last resort
-        ack_timeout: 30m        # acknowledged and still firing: it starts again
+        ack_timeout: 2h         # acknowledged and still firing: it starts again
         last_resort: [sms:+1-555-0199]
 
 `after` counts from the beginning of the round. A level that is `until: ack` (the default) is told no more once the
 alert is acknowledged; one that is `until: resolve` is told all the same. A policy is chosen by the alert's own
-`policy`, else the first whose `match` and `severity` hold; one that has neither is chosen by name only.
+`policy`, else the first whose `match` and `severity` hold; one that has neither is chosen by name only. What starts
+again counts `after` anew, so an `ack_timeout` should be longer than the `after` of a level that must be told in time.
 
 Pure: a policy is laid out as its rungs, `(seconds from the start, level, receivers)`, and where an alert stands is when
 it started and which rung is next. The dispatcher asks and keeps it. Bounds: LEVELS_MAX, ROUNDS_MAX.

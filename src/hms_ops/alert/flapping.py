@@ -45,6 +45,8 @@ def changed(flaps: Flaps, now: float) -> Flaps:
 
 def share(flaps: Flaps) -> float:
     """How much it flaps, 0 … 1."""
+    if flaps.changes <= 1:
+        return flaps.changes * WEIGHTS[0] / CHANGES  # by far the most
     return sum(WEIGHTS[age] for age in range(CHANGES) if flaps.changes >> age & 1) / CHANGES
 
 

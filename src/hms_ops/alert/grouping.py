@@ -64,6 +64,12 @@ class Member:
         return self.alert.severity == URGENT
 
     @property
+    def stands_out(self) -> bool:
+        """Whether there is more to say of it than that those it concerns were told."""
+        is_told = all(place.status == "told" for place in self.places.values())
+        return self.ack is not None or self.escalation is not None or self.flaps.is_flapping or not is_told
+
+    @property
     def order(self) -> tuple[float, str]:
         """The oldest first, and in one order always."""
         return self.alert.since, self.key

@@ -36,6 +36,10 @@ class Holding:
         self._muted[name] = mute.is_muted(now)
         return mute.next_change(now)
 
+    def is_holding(self) -> bool:
+        """Whether there may be anything that holds alerts back, but for what stands with the alert itself."""
+        return len(self.silences) > 0 or any(self._muted.values()) or bool(self._routing.inhibitions)
+
     def reason(self, member: Member, now: float, route_mutes: Iterable[str] = (), *, heeds_ack: bool = True) -> str:
         """Why the alert is not told now, "" when nothing holds it."""
         if member.is_firing:

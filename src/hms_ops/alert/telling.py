@@ -70,7 +70,8 @@ class Teller:
 
     def told_at(self, member: Member) -> float | None:
         """When the first of the groups it waits in is due; None when it waits in none."""
-        waiting = [group.due for group, place in self._desk.board.groups_of(member) if place.status == "pending"]
+        groups = self._desk.board.groups
+        waiting = (groups[key].due for key, place in member.places.items() if place.status == "pending")
         return min(waiting, default=None)
 
     # ---- telling
