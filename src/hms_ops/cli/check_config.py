@@ -10,6 +10,7 @@ from hms_ops.errors import ConfigError, ExpressionError
 from hms_ops.escape import printable_lines
 
 if TYPE_CHECKING:
+    from hms_ops.alert.rule import AnomalyRule, Rule
     from hms_ops.alert.rulefile import RuleFile
     from hms_ops.cli.known import Running
     from hms_ops.config import Config
@@ -119,9 +120,10 @@ def taken_metrics(rules: "RuleFile", plans: "Plans") -> list[str]:
     read, published = read_by(plans, rules.anomalies), published_by(rules)
     said = {name: f"the rule {reader!r} reads the metric of that name" for name, reader in read.items()}
     said |= {name: f"the SLO {slo!r} publishes the metric of that name" for name, slo in published.items()}
+    watching: list[Rule | AnomalyRule] = [*rules.rules, *rules.anomalies]
     return [
         f"{rule.source}: {rule.name}: {said[rule.name]}, and each rule writes a gauge of its name; choose another name"
-        for rule in (*rules.rules, *rules.anomalies)
+        for rule in watching
         if rule.name in said
     ]
 
