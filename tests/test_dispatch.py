@@ -398,6 +398,34 @@ def test_a_wall_clock_that_is_set_moves_what_waits() -> None:
     assert [one.created - START for one in desk.told] == [1030]
 
 
+def test_what_the_book_and_the_dispatcher_do_not_both_know_is_caught_up() -> None:
+    desk = Desk()
+    desk.at(0, PAGE, OTHER_PAGE)
+    desk.restart()
+    assert desk.dispatcher.catch_up([PAGE, OTHER_PAGE], desk.now) == []
+    lost = alert("lost")
+    events = desk.dispatcher.catch_up([PAGE, lost], START + 60)
+    assert [(one.name, dict(one.tags), one.state) for one in events] == [
+        ("lost", {}, "firing"),
+        ("db.slow", {"host": "2"}, "resolved"),
+    ]
+    desk.at(60, *events)
+    assert sorted((one.why, one.alerts[-1].name) for one in desk.told[1:]) == [
+        ("first", "lost"),
+        ("resolved", "db.slow"),
+    ]
+    assert desk.dispatcher.firing_count("db.slow") == 1
+
+
+def test_a_notification_that_tells_an_end_is_not_cancelled() -> None:
+    desk = Desk()
+    desk.at(0, PAGE, OTHER_PAGE)
+    desk.at(60, ended(PAGE))
+    assert [one.why for one in desk.told] == ["first", "resolved"]
+    desk.at(61, commands=[Ack("db.slow", "ann")])
+    assert desk.cancelled == [desk.told[0].id]
+
+
 def test_damaged_records_are_left_out_and_counted() -> None:
     desk = Desk()
     desk.at(0, PAGE)

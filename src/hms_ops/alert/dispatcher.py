@@ -31,7 +31,8 @@ Bounds and counters: those of grouping, silence, storm and decision; see `counte
 
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from hms_ops.alert.acknowledgement import Ack, Acked, Unack
@@ -50,6 +51,7 @@ from hms_ops.change import Change
 __all__ = ["AGAIN_SECONDS", "Command", "Dispatch", "Dispatcher"]
 
 STANDINGS_MAX: Final = 10_000
+ORPHANED: Final = "its state was lost in a restart"
 
 Command: TypeAlias = Ack | Unack | AddSilence | EndSilence
 Tables: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -133,6 +135,19 @@ class Dispatcher:
             )
             self._wait_anew(now)
             self._is_rerouted = True
+
+    def catch_up(self, firing: Iterable[Alert], now: float) -> list[Alert]:
+        """After `restore`: the events that are missing here, given all alerts that the book has firing, for `step`.
+
+        One transaction keeps both, so there are none, unless records are damaged: then an alert nobody was told of is
+        told, and one that no rule knows any more does not fire, repeat and escalate for ever.
+        """
+        with self._lock:
+            known = {alert.key: alert for alert in firing}
+            members = self._board.members
+            untold = [alert for key, alert in known.items() if key not in members or not members[key].is_firing]
+            orphans = ordered(member for member in self._board.firing() if member.key not in known)
+            return untold + [replace(one.alert, state="resolved", until=now, reason=ORPHANED) for one in orphans]
 
     def move_clocks(self, seconds: float) -> None:
         """The wall clock was set forward by `seconds` (back, below 0): what waits goes on waiting as long as before.

@@ -119,7 +119,7 @@ class Teller:
             shown, left_out = listed(new, others, lambda member: bool(desk.reason(member, group, "repeat", now)))
             notification = notification_of(desk.origin, group, shown, left_out, why, now)
             self._send(notification)
-            sent_id = notification.id if notification.state == "firing" else ""
+            sent_id = notification.id if all(member.is_firing for member in new) else ""  # an end is not cancelled
         else:
             said = "storm"
             self._put_off(group.receiver, [member.key for member in told])
