@@ -195,13 +195,14 @@ def totals(rng: random.Random, limits: Sequence[float], is_busy: bool) -> Iterat
 
 
 def gauges(rng: random.Random, limits: Sequence[float], is_busy: bool) -> Iterator[tuple[float, float]]:
-    """A gauge on each half minute, staying for a while near a limit; busy: it is never 0."""
+    """A gauge on each half minute, staying for a while near a limit; busy: it is never 0,
+    and never just such that a quotient is a limit, where the last bit decides."""
     options = [0.0, 1.0, 2.0, *limits, *(limit * share for limit in limits for share in (0.5, 0.9, 1.1, 2.0))]
     options = [value for value in options if value or not is_busy]
-    value = rng.choice(options)
+    value = rng.choice(options) * (1 + is_busy * rng.uniform(-0.01, 0.01))
     for minute in range(MINUTES):
         if rng.random() < 0.1:
-            value = rng.choice(options)
+            value = rng.choice(options) * (1 + is_busy * rng.uniform(-0.01, 0.01))
         yield minute * 60 + 30.0, value
 
 
