@@ -8,9 +8,9 @@ Threads: one lock; the tick advances, any thread may call the rest. Nothing wait
 Limits: `instances_max` live instances; one that does not fit is not followed, which each tick counts in `refused`.
 Ended instances are remembered for a quarter of an hour (placing.py), so that an episode is not numbered twice.
 Errors: records that cannot be read at a restart are skipped, counted in `damaged` and taken away.
-Cost of 100,000 instances on the machine this was written on (benchmarks/bench_states.py): 0.3 ms a tick while they are
-quiet or keep firing, 2.7 ms while they are all pending; 6 µs for each that fires or resolves, 6 to 10 µs more for its
-record; 2 s to take them up after a restart.
+Cost of 100,000 instances on the machine this was written on (benchmarks/bench_states.py): 0.3 to 0.6 ms a tick while
+they stay quiet, pending or firing, 2.7 ms while all clocks stand still; 6 µs for each that fires or resolves, 6 to
+10 µs more for its record; 2 s to take them up after a restart.
 """
 
 import logging

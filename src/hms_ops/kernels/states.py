@@ -7,7 +7,7 @@ uint8 and `clocks` int64[5, places] (see `kernels/phases.py`). Places beyond `co
 evaluates; they see NULL, and the inactive ones among them rest. `told` int64[3, places] takes the events in the order
 of their places: place, event, and the second its condition became true.
 Threads: the tick's; no GIL. Trusts its caller. The explicit signature compiles the kernel at import.
-Cost: 3 ns a place that is quiet or keeps firing, 26 ns one that is pending or just fires; nothing is allocated. The
+Cost: 3 ns a place that is quiet, pending or firing and stays so, 26 ns another; nothing is allocated. The
 helpers are inlined before compilation: as calls they count references to each array, which costs as much again.
 The reference twin is `alert.state.step`, one instance at a time; tests/test_state_kernel.py holds the two together.
 """
@@ -201,6 +201,10 @@ def step_states(  # type: ignore[no-untyped-def]
         if row < 0 or not is_judged[row] or (place >= placed and was == INACTIVE):
             continue
         seen = condition[place] if place < placed else math.nan
+        waits = was == PENDING and seen == 1.0 and marks[place] & ~CHANGED == 0
+        if waits and now - clocks[CLOCK_START, place] < timings[row, FOR]:  # nearly all that is not quiet: a tenth
+            clocks[STEPPED, place] = now
+            continue
         recovered = recover[place] if place < placed else math.nan
         breach, calm = _verdict(seen, recovered, timings[row, NODATA], timings[row, HAS_RECOVER] != 0.0)
         if marks[place] & RESTORED and was != INACTIVE:
