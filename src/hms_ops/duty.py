@@ -257,6 +257,7 @@ class Duty:
             anomalies = self.rulebook.file.anomalies
             self.anomalies.watch(anomalies, self.anomalies.detector_of(anomalies))
             self._rule_set.evaluate()
+            self.book.warm()
 
     def take_reloaded(self, reloaded: Reloaded) -> None:
         """What was put back into the store's columns: windows are whole that much sooner."""
