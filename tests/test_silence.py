@@ -71,7 +71,7 @@ def test_matchers_in_all_their_ways(given: Any, accepted: dict[str, str], refuse
     assert parse_matchers(matchers.text) == matchers
 
 
-@pytest.mark.parametrize("given", ["", "{}", {}, [], "a", "a=", "a=b c", 'a=~"("', 'a=~"(x+)+"', {"a": []}, 5, [5]])
+@pytest.mark.parametrize("given", ["", "{}", {}, [], "a", "a=", "a=b c", 'a=~"("', {"a": []}, 5, [5]])
 def test_what_is_no_matcher_says_so(given: Any) -> None:
     with pytest.raises(Exception, match=r"match|pattern|expected|write"):
         read_match(given)
