@@ -12,6 +12,7 @@ from tests.test_rule_evaluation import CLAUSES, END, FIRST, FLEETS, assert_as_tw
 from hms_ops.alert.evaluate import query_now
 from hms_ops.alert.grammar import parse_query, parse_statement
 from hms_ops.alert.plan import compile_query, compile_statement
+from hms_ops.alert.stepped import VIEW_CELLS
 from hms_ops.alert.view import FOLDS, View, fold_steps
 from hms_ops.errors import ExpressionError, UnknownMetricError
 from hms_ops.reloaded import Reloaded
@@ -212,8 +213,11 @@ def test_a_view_is_whole_when_its_window_is_known() -> None:
 def test_rows_of_views_beyond_the_limit_are_refused_with_the_figure() -> None:
     fleet = shared_fleet()
     text = "avg(depth * 2, 10m) > 1"
-    rules = rules_of(fleet, text, text, "max(depth * 2, 10m) > 1", cells_max=400)
-    assert rules.evaluate().problems == {"rule2": "its 240 rows of series in steps would make 480; 400 are allowed"}
+    rules = rules_of(fleet, text, text, "max(depth * 2, 10m) > 1", cells_max=2 * VIEW_CELLS)
+    [(name, problem)] = rules.evaluate().problems.items()
+    assert name == "rule2"
+    need = VIEW_CELLS + 4 * 69  # four series; 60 steps, of which the last may be made of nine seconds
+    assert problem == f"its {need} rows of series in steps would make {2 * need}; {2 * VIEW_CELLS} are allowed"
 
 
 def test_what_a_view_cannot_read_is_the_rules_problem() -> None:

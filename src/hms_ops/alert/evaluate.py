@@ -42,7 +42,7 @@ from hms_ops.tiers import SLOTS, TIER_SECONDS, WINDOW_SECONDS_MAX
 
 INSTANCES_MAX: Final = 100_000
 PAIRS_MAX: Final = 20_000_000  # series read by all rules together; 4 bytes each
-CELLS_MAX: Final = 500_000  # rows of series that views in memory read at a tick, about 20 ns each
+CELLS_MAX: Final = 2_000_000  # rows of series that views in memory read at a tick, 20 to 40 ns each
 SKETCHED_MAX: Final = 100_000  # series whose sketches rules read, once for each window; 4 to 9 µs each and tick
 NEAREST_MAX: Final = 3
 _COMPARED_MAX: Final = 2_000  # names that a misspelt one is compared with
