@@ -4,14 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from hms_ops.alert.notification import Profile
 from hms_ops.alert.rule import Rule, rule_from_arguments
 from hms_ops.alert.rulefile import RuleFile, load_rules, read_roots
+from hms_ops.config import load
 from hms_ops.errors import ConfigError
 from hms_ops.yamlfile import load_text
 
 SHIPPED = Path(__file__).parent.parent / "config" / "rules"
-GATEWAY = {"sms": Profile("http://127.0.0.1:1/sms")}
+PROFILES = {
+    "sms": {"url": "http://127.0.0.1:1/sms"},
+    "email": {"email": {"host": "127.0.0.1", "from": "ops@agency.example", "tls": "none"}},
+    "slack": {"slack": {"token": "xoxb-none"}},
+}
 
 
 def read(text: str) -> RuleFile:
@@ -112,7 +116,7 @@ def test_a_file_without_rules_is_no_mistake(text: str) -> None:
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.name)
 def test_the_shipped_rule_files_load_without_a_warning(path: Path) -> None:
-    assert load_rules([path]).warnings(GATEWAY, "http://127.0.0.1:1") == []
+    assert load_rules([path]).warnings(load({"receivers": PROFILES}).profiles(), "http://127.0.0.1:1") == []
 
 
 BAD_RULES = [

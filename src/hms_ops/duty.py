@@ -40,7 +40,7 @@ from hms_ops.keeper import Keeper
 from hms_ops.objectives import Objectives
 from hms_ops.past import Past
 from hms_ops.reloaded import Reloaded
-from hms_ops.rulebook import Prepared, Rulebook
+from hms_ops.rulebook import Prepared, Rulebook, taken_names
 from hms_ops.storage.alerting import AlertStore
 from hms_ops.threads import wait_for
 
@@ -220,7 +220,12 @@ class Duty:
             with self._passing:
                 events = self.book.restore(store.load("instances"), alive, now_ns // SECOND_NS)
             tables = {name: store.load(name) for name in ("groups", "members", "silences")}
-            self.keeper.ask(lambda dispatcher: dispatcher.restore(tables, now_ns / SECOND_NS))
+            now = now_ns / SECOND_NS
+            self.keeper.ask(lambda dispatcher: dispatcher.restore(tables, now))
+            firing = [alert for alert in self.book.alerts() if alert.state == "firing"]
+            told = {event.key for event in events}
+            missed = self.keeper.ask(lambda dispatcher: dispatcher.catch_up(firing, now))
+            events += [event for event in missed if event.key not in told]
             self.actions.open(store.commit)
             self.actions.restore(store.load("runs"), store.load("marks").get("halted"))
             self.outbox.restore()
@@ -232,16 +237,28 @@ class Duty:
                 self._offer(alert)
 
     def _restore_rules(self, records: Mapping[str, Mapping[str, Any]]) -> None:
-        """Those that were posted; one that cannot be any more is logged and stays on disk."""
+        """Those that were posted, all at once if they can be; one that cannot be any more is logged and stays on disk."""
+        rules: list[Rule] = []
         for record in records.values():
             keys = record.get("keys", {})
-            try:
-                rule, problems = rule_from_keys(keys, POSTED)
-                if rule is None:
-                    raise ConfigError(*(why for _, why in problems))
-                self.put(rule)
-            except ConfigError as error:
-                log.warning("the posted rule %s is not in force: %s", keys.get("alert"), error)
+            rule, problems = rule_from_keys(keys, POSTED)
+            if rule is not None:
+                rules.append(rule)
+            else:
+                log.warning("the posted rule %s is not in force: %s", keys.get("alert"), problems[0].message)
+        taken = taken_names(self.rulebook.file)
+        try:
+            own = {rule.name: rule for rule in rules if rule.name not in taken}
+            self._take(self.rulebook.prepare(self.rulebook.file, {**self.rulebook.own, **own}))
+        except ConfigError:
+            for rule in rules:
+                self._put_back(rule)
+
+    def _put_back(self, rule: Rule) -> None:
+        try:
+            self.put(rule)
+        except ConfigError as error:
+            log.warning("the posted rule %s is not in force: %s", rule.name, error)
 
     # ---- the tick
 

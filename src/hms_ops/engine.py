@@ -42,7 +42,7 @@ from hms_ops.clock import SECOND_NS, Clock, ManualClock, WallAnchor, steady_ns
 from hms_ops.collector.listener import Listener, ListenerConfig, open_listeners
 from hms_ops.config import NOT_SENT, UNSET, Config, Unset, load
 from hms_ops.duty import Duty
-from hms_ops.errors import ForkedError, StartError
+from hms_ops.errors import ForkedError, StartError, StorageError
 from hms_ops.forked import Child, follow_forks
 from hms_ops.heartbeat import Heartbeat
 from hms_ops.hooks import ValueHandler, ValueHook, ValueHooks
@@ -260,7 +260,10 @@ class Engine(AlertCalls):
             listener.start(self._threads.start, number)
         self.receiving_ns = self.clock.now_ns()
         if self._storage is not None:
-            self.duty.open(self._storage.alerting)
+            try:
+                self.duty.open(self._storage.alerting)
+            except StorageError as error:
+                raise StartError(f"alert states cannot be read: {error}") from error
         self.duty.objectives.open(self.past)
         self._warm()
         self.duty.start()
