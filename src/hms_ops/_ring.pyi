@@ -197,7 +197,7 @@ class Store:
     def take_judged(
         self, second: int
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-        """The sums of seconds up to `second` were read: from now on what comes late for these is listed, no more summed.
+        """The sums of seconds up to `second` were read: from now on what comes late for them is listed, not summed.
 
         Returns what was listed since the last call: (slot uint32[n], second int64[n], value float64[n],
         weight float64[n]). Only the tick may call this, as often as it merges late samples.

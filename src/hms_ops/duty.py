@@ -237,7 +237,7 @@ class Duty:
                 self._offer(alert)
 
     def _restore_rules(self, records: Mapping[str, Mapping[str, Any]]) -> None:
-        """Those that were posted, all at once if they can be; one that cannot be any more is logged and stays on disk."""
+        """Those that were posted, at once if they can be; one that cannot be any more is logged and stays on disk."""
         rules: list[Rule] = []
         for record in records.values():
             keys = record.get("keys", {})
