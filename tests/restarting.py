@@ -19,19 +19,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from tests.engines import NOW, manual
 
 from hms_ops.alert.book import Book
 from hms_ops.alert.dispatcher import Dispatcher
 from hms_ops.alert.evaluate import Evaluation
 from hms_ops.alert.notification import Alert
-from hms_ops.alert.rule import Rule
 from hms_ops.alert.rulefile import RuleFile, read_roots
 from hms_ops.change import Change
 from hms_ops.setting import node_of
 from hms_ops.storage.alerting import AlertStore
 from hms_ops.storage.environment import Environment
 from hms_ops.storage.store import STATE_DATABASES
-from tests.engines import NOW, manual
 
 DATA: Final = Path(__file__).parent.parent.parent / "shared" / "data" / "nab" / "realAWSCloudwatch"
 SERIES: Final = {"one": "ec2_cpu_utilization_ac20cd.csv", "two": "ec2_cpu_utilization_53ea38.csv"}

@@ -70,26 +70,28 @@ def test_the_founding_documents_rules_run_as_written_in_yaml(tmp_path: Path, wai
 
 def test_the_founding_documents_scripts_run_as_written_in_python(wait_until: WaitUntil) -> None:
     scaled: list[Alert] = []
-    with answering(status(200, "{}")) as gateway:
-        with manual(config={"receivers": {"sms": {"url": gateway.url}}}) as engine:
-            engine.alert("finance.latency_high", if_="avg(finance.api_ms) > 200", for_="3m", notify=["sms:+1-555-0100"])
+    with (
+        answering(status(200, "{}")) as gateway,
+        manual(config={"receivers": {"sms": {"url": gateway.url}}}) as engine,
+    ):
+        engine.alert("finance.latency_high", if_="avg(finance.api_ms) > 200", for_="3m", notify=["sms:+1-555-0100"])
 
-            @engine.on_metric("finance.api_ms")
-            def detect(value: float) -> None:
-                if value > 2 * engine.mean("finance.api_ms", "10m"):
-                    engine.alert_now("finance.anomaly", value=value)
+        @engine.on_metric("finance.api_ms")
+        def detect(value: float) -> None:
+            if value > 2 * engine.mean("finance.api_ms", "10m"):
+                engine.alert_now("finance.anomaly", value=value)
 
-            @engine.on_alert("finance.anomaly")
-            def scale_up(alert: Alert) -> None:
-                scaled.append(alert)
+        @engine.on_alert("finance.anomaly")
+        def scale_up(alert: Alert) -> None:
+            scaled.append(alert)
 
-            feed(engine, "finance.api_ms", 100.0, 30, kind="timer")
-            feed(engine, "finance.api_ms", 480.0, 1, kind="timer")
-            wait_until(lambda: "finance.anomaly" in states(engine))
-            engine.advance(1)
-            wait_until(lambda: len(scaled) == 1)
-            feed(engine, "finance.api_ms", 300.0, 260, kind="timer")
-            wait_until(lambda: len(texts(gateway)) == 1)
+        feed(engine, "finance.api_ms", 100.0, 30, kind="timer")
+        feed(engine, "finance.api_ms", 480.0, 1, kind="timer")
+        wait_until(lambda: "finance.anomaly" in states(engine))
+        engine.advance(1)
+        wait_until(lambda: len(scaled) == 1)
+        feed(engine, "finance.api_ms", 300.0, 260, kind="timer")
+        wait_until(lambda: len(texts(gateway)) == 1)
     assert scaled[0].value == 480.0
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.engines import manual
 
 from hms_ops import Engine
 from hms_ops.events import EVENTS_MAX, read_event, read_events
-from tests.engines import manual
 
 VIOLATION = {"event": "esq.violation", "severity": "high", "tags": {"agency": "irs"}, "text": "token in a log"}
 

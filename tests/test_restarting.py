@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from tests.restarting import differences, judged, record_hour
 
 from hms_ops.alert.evaluate import Evaluation
-from tests.restarting import differences, judged, record_hour
 
 SECONDS = 900
 

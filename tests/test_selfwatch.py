@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.answering import answering
+from tests.engines import manual
 
 from hms_ops.alert.rulefile import RuleFile
 from hms_ops.errors import StorageError
 from hms_ops.selfwatch import self_rules, with_self_watch
-from tests.answering import answering
-from tests.engines import manual
 
 OWN = {"alert": "engine.full", "if": "last(engine.series) > 1000000"}
 
