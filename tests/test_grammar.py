@@ -164,7 +164,7 @@ MUST_NOT_PARSE = [
     ("x{a=} > 1", 5, "value"),
     ("x{a='1' b='2'} > 1", 9, "`,` or `}`"),
     ("x{a=~'('} > 1", 6, "no pattern"),
-    ("x{a=~'(b+)+'} > 1", 6, "repeats a repetition"),
+    ("x{a=~'(b+)+(?=c)'} > 1", 6, "looks around or refers back"),
     ("x[5m > 1", 6, "`]`"),
     ("x[5] > 1", 3, "no duration"),
     ("x[0s] > 1", 3, "longer than nothing"),

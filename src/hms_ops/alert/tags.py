@@ -5,7 +5,7 @@
 
 A tag that a series has not is the empty text, as in Prometheus; patterns match the whole value; LIKE knows % and _.
 `accepts` gives a plain function dict → bool, called only when series come, never at a tick.
-Patterns are Python's and can be made slow on purpose: PATTERN_CHARACTERS_MAX bounds them, tag values are short.
+Patterns are Python's, matched so that neither they nor values can be made slow on purpose (patterns.py).
 """
 
 import re
@@ -14,13 +14,13 @@ from functools import lru_cache
 from typing import Final, TypeAlias
 
 from hms_ops.alert import tokens
+from hms_ops.alert.patterns import matcher
 from hms_ops.alert.tokens import Cursor
 from hms_ops.alert.tree import TagAnd, TagMatch, TagNot, TagOr, Tags
 
 PATTERN_CHARACTERS_MAX: Final = 256
 COMPARISONS: Final = ("=", "!=", "=~", "!~")
 _SAME: Final = {"==": "=", "<>": "!="}
-_NESTED_REPEAT: Final = re.compile(r"[*+}][^()]*\)[*+{]")
 
 Test: TypeAlias = Callable[[Mapping[str, str]], bool]
 
@@ -97,12 +97,10 @@ def _compared(cursor: Cursor, tag: str, allowed: tuple[str, ...]) -> TagMatch:
 def _check_pattern(cursor: Cursor, pattern: str, at: int) -> None:
     if len(pattern) > PATTERN_CHARACTERS_MAX:
         raise cursor.error(f"the pattern has {len(pattern)} characters, {PATTERN_CHARACTERS_MAX} are allowed", at)
-    if _NESTED_REPEAT.search(pattern):
-        raise cursor.error("the pattern repeats a repetition, which can take for ever to match", at)
     try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError, Warning) as error:
-        raise cursor.error(f"{tokens.shown(pattern)} is no pattern: {error}", at) from None
+        matcher(pattern)
+    except ValueError as error:
+        raise cursor.error(f"the pattern {tokens.shown(pattern)} {error}", at) from None
 
 
 def _values(cursor: Cursor) -> tuple[str, ...]:
@@ -158,11 +156,15 @@ def _matched(match: TagMatch) -> Test:
     if op in ("!=", "NOT IN"):
         return lambda tags: tags.get(tag, "") not in values
     # values repeat over thousands of series, so each pattern remembers its answers
-    pattern = re.compile(_like_pattern(values[0]) if op == "LIKE" else values[0], re.DOTALL)
-    matches = lru_cache(maxsize=4096)(lambda value: pattern.fullmatch(value) is not None)
+    matches = lru_cache(maxsize=4096)(_like(values[0]) if op == "LIKE" else matcher(values[0]))
     if op == "!~":
         return lambda tags: not matches(tags.get(tag, ""))
     return lambda tags: matches(tags.get(tag, ""))
+
+
+def _like(like: str) -> Callable[[str], bool]:
+    pattern = re.compile(_like_pattern(like), re.DOTALL)
+    return lambda value: pattern.fullmatch(value) is not None
 
 
 def _like_pattern(like: str) -> str:
