@@ -219,6 +219,14 @@ def test_nothing_is_put_back_without_history_or_into_a_store_that_has_ticked(tmp
         np.testing.assert_array_equal(recording.store.cols, before)
 
 
+def test_only_the_metrics_that_are_asked_for_are_put_back(tmp_path: Path) -> None:
+    run_once(tmp_path, 100)
+    with Recording(tmp_path, first=FIRST + 107) as recording:
+        reloaded = reload_windows(recording.store, recording.past, FIRST + 107, {"beat", "hits"})
+        assert set(recording.store.metrics()) == {"beat", "hits"}
+        assert reloaded.holes == (), "a run that begins with a step, behind one that has rows of `beat`"
+
+
 def test_a_day_later_nothing_is_known(tmp_path: Path) -> None:
     run_once(tmp_path, 100)
     with Recording(tmp_path, first=FIRST + 86_400) as recording:

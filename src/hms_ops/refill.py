@@ -20,7 +20,7 @@ Limits: series up to the store's cap; `left_out` counts the rest and names that 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -42,14 +42,16 @@ SERIES_AT_ONCE: Final = 20_000  # read and put back together: about 250 MB while
 _TENS, _MINUTES = 1, 2  # tiers of the store's columns
 
 
-def reload_windows(store: Store, past: Past, now: int) -> Reloaded:
+def reload_windows(store: Store, past: Past, now: int, metrics: Container[str] | None = None) -> Reloaded:
     """Put back what the columns would hold of the hour before the store's time began. now: Unix seconds, not before
-    that time began; nothing is put back into a store that has ticked (it holds an hour of its own sooner or later)."""
+    that time began; nothing is put back into a store that has ticked (it holds an hour of its own sooner or later).
+    metrics: only these; among them should be one with a sample in every step, or its silence is taken for a hole."""
     first = int(store.first_second)
     tens_end = first - first % STEP_SECONDS
     if now < first or store.rolled_end(1) > tens_end:
         return NOTHING
-    series = [one for name in past.metrics() for one in past.known(name) if one.info.kind != kinds.SET]
+    names = [name for name in past.metrics() if metrics is None or name in metrics]
+    series = [one for name in names for one in past.known(name) if one.info.kind != kinds.SET]
     found = [
         _reload_some(store, past, series[at : at + SERIES_AT_ONCE]) for at in range(0, len(series), SERIES_AT_ONCE)
     ]
