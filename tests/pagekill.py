@@ -295,13 +295,12 @@ class Engines:
         return {told for record in tables["instances"].values() for told in self.told(record)}
 
     def told(self, record: Mapping[str, Any]) -> Iterator[Told]:
-        """What a rule's record says has happened: it fired, it ended."""
+        """What a rule's record says has happened: it fired, it ended. None is missed between two kills: a rule has an
+        episode every hundred seconds, and is remembered for longer."""
         name, episode = record["name"], record["episode"]
-        if not name.startswith(RULE):
+        if not is_rule(name):
             return
         kind = KINDS[int(name.removeprefix(RULE)) % len(KINDS)]
-        for before in range(1, episode):
-            yield from ((kind, (name, state, before)) for state in ("firing", "resolved"))
         if episode:
             yield kind, (name, "firing", episode)
             if record["phase"] == "inactive":
@@ -321,8 +320,14 @@ class Engines:
 
     def unended(self, book: Book) -> list[Told]:
         """Pages that were accepted, and their ends neither accepted nor refused."""
-        ends = [(kind, (name, "resolved", n)) for kind, (name, state, n) in book.taken if state == "firing"]
+        pages = [told for told in book.taken if told[1][1] == "firing" and is_rule(told[1][0])]
+        ends = [(kind, (name, "resolved", episode)) for kind, (name, _, episode) in pages]
         return [end for end in ends if end not in book.taken and end[0] != "gone"]
+
+
+def is_rule(name: str) -> bool:
+    """Whether an alert is of one of our rules, and not about an action that failed, for instance."""
+    return name.startswith(RULE) and name.removeprefix(RULE).isdecimal()
 
 
 def write_configuration(root: Path, urls: Mapping[str, str], rules: int) -> None:
