@@ -15,8 +15,7 @@ the dead process, and looks at its tables while they lie still:
 
 parts: outbox and tables under a small keeper, and actions, some hundred transitions a second. engine: `hms-ops-engine
 run` with rules over real datagrams, and actions; one episode a receiver every five seconds and of a rule every hundred,
-so that neither the limit of thirty notifications a minute nor flapping is what is measured. What the dispatcher holds
-back is looked for at the end only.
+so that the dispatcher holds nothing back: neither the limit of thirty notifications a minute nor flapping is measured.
 
 `--plant` plants faults in the child that must be found: exit code 0 when they were. Otherwise 1 means that something
 was lost or doubled, printed with the seed, and the directory is kept.
@@ -126,7 +125,7 @@ class Book:
                 self.taken.add((one.kind, fact))
                 self.keys[one.kind, fact].add(one.key)
 
-    def look(self, tables: Tables, expected: set[Told], is_strict: bool) -> None:
+    def look(self, tables: Tables, expected: set[Told]) -> None:
         """Behind a kill. Lost: an invariant does not hold."""
         self.hear()
         self.due |= expected
@@ -134,10 +133,9 @@ class Book:
         for told, key in (*waiting.items(), *in_table(tables["dead"], self.kinds)):
             self.keys[told].add(key)
         self.dead |= {told for told, _ in in_table(tables["dead"], self.kinds)}
-        if is_strict:
-            lost = [told for told in self.due if not (told in self.taken or told in waiting or told in self.dead)]
-            if lost:
-                raise Lost(f"{len(lost)} are on disk as having happened and nobody is told: {sorted(lost)[:5]}")
+        lost = [told for told in self.due if not (told in self.taken or told in waiting or told in self.dead)]
+        if lost:
+            raise Lost(f"{len(lost)} are on disk as having happened and nobody is told: {sorted(lost)[:5]}")
         in_limbo = {(told[0], key) for told, key in waiting.items() if told in self.taken}
         for kind, count in Counter(kind for kind, _ in in_limbo).items():
             self.limbo_max = max(self.limbo_max, count)
@@ -193,7 +191,6 @@ class Victims(Protocol):
     """How a child is made, driven while it lives, and what its tables say has happened."""
 
     what: str
-    is_strict: bool
     life_seconds: float
 
     def command(self) -> list[str]: ...
@@ -206,7 +203,6 @@ class Parts:
     """pagevictim.py parts."""
 
     what = "parts"
-    is_strict = True
     life_seconds = 1.0
 
     def __init__(self, root: Path, pagers: Pagers, fault: str) -> None:
@@ -246,7 +242,6 @@ class Engines:
     """hms-ops-engine run. Rule n pages the receiver n % 7, when the metric of its own is high."""
 
     what = "engine"
-    is_strict = False
     life_seconds = 5.0
 
     RULES_EACH = 20
@@ -420,7 +415,7 @@ def run(victims: Victims, book: Book, root: Path, kills: int, seconds: float, se
             died[one_kill(victims, root, random.Random(f"{seed}/{number}"))] += 1
             book.pagers.settle()
             tables = tables_of(root / "data")
-            book.look(tables, victims.expected(tables), victims.is_strict)
+            book.look(tables, victims.expected(tables))
         except Lost as lost:
             raise Lost(f"seed {seed}, kill {number}: {lost}") from None
         book.pagers.generation += 1
@@ -446,7 +441,7 @@ def finished(victims: Victims, book: Book, root: Path) -> None:
         child.communicate()
     book.pagers.settle()
     tables = tables_of(root / "data")
-    book.look(tables, victims.expected(tables), victims.is_strict)
+    book.look(tables, victims.expected(tables))
     if untold := book.untold():
         raise Lost(f"{len(untold)} of {len(book.due)} were never told: {sorted(untold)[:5]}")
     if tables["outbox"]:

@@ -58,61 +58,61 @@ def test_what_is_accepted_waiting_or_dead_is_not_lost(book: Book) -> None:
     accept(book, "fine", 0)
     records = {"outbox": [sent(book, "busy", 0)[2]], "dead": [sent(book, "gone", 0)[2]]}
     expected = {one for kind in ("fine", "busy", "gone") for one in due(book, kind, 0)}
-    book.look(tables(**records), expected, True)
+    book.look(tables(**records), expected)
     assert book.untold() == list(due(book, "busy", 0))
 
 
 def nobody_is_told(book: Book) -> None:
-    book.look(tables(), due(book, "fine", 0), True)
+    book.look(tables(), due(book, "fine", 0))
 
 
 def dead_letter_vanishes(book: Book) -> None:
     accept(book, "fine", 1)
-    book.look(tables(), due(book, "fine", 0) | due(book, "fine", 1), True)
+    book.look(tables(), due(book, "fine", 0) | due(book, "fine", 1))
 
 
 def two_are_repeated_by_one_kill(book: Book) -> None:
     for n in (0, 2):
         accept(book, "fine", n)
-    book.look(tables(outbox=[sent(book, "fine", 0)[2], sent(book, "fine", 2)[2]]), set(), True)
+    book.look(tables(outbox=[sent(book, "fine", 0)[2], sent(book, "fine", 2)[2]]), set())
 
 
 def told_twice_without_a_kill(book: Book) -> None:
     accept(book, "fine", 0)
     accept(book, "fine", 0)
-    book.look(tables(), set(), True)
+    book.look(tables(), set())
 
 
 def told_twice_by_one_kill(book: Book) -> None:
     accept(book, "fine", 0)
-    book.look(tables(outbox=[sent(book, "fine", 0)[2]]), set(), True)
+    book.look(tables(outbox=[sent(book, "fine", 0)[2]]), set())
     accept(book, "fine", 0)
-    book.look(tables(), set(), True)
+    book.look(tables(), set())
     accept(book, "fine", 0)
-    book.look(tables(), set(), True)
+    book.look(tables(), set())
 
 
 def another_key(book: Book) -> None:
     accept(book, "fine", 0)
     accept(book, "fine", 0, key="another")
-    book.look(tables(), set(), True)
+    book.look(tables(), set())
 
 
 def another_key_on_disk(book: Book) -> None:
     accept(book, "fine", 0, key="another")
-    book.look(tables(outbox=[sent(book, "fine", 0)[2]]), set(), True)
+    book.look(tables(outbox=[sent(book, "fine", 0)[2]]), set())
 
 
 def the_end_comes_first(book: Book) -> None:
     accept(book, "fine", 1)
     accept(book, "fine", 0)
-    book.look(tables(), set(), True)
+    book.look(tables(), set())
 
 
 def an_action_runs_twice(book: Book) -> None:
     for _ in range(2):
         book.pagers.ran(("heal", "part.0", 1))
-    book.look(tables(), set(), True)
+    book.look(tables(), set())
 
 
 WRONG: list[tuple[Callable[[Book], None], str]] = [
@@ -137,7 +137,7 @@ def test_what_is_wrong_is_found(book: Book, wrong: Callable[[Book], None], said:
 def test_one_repeat_for_each_kill_is_allowed(book: Book) -> None:
     for _ in range(3):
         accept(book, "fine", 0)
-        book.look(tables(outbox=[sent(book, "fine", 0)[2]]), due(book, "fine", 0), True)
+        book.look(tables(outbox=[sent(book, "fine", 0)[2]]), due(book, "fine", 0))
     assert book.duplicates() == 2
 
 
