@@ -35,7 +35,7 @@ from hms_ops.storage.store import STATE_DATABASES
 
 MARK: Final = "pagekill"
 WAITING_MAX: Final = 200
-SPLIT_SECONDS: Final = 0.01
+SPLIT_SECONDS: Final = 0.3  # an engine is between the two for a tenth of its time then
 ORIGIN: Final = "pagekill"
 ACTED: Final = 8
 OFFERED_AGAIN: Final = 200
