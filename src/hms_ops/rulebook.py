@@ -9,7 +9,7 @@ Errors: ConfigError with every problem.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from hms_ops._ring import Store
 from hms_ops.alert.plan import Plan, UnitLookup, compile_rule
@@ -17,6 +17,8 @@ from hms_ops.alert.rule import AnomalyRule, Rule
 from hms_ops.alert.rulefile import RULES_MAX, RuleFile
 from hms_ops.clock import SECOND_NS
 from hms_ops.errors import ConfigError, ExpressionError
+
+OWN_SIGN: Final = "engine.alerts_live"  # has a sample each second
 
 Plans = dict[str, tuple[Rule, Plan]]
 
@@ -89,6 +91,12 @@ class Rulebook:
     def readers_of(self, metric: str) -> list[str]:
         """The rules that look at a metric."""
         return [name for name, (_, plan) in self.plans.items() if metric in metrics_of(plan)]
+
+    def metrics_read(self) -> set[str]:
+        """What rules and anomaly rules look at, but for the anomaly rule on every metric; and one of the engine's own
+        gauges, which tells silence from an engine that was down."""
+        read = {metric for _, plan in self.plans.values() for metric in metrics_of(plan)}
+        return read | {rule.metric for rule in self.file.anomalies} - {"*"} | {OWN_SIGN}
 
     def _plan(self, rule: Rule, known: Plans, objectives: Mapping[str, float]) -> Plan:
         before = known.get(rule.name)

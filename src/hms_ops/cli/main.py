@@ -32,7 +32,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "emit": ("emit", "emit", "Send one sample."),
     "query": ("query", "query", "Evaluate an expression, now or over a time."),
     "alerts": ("alerts", "alerts", "What fires; acknowledge, silence, explain it."),
-    "rules": ("rules", "rules", "Rules: explain, test, replay, export and import them."),
+    "rules": ("rules", "rules", "Rules: explain, test, replay, export, import."),
     "actions": ("actions", "actions", "Self-healing: what ran, and the stop switch."),
     "slo": ("slo", "slo", "Service level objectives: kept, left, imported."),
     "audit": ("audit", "audit", "Who did what: list, verify, export."),
