@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hms_ops import kinds
 from hms_ops.alert.evaluate import RuleSet
-from hms_ops.alert.grammar import parse_statement
+from hms_ops.alert.language.grammar import parse_statement
 from hms_ops.alert.plan import compile_statement
 
 METRICS, AGENCIES = 100, 10

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hms_ops.alert.book import Book
-from hms_ops.alert.instance import Key
 from hms_ops.alert.rule import Rule, rule_from_keys
-from hms_ops.alert.state import INACTIVE, Timing, step
+from hms_ops.alert.states.book import Book
+from hms_ops.alert.states.instance import Key
+from hms_ops.alert.states.state import INACTIVE, Timing, step
 
 INSTANCES = 100_000
 KEYS: list[Key] = [("slow", (("agency", f"a{n % 10}"), ("host", f"host-{n}"))) for n in range(INSTANCES)]

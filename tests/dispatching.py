@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hms_ops.alert.dispatcher import Command, Dispatch, Dispatcher
+from hms_ops.alert.dispatch.dispatcher import Command, Dispatch, Dispatcher
+from hms_ops.alert.dispatch.routing import Routing
 from hms_ops.alert.notification import Alert, Notification
-from hms_ops.alert.routing import Routing
 
 START = 1_700_000_000.0
 

@@ -24,14 +24,14 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from hms_ops.alert import grammar, wording
-from hms_ops.alert.explaining import parts_of, words_of
-from hms_ops.alert.lint import lint
+from hms_ops.alert.language import grammar, wording
+from hms_ops.alert.language.explaining import parts_of, words_of
+from hms_ops.alert.language.lint import lint
+from hms_ops.alert.language.tokens import KEYWORDS, TEXT_CHARACTERS_MAX
+from hms_ops.alert.language.tree import Query, Statement, selectors
 from hms_ops.alert.plan import compile_query, compile_rule
 from hms_ops.alert.rule import rule_from_sentence
 from hms_ops.alert.selection import parse_selection
-from hms_ops.alert.tokens import KEYWORDS, TEXT_CHARACTERS_MAX
-from hms_ops.alert.tree import Query, Statement, selectors
 from hms_ops.errors import ExpressionError
 from hms_ops.remote.grading import grades
 from hms_ops.remote.lower import lower, lower_query

@@ -23,9 +23,9 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from hms_ops.alert.action import ActionRunner
+from hms_ops.alert.actions.action import ActionRunner
+from hms_ops.alert.delivery.outbox import Outbox
 from hms_ops.alert.notification import Alert, Notification, alert_record, notifications_of
-from hms_ops.alert.outbox import Outbox
 from hms_ops.alert.rule import ActionRule
 from hms_ops.change import Change
 from hms_ops.clock import SECOND_NS, Clock, WallAnchor

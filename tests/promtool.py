@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hms_ops import kinds
+from hms_ops.alert.language.tree import GROUP_BY_ALL, Number, TagMatch, children, selectors
 from hms_ops.alert.rule import Rule
-from hms_ops.alert.tree import GROUP_BY_ALL, Number, TagMatch, children, selectors
 from hms_ops.prometheus.promql import BY_ZERO, parsed
 from hms_ops.prometheus.rulesfile import Imported, PrometheusRule, import_groups, known, read_groups
 from hms_ops.prometheus.selection import reads

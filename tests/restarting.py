@@ -21,11 +21,11 @@ from typing import Any, Final
 import numpy as np
 from tests.engines import NOW, manual
 
-from hms_ops.alert.book import Book
-from hms_ops.alert.dispatcher import Dispatcher
+from hms_ops.alert.dispatch.dispatcher import Dispatcher
 from hms_ops.alert.evaluate import Evaluation
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.rulefile import RuleFile, read_roots
+from hms_ops.alert.states.book import Book
 from hms_ops.change import Change
 from hms_ops.setting import node_of
 from hms_ops.storage.alerting import AlertStore

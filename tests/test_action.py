@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from tests.answering import OK, Answering, answering, status
 
-from hms_ops.alert import guards, runqueue
-from hms_ops.alert.action import ActionRunner
+from hms_ops.alert.actions import guards, runqueue
+from hms_ops.alert.actions.action import ActionRunner
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.rule import ActionRule
 from hms_ops.clock import SECOND_NS, ManualClock, WallAnchor

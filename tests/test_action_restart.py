@@ -13,11 +13,11 @@ import pytest
 from tests.answering import OK, answering, status
 from tests.ticking import Disk
 
-from hms_ops.alert import guards
-from hms_ops.alert.action import ActionRunner
+from hms_ops.alert.actions import guards
+from hms_ops.alert.actions.action import ActionRunner
+from hms_ops.alert.actions.run import Run
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.rule import ActionRule
-from hms_ops.alert.run import Run
 from hms_ops.change import Change
 from hms_ops.clock import SECOND_NS, Clock, ManualClock, WallAnchor
 from hms_ops.errors import StorageError

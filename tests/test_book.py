@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hms_ops.alert.book import Book
-from hms_ops.alert.instance import Key
 from hms_ops.alert.notification import Alert
-from hms_ops.alert.placing import REMEMBERED_SECONDS
 from hms_ops.alert.rule import Rule, rule_from_keys
+from hms_ops.alert.states.book import Book
+from hms_ops.alert.states.instance import Key
+from hms_ops.alert.states.placing import REMEMBERED_SECONDS
 
 NULL = math.nan
 

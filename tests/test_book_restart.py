@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.ticking import Disk, Ticked, rule
 
-from hms_ops.alert.book import Book
-from hms_ops.alert.instance import Key, id_of
 from hms_ops.alert.notification import Alert
-from hms_ops.alert.placing import REMEMBERED_SECONDS
 from hms_ops.alert.rule import Rule
+from hms_ops.alert.states.book import Book
+from hms_ops.alert.states.instance import Key, id_of
+from hms_ops.alert.states.placing import REMEMBERED_SECONDS
 from hms_ops.change import Change
 from hms_ops.storage.alerting import AlertStore
 from hms_ops.storage.environment import Environment

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.ticking import Ticked, rule
 
-from hms_ops.alert.instance import Key
 from hms_ops.alert.rule import Rule
+from hms_ops.alert.states.instance import Key
 
 Told = list[tuple[int, str]]
 

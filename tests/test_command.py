@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from hms_ops.alert.command import OUTPUT_BYTES_MAX, Commands, Ended
+from hms_ops.alert.actions.command import OUTPUT_BYTES_MAX, Commands, Ended
+from hms_ops.alert.actions.run import environment_of, input_of, run_of
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.rule import ActionRule, action_from_keys
-from hms_ops.alert.run import environment_of, input_of, run_of
 
 PATH = os.environ["PATH"]
 

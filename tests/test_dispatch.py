@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from tests.dispatching import START, Desk, alert, brief
 
-from hms_ops.alert.acknowledgement import Ack, Unack
-from hms_ops.alert.decision import DECISIONS_MAX
-from hms_ops.alert.flapping import CALM, changed, ends_at, has_ended, is_beginning, share
-from hms_ops.alert.grouping import GROUPS_MAX
+from hms_ops.alert.dispatch.acknowledgement import Ack, Unack
+from hms_ops.alert.dispatch.decision import DECISIONS_MAX
+from hms_ops.alert.dispatch.flapping import CALM, changed, ends_at, has_ended, is_beginning, share
+from hms_ops.alert.dispatch.grouping import GROUPS_MAX
+from hms_ops.alert.dispatch.routing import Routing, route_from_keys
+from hms_ops.alert.dispatch.storm import ALERTS_LISTED_MAX, NOTIFICATIONS_MAX
 from hms_ops.alert.notification import Alert
-from hms_ops.alert.routing import Routing, route_from_keys
-from hms_ops.alert.storm import ALERTS_LISTED_MAX, NOTIFICATIONS_MAX
 
 HOUR = 3600.0
 
@@ -222,7 +222,7 @@ def test_the_log_and_other_machines_are_told_everything() -> None:
 
 def test_groups_beyond_the_bound_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert GROUPS_MAX >= 10_000
-    monkeypatch.setattr("hms_ops.alert.grouping.GROUPS_MAX", 3)
+    monkeypatch.setattr("hms_ops.alert.dispatch.grouping.GROUPS_MAX", 3)
     desk = Desk()
     desk.at(0, *(alert(f"rule.{n}") for n in range(10)))
     assert sorted(len(one.alerts) for one in desk.told) == [1, 1, 1, 7]
@@ -230,7 +230,7 @@ def test_groups_beyond_the_bound_are_one(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_alerts_beyond_the_bound_are_refused_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hms_ops.alert.grouping.MEMBERS_MAX", 2)
+    monkeypatch.setattr("hms_ops.alert.dispatch.grouping.MEMBERS_MAX", 2)
     desk = Desk()
     desk.at(0, *(alert(f"rule.{n}") for n in range(3)))
     assert len(desk.told) == 2

@@ -12,16 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.dispatching import START, Desk, alert
 
-from hms_ops.alert.acknowledgement import Ack, Unack
-from hms_ops.alert.dispatcher import Command
-from hms_ops.alert.escalation import policy_from_keys
-from hms_ops.alert.inhibition import inhibition_from_keys
-from hms_ops.alert.matching import equal_to
-from hms_ops.alert.mutetime import mute_time_from_keys
+from hms_ops.alert.dispatch.acknowledgement import Ack, Unack
+from hms_ops.alert.dispatch.dispatcher import Command
+from hms_ops.alert.dispatch.escalation import policy_from_keys
+from hms_ops.alert.dispatch.inhibition import inhibition_from_keys
+from hms_ops.alert.dispatch.matching import equal_to
+from hms_ops.alert.dispatch.mutetime import mute_time_from_keys
+from hms_ops.alert.dispatch.routing import Routing, route_from_keys
+from hms_ops.alert.dispatch.silence import AddSilence, EndSilence, new_silence
+from hms_ops.alert.dispatch.storm import NOTIFICATIONS_MAX
 from hms_ops.alert.notification import Alert
-from hms_ops.alert.routing import Routing, route_from_keys
-from hms_ops.alert.silence import AddSilence, EndSilence, new_silence
-from hms_ops.alert.storm import NOTIFICATIONS_MAX
 
 NAMES = ("a", "b", "site.down", "policy.own")
 HOSTS = ("1", "2", "3")

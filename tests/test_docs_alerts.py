@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from hms_ops.alert.explaining import words_of
-from hms_ops.alert.functions import function_named
-from hms_ops.alert.grammar import parse_statement
-from hms_ops.alert.lint import lint
+from hms_ops.alert.language.explaining import words_of
+from hms_ops.alert.language.functions import function_named
+from hms_ops.alert.language.grammar import parse_statement
+from hms_ops.alert.language.lint import lint
+from hms_ops.alert.language.tokens import KEYWORDS
 from hms_ops.alert.plan import compile_rule
 from hms_ops.alert.rule import rule_from_sentence
 from hms_ops.alert.rulefile import read_roots
-from hms_ops.alert.tokens import KEYWORDS
 from hms_ops.cli.main import COMMANDS
 from hms_ops.yamlfile import load_text
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from tests.dispatching import START, Desk, alert, brief
 
-from hms_ops.alert.acknowledgement import Ack, Unack
-from hms_ops.alert.escalation import Escalation, Policy, due_at, paused, policy_from_keys, resumed, skipped
-from hms_ops.alert.matching import parse_matchers
+from hms_ops.alert.dispatch.acknowledgement import Ack, Unack
+from hms_ops.alert.dispatch.escalation import Escalation, Policy, due_at, paused, policy_from_keys, resumed, skipped
+from hms_ops.alert.dispatch.matching import parse_matchers
+from hms_ops.alert.dispatch.routing import Routing
+from hms_ops.alert.dispatch.silence import AddSilence, EndSilence, new_silence
 from hms_ops.alert.notification import Alert
-from hms_ops.alert.routing import Routing
 from hms_ops.alert.rulefile import load_rules
-from hms_ops.alert.silence import AddSilence, EndSilence, new_silence
 
 ONE, TWO, CIO, LAST = "sms:+1001", "sms:+1002", "email:cio@agency.example", "sms:+1009"
 LEVELS = [

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tests.reference.fleet import Fleet
 
 from hms_ops.alert.evaluate import RuleSet, query_now
-from hms_ops.alert.grammar import parse_query, parse_statement
+from hms_ops.alert.language.grammar import parse_query, parse_statement
 from hms_ops.alert.plan import compile_statement
 from hms_ops.errors import ExpressionError
 

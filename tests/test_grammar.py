@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hms_ops.alert import tree
-from hms_ops.alert.grammar import (
+from hms_ops.alert.language import tree
+from hms_ops.alert.language.grammar import (
     parse_condition,
     parse_duration,
     parse_group_by,
@@ -16,9 +16,9 @@ from hms_ops.alert.grammar import (
     parse_statement,
     parse_where,
 )
-from hms_ops.alert.tags import accepts
-from hms_ops.alert.tokens import DEPTH_MAX, KEYWORDS, NODES_MAX, TEXT_CHARACTERS_MAX
-from hms_ops.alert.wording import format
+from hms_ops.alert.language.tags import accepts
+from hms_ops.alert.language.tokens import DEPTH_MAX, KEYWORDS, NODES_MAX, TEXT_CHARACTERS_MAX
+from hms_ops.alert.language.wording import format
 from hms_ops.errors import ExpressionError
 
 # A good text and the same in normal form.

@@ -10,7 +10,7 @@ from tests.answering import OK, answering, status
 from tests.engines import manual
 from tests.serving import Serving, serving
 
-from hms_ops.alert.silence import SILENCE_SECONDS_MAX
+from hms_ops.alert.dispatch.silence import SILENCE_SECONDS_MAX
 
 POLICY = {
     "policy": "own",

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hms_ops.alert.grammar import parse_condition, parse_query
-from hms_ops.alert.lint import lint
+from hms_ops.alert.language.grammar import parse_condition, parse_query
+from hms_ops.alert.language.lint import lint
+from hms_ops.alert.language.reach import constant, line_of, places, reach_of, truth_at
+from hms_ops.alert.language.tree import Arith
 from hms_ops.alert.plan import no_units
-from hms_ops.alert.reach import constant, line_of, places, reach_of, truth_at
 from hms_ops.alert.rule import Rule, rule_from_keys, rule_from_sentence
 from hms_ops.alert.rulefile import read_roots
-from hms_ops.alert.tree import Arith
 from hms_ops.yamlfile import load_text
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.recording import FIRST, Recording, Sample
 
 from hms_ops.alert.evaluate import RuleSet, query_now
-from hms_ops.alert.grammar import parse_query, parse_statement
+from hms_ops.alert.language.grammar import parse_query, parse_statement
 from hms_ops.alert.plan import compile_query, compile_statement
 from hms_ops.alert.view import View
 from hms_ops.errors import ExpressionError, StorageError

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 import pytest
 from tests.answering import OK, Answering, answering, status
 
-from hms_ops.alert import lane as lane_module
-from hms_ops.alert import outbox
-from hms_ops.alert.lane import BACKOFF_SECONDS_MAX, IDLE_SECONDS, Lane, backoff_seconds
+from hms_ops.alert.delivery import lane as lane_module
+from hms_ops.alert.delivery import outbox
+from hms_ops.alert.delivery.lane import BACKOFF_SECONDS_MAX, IDLE_SECONDS, Lane, backoff_seconds
+from hms_ops.alert.delivery.outbox import Outbox
 from hms_ops.alert.notification import Alert, Dead, Delivered, Notification, Outcome, Profile, Retry
-from hms_ops.alert.outbox import Outbox
 from hms_ops.alert.receivers import Route, Target, parse_target, route
-from hms_ops.alert.state import Event
+from hms_ops.alert.states.state import Event
 from hms_ops.clock import SECOND_NS, ManualClock, WallAnchor
 
 WaitUntil = Callable[..., None]

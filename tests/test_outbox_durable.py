@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from tests.answering import OK, Answering, answering, status
 from tests.disks import frozen
 
-from hms_ops.alert import deadletters, lane, settling
-from hms_ops.alert.lane import late_note
+from hms_ops.alert.delivery import deadletters, lane, settling
+from hms_ops.alert.delivery.lane import late_note
+from hms_ops.alert.delivery.outbox import Outbox
 from hms_ops.alert.notification import Alert, Notification, Outcome
-from hms_ops.alert.outbox import Outbox
-from hms_ops.alert.state import Event
+from hms_ops.alert.states.state import Event
 from hms_ops.change import Change
 from hms_ops.clock import SECOND_NS, ManualClock, WallAnchor
 from hms_ops.errors import StorageError

@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from hms_ops import kinds
-from hms_ops.alert.grammar import parse_condition
+from hms_ops.alert.language.grammar import parse_condition
+from hms_ops.alert.language.wording import format
 from hms_ops.alert.rule import rule_from_arguments, rule_from_keys
 from hms_ops.alert.rulefile import load_rules
-from hms_ops.alert.wording import format
 from hms_ops.cli.main import call
 from hms_ops.errors import ConfigError
 from hms_ops.prometheus.durations import seconds_of

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hms_ops.alert.grammar import parse_condition
+from hms_ops.alert.language.grammar import parse_condition
+from hms_ops.alert.language.wording import format
 from hms_ops.alert.plan import compile_rule
-from hms_ops.alert.wording import format
 from hms_ops.prometheus.promql import parsed, translate
 from hms_ops.prometheus.rulesfile import PrometheusRule, import_groups
 from hms_ops.prometheus.vector import Recorded, Scope, Unsupported

@@ -13,7 +13,7 @@ from tests.reference import ranges as twin
 
 from hms_ops import query as queries
 from hms_ops import steps
-from hms_ops.alert.grammar import parse_query
+from hms_ops.alert.language.grammar import parse_query
 from hms_ops.errors import ExpressionError, UnknownMetricError
 from hms_ops.query import DEFAULT_POINTS, POINTS_MAX, SERIES_MAX, answer, query_range
 from hms_ops.retained import minutes_end

@@ -8,7 +8,7 @@ import pytest
 from tests.recording import FIRST, Recording, Sample, counted, expected_counts, random_samples
 
 from hms_ops.alert.evaluate import RuleSet, query_now
-from hms_ops.alert.grammar import parse_query, parse_statement
+from hms_ops.alert.language.grammar import parse_query, parse_statement
 from hms_ops.alert.plan import compile_statement
 from hms_ops.refill import reload_windows
 from hms_ops.reloaded import NOTHING, Reloaded

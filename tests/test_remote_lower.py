@@ -15,7 +15,7 @@ from tests.engines import NOW, manual
 from tests.remotes import Server, prometheus, victoria
 
 from hms_ops import Engine, _sketch, kinds
-from hms_ops.alert.grammar import parse_query
+from hms_ops.alert.language.grammar import parse_query
 from hms_ops.errors import ExpressionError, RemoteError
 from hms_ops.remote.encode import Encoder, Rows
 from hms_ops.remote.link import Link

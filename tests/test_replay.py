@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from tests.recording import FIRST, Recording
 
-from hms_ops.alert.book import Book
 from hms_ops.alert.evaluate import RuleSet
-from hms_ops.alert.grammar import parse_statement
+from hms_ops.alert.language.grammar import parse_statement
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.plan import compile_rule
 from hms_ops.alert.rule import Rule, rule_of
+from hms_ops.alert.states.book import Book
 from hms_ops.bygone import Bygone
 from hms_ops.longview import LongView
 from hms_ops.replaying import Episode, Judgement, Replayed, judged, looks_down, replay, stretches_of, summaries

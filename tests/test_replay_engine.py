@@ -10,7 +10,7 @@ from tests.engines import NOW, manual
 from tests.test_replay import events_of, rules
 
 from hms_ops import Engine
-from hms_ops.alert.explaining import sentence_of
+from hms_ops.alert.language.explaining import sentence_of
 from hms_ops.alert.rule import Rule
 from hms_ops.replaying import judged, replay
 

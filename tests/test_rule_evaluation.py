@@ -12,7 +12,7 @@ from tests.reference import expression as twin
 from tests.reference.fleet import Fleet
 
 from hms_ops.alert.evaluate import RuleSet, query_now
-from hms_ops.alert.grammar import parse_query, parse_statement
+from hms_ops.alert.language.grammar import parse_query, parse_statement
 from hms_ops.alert.plan import compile_query, compile_statement
 from hms_ops.alert.watch import CHANGES_MAX
 from hms_ops.errors import ExpressionError, UnknownMetricError

@@ -10,7 +10,7 @@ from tests.reference.fleet import Fleet
 from tests.test_rule_evaluation import CLAUSES, END, FIRST, FLEETS, assert_as_twin, rules_of, shared_fleet, value_of
 
 from hms_ops.alert.evaluate import query_now
-from hms_ops.alert.grammar import parse_query, parse_statement
+from hms_ops.alert.language.grammar import parse_query, parse_statement
 from hms_ops.alert.plan import compile_query, compile_statement
 from hms_ops.alert.stepped import VIEW_CELLS
 from hms_ops.alert.view import FOLDS, View, fold_steps

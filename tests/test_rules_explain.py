@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from tests.engines import feed, manual
 
-from hms_ops.alert.explaining import clauses_of, parts_of, sentence_of, words_of
-from hms_ops.alert.grammar import parse_condition, parse_statement, parse_where
-from hms_ops.alert.phrases import phrase, tags_phrase
+from hms_ops.alert.language.explaining import clauses_of, parts_of, sentence_of, words_of
+from hms_ops.alert.language.grammar import parse_condition, parse_statement, parse_where
+from hms_ops.alert.language.phrases import phrase, tags_phrase
 from hms_ops.alert.rule import Rule, rule_from_keys, rule_of
 from hms_ops.cli.main import call
 from hms_ops.remote.grading import grades

@@ -8,12 +8,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from tests.dispatching import START, Desk, alert, brief
 
-from hms_ops.alert.inhibition import Inhibition, inhibition_from_keys
-from hms_ops.alert.matching import Matchers, equal_to, parse_matchers, read_match
-from hms_ops.alert.mutetime import MuteTime, mute_time_from_keys
-from hms_ops.alert.notification import Alert
-from hms_ops.alert.routing import Routing, route_from_keys
-from hms_ops.alert.silence import (
+from hms_ops.alert.dispatch.inhibition import Inhibition, inhibition_from_keys
+from hms_ops.alert.dispatch.matching import Matchers, equal_to, parse_matchers, read_match
+from hms_ops.alert.dispatch.mutetime import MuteTime, mute_time_from_keys
+from hms_ops.alert.dispatch.routing import Routing, route_from_keys
+from hms_ops.alert.dispatch.silence import (
     REMEMBERED_SECONDS,
     SILENCE_SECONDS_MAX,
     SILENCES_MAX,
@@ -25,6 +24,7 @@ from hms_ops.alert.silence import (
     silence_of_record,
     silence_record,
 )
+from hms_ops.alert.notification import Alert
 
 PAGE = alert()
 NEW_YORK = ZoneInfo("America/New_York")

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from tests.counting import slo
 
-from hms_ops.alert.grammar import parse_condition, parse_duration
+from hms_ops.alert.language.grammar import parse_condition, parse_duration
+from hms_ops.alert.language.tree import Compare, Junction
 from hms_ops.alert.plan import compile_rule
 from hms_ops.alert.rule import Rule
 from hms_ops.alert.slo import BURNS, Goal, Ratio, Slo, Threshold, slo_from_arguments, slo_from_keys
-from hms_ops.alert.tree import Compare, Junction
 
 INF = math.inf
 LATENCY = {"slo": "finance.api_latency", "objective": 99.9, "good": "finance.api_ms <= 200"}

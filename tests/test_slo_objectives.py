@@ -12,7 +12,7 @@ from tests.recording import FIRST, SECOND_NS, Recording
 from hms_ops import objectives
 from hms_ops._ring import Store
 from hms_ops.alert.evaluate import RuleSet, query_now
-from hms_ops.alert.grammar import parse_query
+from hms_ops.alert.language.grammar import parse_query
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.plan import compile_rule
 from hms_ops.alert.slo import Goal, Slo, slo_from_arguments

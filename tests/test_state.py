@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hms_ops.alert.state import INACTIVE, AlertState, Event, Timing, step
+from hms_ops.alert.states.state import INACTIVE, AlertState, Event, Timing, step
 
 VALUES = {"T": 1.0, "F": 0.0, "N": math.nan}
 

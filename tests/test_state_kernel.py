@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hms_ops.alert.instance import Facts
-from hms_ops.alert.instances import row_of
-from hms_ops.alert.places import Places
-from hms_ops.alert.restart import Kept, as_of
-from hms_ops.alert.state import INACTIVE, NODATA_POLICIES, PHASES, AlertState, Timing, is_judged, step
+from hms_ops.alert.states.instance import Facts
+from hms_ops.alert.states.instances import row_of
+from hms_ops.alert.states.places import Places
+from hms_ops.alert.states.restart import Kept, as_of
+from hms_ops.alert.states.state import INACTIVE, NODATA_POLICIES, PHASES, AlertState, Timing, is_judged, step
 from hms_ops.kernels import phases
 from hms_ops.kernels.states import step_states
 

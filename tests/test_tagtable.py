@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hms_ops.alert.grammar import parse_query
+from hms_ops.alert.language.grammar import parse_query
+from hms_ops.alert.language.tags import accepts
 from hms_ops.alert.source import group_key
-from hms_ops.alert.tags import accepts
 from hms_ops.alert.tagtable import TagTable, tags_in
 from hms_ops.kernels.layout import place_members
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from hms_ops.alert.book import Book
-from hms_ops.alert.instance import Key
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.rule import Rule, rule_from_keys
+from hms_ops.alert.states.book import Book
+from hms_ops.alert.states.instance import Key
 from hms_ops.change import Change
 
 NULL = math.nan

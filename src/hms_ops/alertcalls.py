@@ -9,10 +9,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hms_ops.alert.book import TTL_SECONDS
+from hms_ops.alert.dispatch.silence import Silence
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.rule import DEFAULT_SEVERITY, Rule, rule_from_arguments
-from hms_ops.alert.silence import Silence
+from hms_ops.alert.states.book import TTL_SECONDS
 from hms_ops.clock import SECOND_NS
 from hms_ops.duty import Duty
 from hms_ops.events import Reported, journal_event

@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hms_ops._ring import Store
-from hms_ops.alert.action import ActionRunner
-from hms_ops.alert.book import Book
-from hms_ops.alert.dispatcher import Dispatcher
+from hms_ops.alert.actions.action import ActionRunner
+from hms_ops.alert.actions.run import Run
+from hms_ops.alert.delivery.outbox import Outbox
+from hms_ops.alert.dispatch.dispatcher import Dispatcher
 from hms_ops.alert.notification import Alert, Delivered, Notification, Outcome, Profile, Retry, digest
-from hms_ops.alert.outbox import Outbox
 from hms_ops.alert.plan import UnitLookup
 from hms_ops.alert.receivers import parse_target
 from hms_ops.alert.rule import AnomalyRule, Rule, rule_from_keys
 from hms_ops.alert.rulefile import RuleFile
-from hms_ops.alert.run import Run
+from hms_ops.alert.states.book import Book
 from hms_ops.anomalies import Anomalies, Desk, Episode
 from hms_ops.change import Change
 from hms_ops.clock import SECOND_NS, Clock, ManualClock

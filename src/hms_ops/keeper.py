@@ -20,9 +20,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from hms_ops.alert.dispatcher import Command, Dispatch, Dispatcher
+from hms_ops.alert.delivery.outbox import Outbox
+from hms_ops.alert.dispatch.dispatcher import Command, Dispatch, Dispatcher
 from hms_ops.alert.notification import Alert, notifications_of
-from hms_ops.alert.outbox import Outbox
 from hms_ops.change import Change
 from hms_ops.clock import SECOND_NS, Clock
 from hms_ops.errors import StorageError

@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 
 from hms_ops import kinds
 from hms_ops._ring import Store
+from hms_ops.alert.language.tree import Selector
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.plan import SourceKey
 from hms_ops.alert.slo import BURNS, Goal, Ratio, Slo, Threshold
 from hms_ops.alert.source import GroupKey, Source
-from hms_ops.alert.tree import Selector
 from hms_ops.alert.watch import Watch
 from hms_ops.budget import Budget, burn_rate, left
 from hms_ops.clock import SECOND_NS

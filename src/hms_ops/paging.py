@@ -10,12 +10,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from hms_ops.alert.acknowledgement import Ack, Unack
-from hms_ops.alert.dispatcher import Command
-from hms_ops.alert.matching import read_match
+from hms_ops.alert.dispatch.acknowledgement import Ack, Unack
+from hms_ops.alert.dispatch.dispatcher import Command
+from hms_ops.alert.dispatch.matching import read_match
+from hms_ops.alert.dispatch.silence import AddSilence, EndSilence, Silence, new_silence
 from hms_ops.alert.notification import Alert, Notification, Profile, digest
 from hms_ops.alert.receivers import parse_target, route
-from hms_ops.alert.silence import AddSilence, EndSilence, Silence, new_silence
 from hms_ops.clock import SECOND_NS, Clock
 from hms_ops.duty import Duty
 from hms_ops.errors import HmsOpsError, StorageError

@@ -25,16 +25,16 @@ from numpy.typing import NDArray
 
 from hms_ops import kinds
 from hms_ops._ring import Store
-from hms_ops.alert.desugar import Objectives, none_known
 from hms_ops.alert.evaluate import nearest_metrics, query_now
 from hms_ops.alert.figure import Figure
-from hms_ops.alert.grammar import parse_query
+from hms_ops.alert.language.desugar import Objectives, none_known
+from hms_ops.alert.language.grammar import parse_query
+from hms_ops.alert.language.tags import accepts
+from hms_ops.alert.language.tokens import error_at
+from hms_ops.alert.language.tree import Query
 from hms_ops.alert.layout import kind_problem
 from hms_ops.alert.plan import Plan, Reading, SourceKey, UnitLookup, compile_query, no_units
 from hms_ops.alert.source import GroupKey, group_key
-from hms_ops.alert.tags import accepts
-from hms_ops.alert.tokens import error_at
-from hms_ops.alert.tree import Query
 from hms_ops.backlog import STEP_SECONDS
 from hms_ops.errors import UnknownMetricError
 from hms_ops.figures import figure_stats

@@ -21,7 +21,7 @@ from hms_ops.series import SeriesInfo
 from hms_ops.tiers import WINDOW_SECONDS_MAX
 
 if TYPE_CHECKING:
-    from hms_ops.alert.desugar import Objectives
+    from hms_ops.alert.language.desugar import Objectives
     from hms_ops.alert.plan import UnitLookup
     from hms_ops.storage.merge import Rows
 
@@ -58,7 +58,7 @@ class Reading:
     def value(self, expression: str) -> float:
         """See Engine.value."""
         from hms_ops.alert.evaluate import query_now
-        from hms_ops.alert.grammar import parse_query
+        from hms_ops.alert.language.grammar import parse_query
         from hms_ops.longview import Recent
 
         self._store.flush()

@@ -22,16 +22,16 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from hms_ops.alert.book import Book
-from hms_ops.alert.desugar import Objectives, none_known
 from hms_ops.alert.evaluate import Floats, RuleSet
+from hms_ops.alert.language.desugar import Objectives, none_known
+from hms_ops.alert.language.reach import comparisons
+from hms_ops.alert.language.tree import Compare
 from hms_ops.alert.layout import InstanceKey
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.plan import Plan, UnitLookup, compile_rule, no_units
-from hms_ops.alert.reach import comparisons
 from hms_ops.alert.rule import Rule
-from hms_ops.alert.state import Timing, verdict
-from hms_ops.alert.tree import Compare
+from hms_ops.alert.states.book import Book
+from hms_ops.alert.states.state import Timing, verdict
 from hms_ops.bygone import MINUTE_SECONDS, STEP_SECONDS, Bygone
 from hms_ops.longview import LongView
 from hms_ops.past import Past

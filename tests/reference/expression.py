@@ -11,8 +11,8 @@ from itertools import pairwise
 
 from tests.reference import windows
 
-from hms_ops.alert import tree
-from hms_ops.alert.tags import accepts
+from hms_ops.alert.language import tree
+from hms_ops.alert.language.tags import accepts
 
 Key = tuple[tuple[str, str], ...]
 OPERATIONS: dict[str, Callable[[float, float], float]] = {

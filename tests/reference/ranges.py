@@ -12,7 +12,7 @@ from tests.recording import Sample
 from tests.reference import expression
 from tests.reference.expression import Key
 
-from hms_ops.alert import tree
+from hms_ops.alert.language import tree
 
 KINDS = {"c": "counter", "g": "gauge", "ms": "timer"}
 BASE_SECONDS = 300

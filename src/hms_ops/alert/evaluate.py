@@ -22,15 +22,15 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hms_ops.alert.desugar import Objectives, none_known
+from hms_ops.alert.language.desugar import Objectives, none_known
+from hms_ops.alert.language.tokens import error_at
+from hms_ops.alert.language.tree import Query
 from hms_ops.alert.layout import Arrangement, BoundRule, InstanceKey, reading_problem
 from hms_ops.alert.plan import Plan, Reading, SourceKey, UnitLookup, compile_query, no_units
 from hms_ops.alert.recalled import Recall, Recalled
 from hms_ops.alert.sketched import fill_figures
 from hms_ops.alert.source import Groups, Source, Store
 from hms_ops.alert.stepped import Stepped
-from hms_ops.alert.tokens import error_at
-from hms_ops.alert.tree import Query
 from hms_ops.alert.view import View
 from hms_ops.alert.watch import Watch
 from hms_ops.errors import UnknownMetricError

@@ -10,7 +10,7 @@ Plain values between the compiler and those who evaluate: rules and the value no
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from hms_ops import kinds
-from hms_ops.alert.functions import percentile_rank
+from hms_ops.alert.language.functions import percentile_rank
 
 Sort: TypeAlias = Literal["quantile", "share_le", "share_gt"]
 

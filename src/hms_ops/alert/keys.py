@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, NamedTuple, TypeVar
 
-from hms_ops.alert.grammar import parse_duration
+from hms_ops.alert.language.grammar import parse_duration
 from hms_ops.alert.receivers import parse_target
 from hms_ops.errors import ExpressionError
 from hms_ops.yamlfile import nearest

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from hms_ops import kinds
 from hms_ops.alert.figure import Figure, figure_problem
-from hms_ops.alert.functions import FUNCTIONS
+from hms_ops.alert.language.functions import FUNCTIONS
 from hms_ops.alert.plan import Plan, Reading
 from hms_ops.alert.sketched import FigureGroups
 from hms_ops.alert.source import GroupKey, Groups, Source, ViewGroups

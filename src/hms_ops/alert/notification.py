@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from hms_ops.alert.state import Event
+from hms_ops.alert.states.state import Event
 from hms_ops.escape import printable
 
 GroupTags = tuple[tuple[str, str], ...]  # sorted by tag

@@ -24,11 +24,11 @@ from typing import Any, Final
 
 import yaml
 
-from hms_ops.alert.grammar import parse_query
+from hms_ops.alert.language.grammar import parse_query
+from hms_ops.alert.language.tree import Selector
+from hms_ops.alert.language.wording import format as text_of
 from hms_ops.alert.rule import describe
 from hms_ops.alert.slo import named, slo_from_keys
-from hms_ops.alert.tree import Selector
-from hms_ops.alert.wording import format as text_of
 from hms_ops.errors import ConfigError, ExpressionError
 from hms_ops.yamlfile import TEXT_BYTES_MAX, Node, load_text
 

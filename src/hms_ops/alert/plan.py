@@ -20,11 +20,11 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hms_ops.alert.desugar import Objectives, anomaly_condition, burn_rate, none_known
 from hms_ops.alert.figure import SHARES, Figure, figure_of
-from hms_ops.alert.functions import function_named
-from hms_ops.alert.tokens import error_at
-from hms_ops.alert.tree import (
+from hms_ops.alert.language.desugar import Objectives, anomaly_condition, burn_rate, none_known
+from hms_ops.alert.language.functions import function_named
+from hms_ops.alert.language.tokens import error_at
+from hms_ops.alert.language.tree import (
     CONDITIONS,
     GROUP_BY_ALL,
     Absent,
@@ -48,7 +48,7 @@ from hms_ops.alert.tree import (
     Tags,
     first_left,
 )
-from hms_ops.alert.units import Unit, metric_unit, number_value
+from hms_ops.alert.language.units import Unit, metric_unit, number_value
 from hms_ops.alert.view import FOLDS, MEMORY_SECONDS_MAX, View
 from hms_ops.errors import ExpressionError
 from hms_ops.kernels import opcodes as op

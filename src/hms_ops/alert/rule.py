@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
-from hms_ops.alert.grammar import parse_group_by, parse_recover, parse_statement, parse_where
 from hms_ops.alert.keys import (
     KeyProblem,
     Reader,
@@ -25,9 +24,10 @@ from hms_ops.alert.keys import (
     read_receivers,
     read_text,
 )
+from hms_ops.alert.language.grammar import parse_group_by, parse_recover, parse_statement, parse_where
+from hms_ops.alert.language.tree import Condition, Statement, Tags
 from hms_ops.alert.receivers import is_http
-from hms_ops.alert.state import NODATA_POLICIES, Nodata
-from hms_ops.alert.tree import Condition, Statement, Tags
+from hms_ops.alert.states.state import NODATA_POLICIES, Nodata
 from hms_ops.errors import ConfigError, ExpressionError
 
 DEFAULT_SEVERITY: Final = "page"

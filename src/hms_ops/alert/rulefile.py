@@ -25,13 +25,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-from hms_ops.alert.escalation import Policy, policy_from_keys
-from hms_ops.alert.inhibition import Inhibition, inhibition_from_keys
+from hms_ops.alert.dispatch.escalation import Policy, policy_from_keys
+from hms_ops.alert.dispatch.inhibition import Inhibition, inhibition_from_keys
+from hms_ops.alert.dispatch.mutetime import MuteTime, mute_time_from_keys
+from hms_ops.alert.dispatch.routing import Route, Routing, route_from_keys
 from hms_ops.alert.keys import KeyProblem
-from hms_ops.alert.mutetime import MuteTime, mute_time_from_keys
 from hms_ops.alert.notification import Profile
 from hms_ops.alert.receivers import warning_of
-from hms_ops.alert.routing import Route, Routing, route_from_keys
 from hms_ops.alert.rule import (
     ActionRule,
     AnomalyRule,

@@ -11,10 +11,10 @@ Read by `series list|delete`, export and HTTP's `match`. A text is a Selection o
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hms_ops.alert import tokens
-from hms_ops.alert.tags import Test, accepts, read_matchers
-from hms_ops.alert.tokens import Cursor
-from hms_ops.alert.tree import TagMatch
+from hms_ops.alert.language import tokens
+from hms_ops.alert.language.tags import Test, accepts, read_matchers
+from hms_ops.alert.language.tokens import Cursor
+from hms_ops.alert.language.tree import TagMatch
 from hms_ops.series import SeriesInfo
 
 NAME_TAG = "__name__"

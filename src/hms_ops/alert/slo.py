@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from hms_ops.alert.grammar import parse_query, parse_where
 from hms_ops.alert.keys import (
     KeyProblem,
     Reader,
@@ -35,9 +34,9 @@ from hms_ops.alert.keys import (
     read_receivers,
     read_text,
 )
-from hms_ops.alert.rule import DEFAULT_SEVERITY, Rule, describe, read_group_by, read_texts, rule_from_keys
-from hms_ops.alert.tokens import duration_text, is_bare, quoted
-from hms_ops.alert.tree import (
+from hms_ops.alert.language.grammar import parse_query, parse_where
+from hms_ops.alert.language.tokens import duration_text, is_bare, quoted
+from hms_ops.alert.language.tree import (
     Arith,
     Between,
     Compare,
@@ -49,7 +48,8 @@ from hms_ops.alert.tree import (
     Selector,
     Tags,
 )
-from hms_ops.alert.units import metric_unit, number_value
+from hms_ops.alert.language.units import metric_unit, number_value
+from hms_ops.alert.rule import DEFAULT_SEVERITY, Rule, describe, read_group_by, read_texts, rule_from_keys
 
 DAY_SECONDS: Final = 86_400
 WINDOW_SECONDS: Final = 30 * DAY_SECONDS

@@ -15,9 +15,9 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hms_ops.alert.language.tree import GROUP_BY_ALL
 from hms_ops.alert.plan import SourceKey
 from hms_ops.alert.tagtable import TagTable, tags_in
-from hms_ops.alert.tree import GROUP_BY_ALL
 from hms_ops.reloaded import Reloaded
 
 GroupKey: TypeAlias = tuple[tuple[str, str], ...]  # sorted (tag, value) pairs; () is the group of all

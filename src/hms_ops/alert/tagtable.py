@@ -20,8 +20,8 @@ from typing import Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hms_ops.alert.tags import accepts
-from hms_ops.alert.tree import TagAnd, TagMatch, TagNot, TagOr, Tags
+from hms_ops.alert.language.tags import accepts
+from hms_ops.alert.language.tree import TagAnd, TagMatch, TagNot, TagOr, Tags
 
 GONE: Final = -1  # the code of a series that is gone since its slot was listed
 _FRESH: Final = -2

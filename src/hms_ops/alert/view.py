@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hms_ops.alert.tree import Absent, Arith, Condition, Tags
+from hms_ops.alert.language.tree import Absent, Arith, Condition, Tags
 
 if TYPE_CHECKING:
     from hms_ops.alert.plan import Plan

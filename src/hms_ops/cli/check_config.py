@@ -129,7 +129,7 @@ def taken_metrics(rules: "RuleFile", plans: "Plans") -> list[str]:
 
 
 def linted(rules: "RuleFile", running: "Running | None", *, is_whole: bool) -> list[str]:
-    from hms_ops.alert.lint import lint
+    from hms_ops.alert.language.lint import lint
 
     policies = {policy.name for policy in rules.policies} if is_whole else None
     if running is None:

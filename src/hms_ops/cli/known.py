@@ -6,7 +6,7 @@ Each metric is asked for once. Errors: those of reach.py; a metric nobody has se
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from hms_ops.alert.tokens import quoted
+from hms_ops.alert.language.tokens import quoted
 from hms_ops.cli.reach import RequestRefused, get
 
 TIMEOUT_SECONDS: Final = 30.0

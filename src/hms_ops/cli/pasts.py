@@ -21,7 +21,7 @@ from hms_ops.cli.options import Damage, stored
 from hms_ops.cli.reach import pieces
 
 if TYPE_CHECKING:
-    from hms_ops.alert.units import UnitLookup
+    from hms_ops.alert.language.units import UnitLookup
     from hms_ops.past import Past
     from hms_ops.storage.store import Storage
 
@@ -65,7 +65,7 @@ def past_of(storage: "Storage") -> "Past":
 
 def fetch(storage: "Storage", url: str, metric: str, start: int, end: int) -> None:
     """One metric's rows of all tiers."""
-    from hms_ops.alert.tokens import quoted
+    from hms_ops.alert.language.tokens import quoted
     from hms_ops.storage.exchange import Importer, RowsReader, Touched, read_into
     from hms_ops.storage.intake import Tally
     from hms_ops.storage.tier import TIERS

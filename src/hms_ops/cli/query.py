@@ -45,8 +45,8 @@ def query(
       hms-ops-engine query 'rate(web.requests) GROUP BY zone' --since 7d --csv > requests.csv
       hms-ops-engine query 'avg(finance.api_ms) > 200' || echo 'too slow, or unknown'
     """
-    from hms_ops.alert.grammar import parse_query
-    from hms_ops.alert.tree import CONDITIONS
+    from hms_ops.alert.language.grammar import parse_query
+    from hms_ops.alert.language.tree import CONDITIONS
 
     for option, is_given in (("--step", step is not None), ("--sparkline", bool(sparkline))):
         if is_given and since is None:

@@ -12,9 +12,9 @@ from hms_ops.errors import ExpressionError
 from hms_ops.escape import printable, printable_lines
 
 if TYPE_CHECKING:
-    from hms_ops.alert.explaining import Part
+    from hms_ops.alert.language.explaining import Part
+    from hms_ops.alert.language.tree import Query, Tags
     from hms_ops.alert.rule import Rule
-    from hms_ops.alert.tree import Query, Tags
     from hms_ops.remote.promql import Outside
 
 VALUES_SHOWN: Final = 5  # of one part; --json has up to VALUES_MAX
@@ -53,7 +53,7 @@ def explain(given: tuple[str, ...], tier: str | None, dotted_names: bool | None,
 
 def read_text(text: str) -> "Rule | Query":
     """A rule where the text is one, or has a condition; else a query."""
-    from hms_ops.alert.grammar import parse_query, parse_statement
+    from hms_ops.alert.language.grammar import parse_query, parse_statement
     from hms_ops.alert.rule import rule_of
 
     try:
@@ -76,8 +76,8 @@ def document_of(one: "Rule | Query", outside: "Outside", url: str | None) -> dic
 
 
 def rule_document(rule: "Rule", outside: "Outside", url: str | None) -> dict[str, Any]:
-    from hms_ops.alert.explaining import clauses_of, parts_of, sentence_of, words_of
-    from hms_ops.alert.lint import lint
+    from hms_ops.alert.language.explaining import clauses_of, parts_of, sentence_of, words_of
+    from hms_ops.alert.language.lint import lint
     from hms_ops.remote.export import exported
 
     made = exported(rule, outside)
@@ -101,9 +101,9 @@ def rule_document(rule: "Rule", outside: "Outside", url: str | None) -> dict[str
 
 
 def query_document(query: "Query", outside: "Outside", url: str | None) -> dict[str, Any]:
-    from hms_ops.alert.explaining import parts_of_query
-    from hms_ops.alert.phrases import phrase
-    from hms_ops.alert.wording import format
+    from hms_ops.alert.language.explaining import parts_of_query
+    from hms_ops.alert.language.phrases import phrase
+    from hms_ops.alert.language.wording import format
     from hms_ops.remote.lower import lower_query
 
     made = lower_query(query, outside)

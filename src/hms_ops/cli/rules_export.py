@@ -10,7 +10,7 @@ from hms_ops.cli.options import json_option, show_json
 from hms_ops.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hms_ops.alert.desugar import Objectives
+    from hms_ops.alert.language.desugar import Objectives
     from hms_ops.alert.rule import Rule
     from hms_ops.remote.promql import Outside
 

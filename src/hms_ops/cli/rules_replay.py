@@ -14,7 +14,7 @@ from hms_ops.csvtext import utc_text
 from hms_ops.escape import printable
 
 if TYPE_CHECKING:
-    from hms_ops.alert.desugar import Objectives
+    from hms_ops.alert.language.desugar import Objectives
     from hms_ops.alert.rule import Rule
     from hms_ops.cli.pasts import Known
     from hms_ops.replaying import Episode, Replayed, Summary

@@ -8,11 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hms_ops.alert.keys import KeyProblem, Reader, read_duration, read_keys, read_mapping, read_name, read_text
+from hms_ops.alert.language.tokens import duration_text
+from hms_ops.alert.language.wording import format, format_tags
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.receivers import parse_target
 from hms_ops.alert.rule import AnomalyRule, Rule, rule_from_keys
-from hms_ops.alert.tokens import duration_text
-from hms_ops.alert.wording import format, format_tags
 from hms_ops.errors import ConfigError
 from hms_ops.http.answer import Json, Problem
 from hms_ops.http.operations import client_of

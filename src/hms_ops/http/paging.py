@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hms_ops.alert.dispatch.matching import Matchers, parse_matchers, read_match
+from hms_ops.alert.dispatch.silence import SILENCE_SECONDS_MAX, Silence, of_alert
 from hms_ops.alert.keys import KeyProblem, Reader, read_duration, read_keys, read_name, read_text
-from hms_ops.alert.matching import Matchers, parse_matchers, read_match
+from hms_ops.alert.language.tokens import duration_text
 from hms_ops.alert.receivers import parse_target
-from hms_ops.alert.silence import SILENCE_SECONDS_MAX, Silence, of_alert
-from hms_ops.alert.tokens import duration_text
 from hms_ops.clock import SECOND_NS
 from hms_ops.errors import ExpressionError
 from hms_ops.http.alerts import invalid, read_tags

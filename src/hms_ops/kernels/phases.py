@@ -1,7 +1,7 @@
-"""The numbers of the state kernel (`kernels/states.py`), shared with the book that reads them (`alert/instances.py`).
+"""The numbers of the state kernel (`kernels/states.py`), shared with the book (`alert/states/instances.py`).
 
 Apart from the kernel so that making a book imports no numba. They are frozen into the kernel's cached machine code,
-which does not see edits here: a number keeps its meaning. `alert/state.py` has the words, in the same order.
+which does not see edits here: a number keeps its meaning. `alert/states/state.py` has the words, in the same order.
 """
 
 from typing import Final

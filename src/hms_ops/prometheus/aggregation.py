@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import promql_parser
 
-from hms_ops.alert.tree import Aggregate, Arith, Binary, Compare, Number
+from hms_ops.alert.language.tree import Aggregate, Arith, Binary, Compare, Number
 from hms_ops.prometheus import calls
 from hms_ops.prometheus.selection import kind, reads, selector_of
 from hms_ops.prometheus.vector import Vector, unsupported

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from hms_ops.alert.tree import (
+from hms_ops.alert.language.tree import (
     Absent,
     Aggregate,
     Arith,

@@ -10,7 +10,7 @@ Fed by rulesfile.py; promql.py and calls.py ask for the fields where `Scope.is_e
 
 from typing import Any, Final, NamedTuple
 
-from hms_ops.alert.tree import Aggregate, Arith, Binary, Compare, Condition, Junction, Not, Number, Selector
+from hms_ops.alert.language.tree import Aggregate, Arith, Binary, Compare, Condition, Junction, Not, Number, Selector
 from hms_ops.prometheus.selection import ALERTS, kind, reads
 from hms_ops.prometheus.vector import Note, Unsupported
 

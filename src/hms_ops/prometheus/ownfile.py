@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from hms_ops import kinds
-from hms_ops.alert.grammar import parse_duration, parse_query
+from hms_ops.alert.language.grammar import parse_duration, parse_query
+from hms_ops.alert.language.tree import Query
 from hms_ops.alert.rule import Rule
 from hms_ops.alert.rulefile import read_roots
-from hms_ops.alert.tree import Query
 from hms_ops.errors import ConfigError, ExpressionError
 from hms_ops.prometheus.inputseries import read_values
 from hms_ops.prometheus.world import JUDGE_SECONDS_MIN, TEST_SECONDS_MAX, Feed

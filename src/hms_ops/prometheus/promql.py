@@ -20,8 +20,8 @@ from typing import Any, Final
 
 import promql_parser
 
-from hms_ops.alert.tokens import MAGNITUDE_MAX, TEXT_CHARACTERS_MAX
-from hms_ops.alert.tree import (
+from hms_ops.alert.language.tokens import MAGNITUDE_MAX, TEXT_CHARACTERS_MAX
+from hms_ops.alert.language.tree import (
     GROUP_BY_ALL,
     Binary,
     Compare,

@@ -26,11 +26,11 @@ from itertools import count
 from typing import Any, Final
 
 from hms_ops.alert.keys import NAME_BYTES_MAX
+from hms_ops.alert.language.tokens import duration_text
+from hms_ops.alert.language.tree import GROUP_BY_ALL
+from hms_ops.alert.language.wording import format
 from hms_ops.alert.plan import compile_rule
 from hms_ops.alert.rule import Rule, describe, rule_from_keys
-from hms_ops.alert.tokens import duration_text
-from hms_ops.alert.tree import GROUP_BY_ALL
-from hms_ops.alert.wording import format
 from hms_ops.errors import ConfigError, ExpressionError
 from hms_ops.prometheus import exported
 from hms_ops.prometheus.durations import seconds_of

@@ -10,7 +10,7 @@ Not here: what is done with the series (calls.py, aggregation.py).
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from hms_ops.alert.tree import Selector, TagMatch
+from hms_ops.alert.language.tree import Selector, TagMatch
 from hms_ops.prometheus.vector import Scope, unsupported
 
 COUNTED: Final = frozenset({"rate", "increase", "irate", "resets"})

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from hms_ops import kinds
+from hms_ops.alert.language.tree import Arith, Condition, Query, selectors
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.rule import Rule
 from hms_ops.alert.rulefile import read_roots
 from hms_ops.alert.template import annotations_of
-from hms_ops.alert.tree import Arith, Condition, Query, selectors
 from hms_ops.errors import ExpressionError
 from hms_ops.kernels.window import GAUGE_SECONDS
 from hms_ops.prometheus.outcomes import Outcome, clock, judged

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from hms_ops.alert.tree import GROUP_BY_ALL, Arith, Compare, Condition, IsNull, Junction, Number
+from hms_ops.alert.language.tree import GROUP_BY_ALL, Arith, Compare, Condition, IsNull, Junction, Number
 
 Grade: TypeAlias = Literal["exact", "approximate", "unsupported"]
 GRADES: Final[tuple[Grade, ...]] = ("exact", "approximate", "unsupported")

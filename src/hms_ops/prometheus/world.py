@@ -22,13 +22,13 @@ from typing import Final
 
 from hms_ops import kinds
 from hms_ops._ring import Series, Store
-from hms_ops.alert.book import Book
 from hms_ops.alert.evaluate import RuleSet, query_now
-from hms_ops.alert.functions import percentile_rank
+from hms_ops.alert.language.functions import percentile_rank
+from hms_ops.alert.language.tree import Aggregate, Arith, Condition, Query, children, selectors
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.plan import Plan, compile_query, compile_rule
 from hms_ops.alert.rule import Rule
-from hms_ops.alert.tree import Aggregate, Arith, Condition, Query, children, selectors
+from hms_ops.alert.states.book import Book
 from hms_ops.clock import SECOND_NS
 from hms_ops.errors import ExpressionError, UnknownMetricError
 from hms_ops.kernels.rollup import rollup_step

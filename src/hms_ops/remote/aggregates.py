@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hms_ops import kinds
-from hms_ops.alert.functions import function_named, percentile_rank
-from hms_ops.alert.tree import GROUP_BY_ALL, Aggregate, Selector, Tags
-from hms_ops.alert.units import metric_unit, number_value
+from hms_ops.alert.language.functions import function_named, percentile_rank
+from hms_ops.alert.language.tree import GROUP_BY_ALL, Aggregate, Selector, Tags
+from hms_ops.alert.language.units import metric_unit, number_value
 from hms_ops.remote.encode import SKETCHED, bound_text, bounds_of
 from hms_ops.remote.labels import LE, outer_metric, outer_tag
 from hms_ops.remote.matchers import Impossible, alternatives, quoted

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hms_ops import kinds
-from hms_ops.alert.units import metric_unit
+from hms_ops.alert.language.units import metric_unit
 from hms_ops.remote import protobuf
 from hms_ops.remote.labels import LE, NAME, Labelled, labelled, outer_labels, outer_metric
 from hms_ops.series import SeriesInfo

@@ -17,8 +17,8 @@ import json
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from hms_ops.alert.language.tree import GROUP_BY_ALL, Absent, selectors
 from hms_ops.alert.rule import Rule
-from hms_ops.alert.tree import GROUP_BY_ALL, Absent, selectors
 from hms_ops.remote.labels import outer_tag
 from hms_ops.remote.lower import lower
 from hms_ops.remote.matchers import Impossible, quoted

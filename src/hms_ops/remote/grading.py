@@ -11,7 +11,7 @@ stands at the node that brings it in, not at those around it. Constants have no 
 
 from typing import NamedTuple
 
-from hms_ops.alert.tree import Arith, Condition, Tags, selectors, valued
+from hms_ops.alert.language.tree import Arith, Condition, Tags, selectors, valued
 from hms_ops.errors import ExpressionError
 from hms_ops.remote.lower import lower
 from hms_ops.remote.promql import Lowered, Outside

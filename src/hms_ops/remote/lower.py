@@ -19,10 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from hms_ops.alert.desugar import anomaly_condition, burn_rate
-from hms_ops.alert.functions import function_named
-from hms_ops.alert.plan import DEFAULT_WINDOW_SECONDS
-from hms_ops.alert.tree import (
+from hms_ops.alert.language.desugar import anomaly_condition, burn_rate
+from hms_ops.alert.language.functions import function_named
+from hms_ops.alert.language.tree import (
     CONDITIONS,
     GROUP_BY_ALL,
     Absent,
@@ -44,7 +43,8 @@ from hms_ops.alert.tree import (
     Tags,
     selectors,
 )
-from hms_ops.alert.units import Unit, number_value, unit_of
+from hms_ops.alert.language.units import Unit, number_value, unit_of
+from hms_ops.alert.plan import DEFAULT_WINDOW_SECONDS
 from hms_ops.kernels.opcodes import LOAD_AVG
 from hms_ops.remote.aggregates import Aggregates
 from hms_ops.remote.folds import folded

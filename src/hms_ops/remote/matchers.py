@@ -10,7 +10,7 @@ import re
 from itertools import product
 from typing import Final
 
-from hms_ops.alert.tree import TagAnd, TagMatch, TagNot, TagOr, Tags
+from hms_ops.alert.language.tree import TagAnd, TagMatch, TagNot, TagOr, Tags
 from hms_ops.remote.labels import outer_tag
 
 ALTERNATIVES_MAX: Final = 16

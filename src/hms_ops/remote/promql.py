@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from hms_ops.alert.desugar import Objectives, none_known
+from hms_ops.alert.language.desugar import Objectives, none_known
 from hms_ops.alert.plan import UnitLookup, no_units
 from hms_ops.remote.labels import NAME, outer_metric
 from hms_ops.remote.matchers import Alternative, Impossible, quoted

@@ -19,9 +19,9 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from hms_ops import kinds
-from hms_ops.alert.grammar import parse_query
+from hms_ops.alert.language.grammar import parse_query
+from hms_ops.alert.language.tree import GROUP_BY_ALL, Query, selectors
 from hms_ops.alert.plan import UnitLookup, no_units
-from hms_ops.alert.tree import GROUP_BY_ALL, Query, selectors
 from hms_ops.errors import RemoteError
 from hms_ops.remote.labels import NAME, outer_tag
 from hms_ops.remote.link import Link

@@ -1,0 +1,473 @@
+"""The dispatcher: alert events and people's commands in, notifications with their reasons out. No threads, no clock, no
+I/O; the same events at the same times give the same notifications, across restarts too.
+
+    event ─► member ─► its groups (routing) ─► due? ─► held back? (holding) ─► budget (storm) ─► notification
+                └─► the levels of its policy (climbing) ─┘
+
+The keeper calls `step` with what has happened and again at `next_due`, commits `changes` with the notifications in one
+transaction, and only then lets these leave; `restore` takes the same records back after a restart. What the engine's
+other threads ask (`explain`, `silences`, `acks`, `standings`, `counters`) may be asked from any of them.
+
+When a group is due. Severity `page` does not wait: the first notification of a group leaves in the step of its alert;
+what is new in a group that was told already at most every AGAIN_SECONDS; an end at once when nothing else fires in the
+group. Others wait `wait` for company, then `interval` between notifications. While nothing changes, every `repeat`.
+
+    entry        alert                               →  (Alertmanager's table)
+    none         firing                              send: first
+    none         resolved before it was told         do not; a page's is told all the same
+    told         nothing new, within `repeat`        do not
+    told         nothing new, `repeat` is over       send: repeat
+    told         another alert fires in the group    send: new in group
+    told         resolved                            send: resolved, to those who were told that it fires
+    told         silenced, and the silence ends      send: repeat
+
+What is held back (holding.py) stays in its group and is told as soon as nothing holds it, if it still fires. An
+acknowledgement stops the levels of the alert's policy that are `until: ack`, and cancels what waits in the outbox of
+groups that have none but acknowledged alerts. An end cancels the levels' only: a page that could not leave still does.
+
+Parts: `desk` (what they share), `telling` (groups and budgets), `climbing` (policies), `hushing` (silences), `holding`.
+Bounds and counters: those of grouping, silence, storm and decision; see `counters`.
+"""
+
+import math
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from hms_ops.alert.dispatch.acknowledgement import Ack, Acked, Unack
+from hms_ops.alert.dispatch.climbing import Climber
+from hms_ops.alert.dispatch.decision import Decision
+from hms_ops.alert.dispatch.desk import Desk
+from hms_ops.alert.dispatch.flapping import STEP_SECONDS, changed, ends_at, forgotten_at, has_ended, is_beginning
+from hms_ops.alert.dispatch.grouping import Group, Member, Place, group_of_record, member_of_record
+from hms_ops.alert.dispatch.hushing import Hush
+from hms_ops.alert.dispatch.routing import LOG, Routing, Target
+from hms_ops.alert.dispatch.silence import AddSilence, EndSilence, Silence
+from hms_ops.alert.dispatch.telling import AGAIN_SECONDS, BUDGET_PREFIX, Teller, ordered
+from hms_ops.alert.notification import Alert, Notification
+from hms_ops.change import Change
+
+__all__ = ["AGAIN_SECONDS", "Command", "Dispatch", "Dispatcher"]
+
+STANDINGS_MAX: Final = 10_000
+ORPHANED: Final = "its state was lost in a restart"
+
+Command: TypeAlias = Ack | Unack | AddSilence | EndSilence
+Tables: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+class Dispatch(NamedTuple):
+    """What one step came to. cancelled: ids of notifications that must not leave any more; decisions: decision.py."""
+
+    notifications: list[Notification]
+    changes: list[Change]
+    decisions: list[Decision]
+    cancelled: list[str]
+
+
+class Dispatcher:
+    """One for an engine. origin: tells engines apart, whose episodes number alike."""
+
+    def __init__(self, routing: Routing, *, origin: str) -> None:
+        self._lock = threading.Lock()
+        self._desk = desk = Desk(routing, origin)
+        self._board = desk.board
+        self._teller = Teller(desk)
+        self._climber = Climber(desk, self._teller)
+        self._hush = Hush(desk, self._teller)
+        self._mutes_due: dict[str, float] = {}
+        self._is_rerouted = True  # the routing is new: `step` looks at all of it
+        self._handlers: Final[dict[str, Callable[[str, float], None]]] = {
+            "ack": self._time_out,
+            "escalate": self._climber.climb,
+            "flaps": self._calm,
+            "forget": self._forget,
+            "group": self._teller.flush,
+            "mute": self._look,
+            "silence": self._hush.turn,
+            "storm": self._teller.sum_up,
+        }
+
+    # ---- what the keeper calls
+
+    def replace(self, routing: Routing) -> None:
+        """Other routes, mute times, inhibitions and policies; the next step takes them."""
+        with self._lock:
+            self._is_rerouted |= routing != self._desk.routing  # rules change more often than routes
+            self._desk.routing = routing
+
+    def step(self, now: float, events: Sequence[Alert], commands: Sequence[Command] = ()) -> Dispatch:
+        """Take events in their order, then commands, which may be about them, then do what is due; `now` in Unix
+        seconds."""
+        with self._lock:
+            if self._is_rerouted:
+                self._reroute(now)
+            for name in [name for name, due in self._mutes_due.items() if due <= now]:
+                self._look(name, now)
+            for alert in events:
+                self._take(alert, now)
+            for command in commands:
+                self._obey(command, now)
+            self._work(now)
+            return self._result()
+
+    def next_due(self) -> float:
+        """When `step` wants to be called again, in Unix seconds; inf when nothing is waited for, -inf for at once."""
+        with self._lock:
+            return -math.inf if self._is_rerouted else self._desk.timers.next()
+
+    def restore(self, tables: Tables, now: float) -> None:
+        """Take the records of "groups", "members" and "silences", before the first step. What cannot be read is left
+        out and counted as damaged."""
+        with self._lock:
+            table = tables.get("groups", {})
+            budgets = {key: record for key, record in table.items() if key.startswith(BUDGET_PREFIX)}
+            groups = {key: record for key, record in table.items() if key not in budgets}
+            members = tables.get("members", {})
+            for record in budgets.values():
+                self._guarded(self._teller.take_record, record)
+            for record in tables.get("silences", {}).values():
+                self._guarded(self._hush.take_record, record)
+            self._board.restore(
+                filter(None, (self._guarded(group_of_record, key, record) for key, record in groups.items())),
+                filter(None, (self._guarded(member_of_record, key, record) for key, record in members.items())),
+            )
+            self._wait_anew(now)
+            self._is_rerouted = True
+
+    def catch_up(self, firing: Iterable[Alert], now: float) -> list[Alert]:
+        """After `restore`: the events that are missing here, given all alerts that the book has firing, for `step`.
+
+        One transaction keeps both, so there are none, unless records are damaged: then an alert nobody was told of is
+        told, and one that no rule knows any more does not fire, repeat and escalate for ever.
+        """
+        with self._lock:
+            known = {alert.key: alert for alert in firing}
+            members = self._board.members
+            untold = [alert for key, alert in known.items() if key not in members or not members[key].is_firing]
+            orphans = ordered(member for member in self._board.firing() if member.key not in known)
+            return untold + [replace(one.alert, state="resolved", until=now, reason=ORPHANED) for one in orphans]
+
+    def move_clocks(self, seconds: float) -> None:
+        """The wall clock was set forward by `seconds` (back, below 0): what waits goes on waiting as long as before.
+        Silences and mute times are on the wall clock and stay."""
+        with self._lock:
+            self._teller.move_clocks(seconds)
+            for member in self._board.members.values():
+                shift(member, seconds)
+                self._board.touch(member)
+            self._wait_anew(None)
+            self._is_rerouted = True
+
+    # ---- what anybody may ask
+
+    def explain(self, name: str, tags: Mapping[str, str] | None = None) -> list[Decision]:
+        """The decisions about an alert that are still in memory, newest last."""
+        with self._lock:
+            return self._desk.decisions.of(name, tags)
+
+    def silences(self, now: float) -> list[Silence]:
+        """All that are remembered: active and coming ones first, then those that ended, the latest first."""
+        with self._lock:
+            found = list(self._desk.holding.silences)
+        return sorted(found, key=lambda one: (one.state(now) == "ended", -one.ends, one.id))
+
+    def acks(self) -> list[dict[str, Any]]:
+        """The acknowledgements in force."""
+        with self._lock:
+            acked = ordered(member for member in self._board.firing() if member.ack is not None)
+            return [{"name": one.alert.name, "tags": dict(one.alert.tags), **ack_document(one)} for one in acked]
+
+    def firing_count(self, name: str, tags: Mapping[str, str] | None = None) -> int:
+        """How many alerts fire that an acknowledgement of this name and these tags would be for."""
+        with self._lock:
+            return len(self._board.named(name, tags))
+
+    def standings(self, now: float) -> dict[str, dict[str, Any]]:
+        """By Alert.key: who has acknowledged it, what holds it back, when those are told who wait for their group, and
+        whom its policy tells next; of the alerts of which there is something to say, STANDINGS_MAX at most."""
+        with self._lock:
+            found: dict[str, dict[str, Any]] = {}
+            is_holding = self._desk.holding.is_holding()
+            for member in self._board.firing():
+                if not (is_holding or member.stands_out):
+                    continue
+                standing = self._standing(member, now)
+                if len(found) < STANDINGS_MAX and any(standing.values()):
+                    found[member.key] = standing
+            return found
+
+    def counters(self) -> dict[str, int]:
+        """Sizes now, and what was told, refused or damaged since the start."""
+        with self._lock:
+            members = self._board.members.values()
+            return {
+                "members": len(members),
+                "groups": len(self._board.groups),
+                "groups_folded": self._board.folded,
+                "silences": len(self._desk.holding.silences),
+                "acknowledged": sum(member.ack is not None for member in members),
+                "flapping": sum(member.flaps.is_flapping for member in members),
+                "held": sum(len(group.held) for group in self._board.groups.values()),
+                "decisions": self._desk.decisions.count,
+                **self._desk.counts,
+            }
+
+    # The lock is held from here on.
+    # ---- events
+
+    def _take(self, alert: Alert, now: float) -> None:
+        if alert.state == "firing":
+            self._begin(alert, now)
+        elif alert.state == "resolved":
+            self._end(alert, now)
+
+    def _begin(self, alert: Alert, now: float) -> None:
+        """An alert fires."""
+        member = self._member(alert, now)
+        if member is None:
+            return
+        if member.places and member.is_firing and member.alert.episode == alert.episode:
+            self._desk.decisions.add(now, alert, "not told", "nothing new")
+            return
+        self._change(member, alert, now)
+        self._desk.holding.sources.begin(member.key, member.labels)
+        self._desk.timers.set("forget", member.key, math.inf)
+        why = self._flap(member)
+        for group, _ in self._board.groups_of(member):
+            self._board.move(member, group, "left", "")
+        for target in self._desk.routing.targets(alert, member.labels):
+            group = self._group_of(member, target, now)
+            self._teller.queue(member, group, why or ("new in group" if group.sent else "first"), now)
+        self._climber.start(member, now)
+
+    def _end(self, alert: Alert, now: float) -> None:
+        """An alert has resolved: those who were told that it fires are told."""
+        member = self._board.members.get(alert.key)
+        if member is None or not member.is_firing:
+            self._desk.decisions.add(now, alert, "not told", "nothing new")
+            return
+        is_quiet = alert.notify == (LOG,) != member.alert.notify  # an anomaly's end is for the log alone
+        self._desk.is_freed |= self._desk.holding.sources.end(member.key, member.labels)
+        self._change(member, alert, now)
+        if member.flaps.is_flapping:
+            self._desk.timers.set("flaps", member.key, ends_at(member.flaps))
+        if is_quiet:
+            log = self._group_of(member, Target(self._desk.routing.first(member.labels), LOG), now)
+            self._board.move(member, log, "pending", "resolved")
+        self._tell_end(member, is_quiet, now)
+        self._desk.forget_in_time(member, now)
+
+    def _change(self, member: Member, alert: Alert, now: float) -> None:
+        """The alert has begun or ceased to fire: what belonged to its episode is over."""
+        self._climber.stop(member)
+        self._desk.timers.set("ack", member.key, math.inf)
+        member.ack = None
+        member.take(alert)
+        member.flaps = changed(member.flaps, now)
+        self._board.touch(member)
+
+    def _tell_end(self, member: Member, is_quiet: bool, now: float) -> None:
+        told: set[str] = set()
+        for group, place in self._board.groups_of(member):
+            group.firing.discard(member.key)
+            if group.level and not group.firing:
+                self._desk.cancel(group)
+            reason = untold_end(member, group, place, is_quiet) or ("nothing new" if group.receiver in told else "")
+            if reason:
+                self._desk.decisions.add(now, member.alert, "not told", reason, group.receiver)
+                self._board.leave(member, group)
+                self._teller.wait_for(group)
+            else:
+                told.add(group.receiver)
+                self._teller.queue(member, group, "resolved", now)
+
+    def _member(self, alert: Alert, now: float) -> Member | None:
+        key = alert.key
+        member = self._board.members.get(key) or self._board.add(key, alert)
+        if member is None:
+            self._desk.counts["members_refused"] += 1
+            self._desk.decisions.add(now, alert, "not told", "too many alerts")
+        return member
+
+    def _group_of(self, member: Member, target: Target, now: float) -> Group:
+        route, receiver = target
+        return self._board.group(route.name, route.group_labels(member.labels), receiver, 0, now)
+
+    # ---- flapping
+
+    def _flap(self, member: Member) -> str:
+        """Note whether the alert flaps; returns the reason for its one page about that."""
+        is_new = is_beginning(member.flaps)
+        if is_new:
+            member.flaps = member.flaps._replace(is_flapping=True)
+        if member.flaps.is_flapping:
+            self._desk.timers.set("flaps", member.key, ends_at(member.flaps))
+        return "flapping" if is_new else ""
+
+    def _calm(self, key: str, now: float) -> None:
+        """The alert flaps no more, or is looked at again later."""
+        member = self._board.members[key]
+        if not has_ended(member.flaps, now):
+            self._desk.timers.set("flaps", key, max(ends_at(member.flaps), now + STEP_SECONDS))
+            return
+        member.flaps = member.flaps._replace(is_flapping=False)
+        self._board.touch(member)
+        self._desk.decisions.add(now, member.alert, "released", "flapping ended")
+        self._desk.is_freed = True
+
+    def _forget(self, key: str, now: float) -> None:
+        member = self._board.members[key]
+        if not member.is_firing and not member.places:
+            self._board.forget(member)
+
+    # ---- commands
+
+    def _obey(self, command: Command, now: float) -> None:
+        if isinstance(command, AddSilence):
+            self._hush.add(command.silence, now)
+        elif isinstance(command, EndSilence):
+            self._hush.end(command, now)
+        elif isinstance(command, Ack):
+            self._acknowledge(command, now)
+        else:
+            for member in self._board.named(command.name, command.tags):
+                if member.ack is not None:
+                    self._climber.restart(member, now, f"acknowledgement taken back by {command.who}")
+
+    def _acknowledge(self, command: Ack, now: float) -> None:
+        members = self._board.named(command.name, command.tags)
+        said = f"by {command.who}: {command.comment}".rstrip(": ")
+        groups: dict[str, Group] = {}
+        for member in members:
+            self._climber.acknowledge(member, Acked(command.who, command.comment, now, command.until))
+            groups.update((group.key, group) for group, _ in self._board.groups_of(member))
+        self._desk.decisions.add_many(now, [member.alert for member in members], "acknowledged", said)
+        for group in groups.values():
+            is_ended_by_ack = not group.level or self._desk.until(group) == "ack"
+            if is_ended_by_ack and all(self._board.members[key].ack is not None for key in group.firing):
+                self._desk.cancel(group)
+
+    def _time_out(self, key: str, now: float) -> None:
+        member = self._board.members[key]
+        if member.ack is not None:
+            self._climber.restart(member, now, f"the acknowledgement of {member.ack.who} has timed out")
+
+    # ---- what is due
+
+    def _work(self, now: float) -> None:
+        while True:
+            if self._desk.is_freed:
+                self._desk.is_freed = False
+                self._teller.release(now)
+                self._climber.resume(now)
+            due = self._desk.timers.pop(now)
+            if due is not None:
+                self._handlers[due.kind](due.key, now)
+            elif not self._desk.is_freed:
+                return
+
+    def _result(self) -> Dispatch:
+        desk = self._desk
+        changes = self._board.changes() + self._teller.changes() + self._hush.changes()
+        made = Dispatch(desk.notifications, changes, desk.decisions.take(), desk.cancelled)
+        desk.notifications, desk.cancelled = [], []
+        return made
+
+    # ---- the routing
+
+    def _reroute(self, now: float) -> None:
+        """The routing is new, or we have just started: everything is looked at once."""
+        self._is_rerouted = False
+        self._desk.holding.replace(self._desk.routing, self._board.firing())
+        self._desk.timers.drop(("mute",))
+        self._mutes_due = {}
+        for name in self._desk.routing.mutes:
+            self._look(name, now)
+        for member in ordered(self._board.firing()):
+            self._rejoin(member, now)
+            self._climber.fit(member, now)
+        for group in self._board.groups.values():
+            self._teller.wait_for(group)
+        self._desk.is_freed = True
+
+    def _rejoin(self, member: Member, now: float) -> None:
+        """Put a firing alert into the groups that its routes lead to now, and take it out of the others."""
+        targets = self._desk.routing.targets(member.alert, member.labels)
+        wanted = {group.key: group for group in (self._group_of(member, target, now) for target in targets)}
+        for group, place in self._board.groups_of(member):
+            if group.level or group.key in wanted:
+                continue
+            if place.told:
+                self._board.move(member, group, "left", "")
+            else:
+                self._board.leave(member, group)
+        for key, group in wanted.items():
+            if key not in member.places:
+                self._teller.queue(member, group, "new in group" if group.sent else "first", now)
+
+    def _look(self, name: str, now: float) -> None:
+        """Note whether a mute time holds now, and when that changes."""
+        due = self._mutes_due[name] = self._desk.holding.look(name, now)
+        self._desk.timers.set("mute", name, due)
+        self._desk.is_freed = True
+
+    # ---- records
+
+    def _guarded(self, read: Callable[..., Any], *given: Any) -> Any:
+        """What `read` makes of a record; None for one that is damaged, which is counted."""
+        try:
+            return read(*given)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self._desk.counts["damaged"] += 1
+            return None
+
+    def _wait_anew(self, now: float | None) -> None:
+        """All timers, from what the records say; the silences' when there is a `now`, they are on the wall clock."""
+        self._teller.wait_anew()
+        if now is not None:
+            self._hush.wait_anew(now)
+        timers = self._desk.timers
+        for member in self._board.members.values():
+            timers.set("ack", member.key, member.ack.until if member.ack else math.inf)
+            timers.set("flaps", member.key, ends_at(member.flaps) if member.flaps.is_flapping else math.inf)
+            is_over = not member.is_firing and not member.places
+            timers.set("forget", member.key, forgotten_at(member.flaps) if is_over else math.inf)
+            self._climber.wait(member)
+
+    def _standing(self, member: Member, now: float) -> dict[str, Any]:
+        silence = self._desk.holding.silences.active(member.labels, now)
+        return {
+            "acknowledged": None if member.ack is None else ack_document(member),
+            "silenced_by": "" if silence is None else silence.id,
+            "held_by": self._desk.holding.reason(member, now),
+            "told_at": self._teller.told_at(member),
+            "next_escalation": self._climber.next_level(member),
+        }
+
+
+def untold_end(member: Member, group: Group, place: Place, is_quiet: bool) -> str:
+    """Why a receiver is not told of an end; "" when it is."""
+    if is_quiet:
+        return "" if group.receiver == LOG and not group.level else "the end of an anomaly is no news"
+    is_page = member.is_urgent and place.status == "pending" and not group.level
+    return "" if place.told or is_page else "resolved before it was told"
+
+
+def shift(member: Member, seconds: float) -> None:
+    """The member on a clock that was set forward by so much."""
+    if member.ack is not None:
+        ack = member.ack
+        member.ack = Acked(ack.who, ack.comment, ack.at + seconds, ack.until + seconds)
+    if member.escalation is not None:
+        one = member.escalation
+        member.escalation = one._replace(began=one.began + seconds, paused=one.paused + seconds if one.paused else 0.0)
+    member.flaps = member.flaps._replace(step=member.flaps.step + round(seconds / STEP_SECONDS))
+
+
+def ack_document(member: Member) -> dict[str, Any]:
+    ack = member.ack
+    assert ack is not None
+    until = None if ack.until == math.inf else ack.until
+    return {"who": ack.who, "comment": ack.comment, "at": ack.at, "until": until}
