@@ -2,7 +2,7 @@
 
     for each place: condition, recover ─► NODATA ─► breach, calm ─► step of its phase ─► phase, clocks, event
 
-Data, all allocated by `alert/states/instances.py`, written here only, one place for each instance: `phase` uint8, `marks`
+Data, all allocated by `alert/states/instances.py`, written here only, a place for each instance: `phase` uint8, `marks`
 uint8 and `clocks` int64[5, places] (see `kernels/phases.py`). Places beyond `condition` are instances that nothing
 evaluates; they see NULL, and the inactive ones among them rest. `told` int64[3, places] takes the events in the order
 of their places: place, event, and the second its condition became true.
