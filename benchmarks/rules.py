@@ -1,0 +1,77 @@
+"""What a tick of 10,000 rules over 100,000 series costs, states included; and one rule to parse and compile.
+
+A tick is `RuleSet.evaluate` and `Book.advance` with what it came to, on the fleets of bench_rules.py: rules that share
+all windows, that have 100,000 instances, that read series of their own (10 million rule–series pairs), and that choose
+by a WHERE each. Every shape is checked to be evaluated whole before it is timed.
+"""
+
+import time
+from typing import Final
+
+from benchmarks.apart import apart
+from benchmarks.bench_rules import END, OF_1000_METRICS, RULE, SEED_RULE, SHAPES, rules_of
+from benchmarks.figure import Figure, Pace
+from hms_ops.alert.language.grammar import parse_statement
+from hms_ops.alert.plan import compile_statement
+from hms_ops.alert.rule import rule_of
+from hms_ops.alert.states.book import Book
+
+TICK_MS_AT_MOST: Final = 100.0
+RULE_US_AT_MOST: Final = 200.0
+ALL_SHAPES: Final = SHAPES | OF_1000_METRICS
+WANTED: Final = {
+    "shared": "10,000 rules, one instance each",
+    "grouped": "10,000 rules, GROUP BY agency",
+    "pairs": "10,000 rules of their own series",
+    "where": "10,000 rules, a WHERE each",
+    "metrics": "10,000 rules of 1,000 metrics",
+}
+
+
+def ticks_ms(shape: str, rounds: int) -> dict[str, list[float]]:
+    """{"ms": of each tick, "instances": [how many]}."""
+    texts = ALL_SHAPES[shape]
+    rules = rules_of(*texts, metrics=1000 if shape in OF_1000_METRICS else 100)
+    statements = [parse_statement(f"ALERT rule{n} WHEN {text} FOR 1m") for n, text in enumerate(texts)]
+    book = Book([rule_of(statement, "benchmark") for statement in statements])
+    book.warm()
+    found = rules.evaluate()
+    assert not found.problems
+    costs = []
+    for n in range(rounds + 2):
+        begun = time.perf_counter()
+        found = rules.evaluate()
+        book.advance(found.keys, found.condition, found.recover, found.value, END + n, whole=found.whole)
+        costs.append((time.perf_counter() - begun) * 1e3)
+    return {"ms": costs[2:], "instances": [float(len(found.keys))]}
+
+
+def parse_and_compile_us(text: str, rounds: int) -> list[float]:
+    costs = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        for _ in range(20):
+            compile_statement(parse_statement(text))
+        costs.append((time.perf_counter() - begun) / 20 * 1e6)
+    return costs
+
+
+def measure(pace: Pace) -> list[Figure]:
+    figures = []
+    for name, shape in WANTED.items():
+        found = apart(ticks_ms, shape=shape, rounds=pace.part(15, 3))
+        figures.append(
+            Figure(
+                f"rules.{name}",
+                f"tick of {shape}, states included, 100,000 series",
+                "ms",
+                found["ms"],
+                at_most=TICK_MS_AT_MOST,
+                note=f"dearest {max(found['ms']):.0f} ms, {found['instances'][0]:,.0f} instances",
+            )
+        )
+    for name, text in (("short", SEED_RULE), ("long", RULE)):
+        costs = parse_and_compile_us(text, pace.part(50, 5))
+        what = f"parse and compile a {name} rule"
+        figures.append(Figure(f"rules.compile-{name}", what, "µs", costs, at_most=RULE_US_AT_MOST))
+    return figures
