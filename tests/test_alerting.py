@@ -186,6 +186,7 @@ def test_a_restart_pages_nobody_again_and_the_resolve_arrives(
         with manual(now=NOW + 30, config=config, data_dir=tmp_path) as engine:
             after = engine.alerts()[0]
             assert (after.episode, after.since, after.state) == (before.episode, before.since, "firing")
+            assert [decision["reason"] for decision in engine.explain_alert("hot")] == ["first"]
             engine.advance(5)
             assert states(engine) == {"hot": "firing"}
             feed(engine, "heat", 200.0, 5, kind="gauge")

@@ -7,7 +7,7 @@ Threads: any. In a forked child every call raises ForkedError.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hms_ops.alert.dispatch.silence import Silence
 from hms_ops.alert.notification import Alert
@@ -23,6 +23,9 @@ from hms_ops.quantity import parse_duration
 if TYPE_CHECKING:
     from hms_ops.storage.store import Storage
 
+DECISIONS_READ_MAX: Final = 20_000  # of the journal, all alerts together
+DECISIONS_TOLD_MAX: Final = 1_000
+
 Tags = Mapping[str, str]
 
 
@@ -32,6 +35,7 @@ class AlertCalls:
     duty: Duty
     paging: Paging
     metric: Callable[..., None]
+    receiving_ns: int
     _storage: "Storage | None"
 
     def _check_not_forked(self) -> None:
@@ -131,8 +135,18 @@ class AlertCalls:
         return self.paging.silences()
 
     def explain_alert(self, name: str, tags: Tags | None = None) -> list[dict[str, Any]]:
-        """Why people were told of an alert, or not: the dispatcher's decisions, newest last."""
-        return self.paging.explain(name, tags)
+        """Why people were told of an alert, or not: the dispatcher's decisions, newest last; those of earlier runs as far
+        as the journal has them."""
+        found = self.paging.explain(name, tags)
+        if self._storage is None:
+            return found
+        wanted = (tags or {}).items()
+        earlier = [
+            {key: value for key, value in event.items() if key not in ("kind", "time_ns")}
+            for event in self._storage.journal.tail(DECISIONS_READ_MAX, ("decision",))
+            if event["time_ns"] < self.receiving_ns and event["name"] == name and wanted <= event["tags"].items()
+        ]
+        return [*earlier, *found][-DECISIONS_TOLD_MAX:]
 
     def alert_standings(self) -> dict[str, dict[str, Any]]:
         """By Alert.key: who has acknowledged, what silences it, when it escalates next."""
