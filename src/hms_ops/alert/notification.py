@@ -167,11 +167,16 @@ def summary(notification: Notification) -> str:
     parts = (
         f"{alert.state.upper()} {alert.name}",
         group_text(alert),
-        f"value {alert.value:.6g}",
+        f"value {value_text(alert)}",
         f"[{alert.rule_text}]" if alert.rule_text else "",
         f"- {alert.reason}" if alert.reason else "",
     )
     return printable(" ".join(part for part in parts if part) + noted(notification))
+
+
+def value_text(alert: Alert) -> str:
+    """As people read it; an alert about missing data has no value."""
+    return "unknown" if math.isnan(alert.value) else f"{alert.value:.6g}"
 
 
 def noted(notification: Notification) -> str:
@@ -189,7 +194,7 @@ def summary_of_many(notification: Notification) -> str:
     firing = sum(alert.state == "firing" for alert in alerts)
     names = list(dict.fromkeys(alert.name for alert in alerts))
     more_names = f" and {len(names) - 3} more rules" if len(names) > 3 else ""
-    told = [f"{group_text(alert) or alert.name} {alert.value:.6g}" for alert in alerts[:TOLD_MAX]]
+    told = [f"{group_text(alert) or alert.name} {value_text(alert)}" for alert in alerts[:TOLD_MAX]]
     left = len(alerts) - len(told) + notification.left_out
     counts = f"{firing:,} firing" if firing else ""
     counts += (", " if counts else "") + f"{len(alerts) - firing:,} resolved" if firing < len(alerts) else ""

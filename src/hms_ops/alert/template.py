@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from hms_ops.alert.notification import Alert, Notification, group_text, summary
+from hms_ops.alert.notification import Alert, Notification, group_text, summary, value_text
 from hms_ops.escape import printable
 
 VALUE_CHARS_MAX: Final = 500
@@ -85,7 +85,7 @@ def facts_of(alert: Alert) -> dict[str, str]:
     return {
         "name": alert.name,
         "state": alert.state,
-        "value": f"{alert.value:.6g}",
+        "value": value_text(alert),
         "severity": alert.severity,
         "since": rfc3339(alert.since),
         "until": rfc3339(alert.until) if alert.until else "",

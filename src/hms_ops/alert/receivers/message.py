@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from hms_ops.alert.notification import Alert, Notification, Profile, group_text, noted, summary
+from hms_ops.alert.notification import Alert, Notification, Profile, group_text, noted, summary, value_text
 from hms_ops.alert.template import annotations_of, cut, render_message, rfc3339
 from hms_ops.escape import printable
 
@@ -72,7 +72,7 @@ def paragraph(alert: Alert) -> str:
 def facts_of(alert: Alert) -> Mapping[str, str]:
     """What stands below an alert's head; only what there is."""
     facts = {
-        "value": f"{alert.value:.6g}",
+        "value": value_text(alert),
         "condition": printable(alert.rule_text),
         "since": rfc3339(alert.since),
         "until": rfc3339(alert.until) if alert.until else "",
