@@ -380,3 +380,30 @@ def fork_quietly() -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
+
+
+def test_what_waits_leaves_as_soon_as_the_receiver_answers_again() -> None:
+    with answering(status(500), status(500), OK) as server:
+        lane = LaneUnderTest(server)
+        lane.put(name="one")
+        lane.put(name="two")
+        lane.step()
+        lane.step()
+        assert lane.lane.waiting_count == 2
+        lane.put(name="three")
+        lane.step()
+        assert len(server.requests) == 3
+        while lane.step() == 0:
+            pass
+    assert (len(server.requests), lane.lane.waiting_count, lane.balance()) == (5, 0, 0)
+
+
+def test_who_knows_that_a_receiver_answers_can_say_so() -> None:
+    with answering(status(500), OK) as server:
+        lane = LaneUnderTest(server)
+        lane.put()
+        assert lane.step() == 0
+        assert lane.step() > 0
+        lane.lane.hasten()
+        assert lane.step() == 0
+    assert lane.told[-1] == Delivered("HTTP 200 thanks")

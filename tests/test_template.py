@@ -92,7 +92,7 @@ def test_long_values_and_texts_are_cut_and_show_it() -> None:
 
 def test_an_unknown_value_and_an_impossible_time_are_no_errors() -> None:
     odd = replace(ALERT, value=math.nan, since=math.inf, until=1e300)
-    assert render("{value}|{since}|{until}", odd) == "nan||"
+    assert render("{value}|{since}|{until}", odd) == "unknown||"
     assert rfc3339(-1e18) == ""
 
 

@@ -135,8 +135,8 @@ class AlertCalls:
         return self.paging.silences()
 
     def explain_alert(self, name: str, tags: Tags | None = None) -> list[dict[str, Any]]:
-        """Why people were told of an alert, or not: the dispatcher's decisions, newest last, those of earlier runs too as
-        far as the journal has them."""
+        """Why people were told of an alert, or not: the dispatcher's decisions, newest last; of earlier runs those that
+        the journal still has."""
         found = self.paging.explain(name, tags)
         if self._storage is None:
             return found

@@ -14,7 +14,7 @@ from hms_ops.alert.dispatch.acknowledgement import Ack, Unack
 from hms_ops.alert.dispatch.dispatcher import Command
 from hms_ops.alert.dispatch.matching import read_match
 from hms_ops.alert.dispatch.silence import AddSilence, EndSilence, Silence, new_silence
-from hms_ops.alert.notification import Alert, Notification, Profile, digest
+from hms_ops.alert.notification import Alert, Delivered, Notification, Profile, digest
 from hms_ops.alert.receivers import parse_target, route
 from hms_ops.clock import SECOND_NS, Clock
 from hms_ops.duty import Duty
@@ -132,6 +132,8 @@ class Paging:
         )
         notification = Notification((alert,), receiver, digest([TEST_NAME, receiver, now]), why="test", created=now)
         outcome = served.send(target.address, notification, served.profile)
+        if isinstance(outcome, Delivered):
+            self._duty.outbox.hasten(receiver)
         told = f"{type(outcome).__name__.lower()}: {getattr(outcome, 'detail', '') or getattr(outcome, 'reason', '')}"
         self.note("test-notify", who, target.shown, source, outcome=told)
         return told

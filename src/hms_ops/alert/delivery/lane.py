@@ -150,6 +150,16 @@ class Lane:
             self.counters.cancelled += len(gone)
         return gone
 
+    def hasten(self) -> None:
+        """The receiver is known to answer: try now what waits for its next attempt."""
+        with self._lock:
+            self._hasten(self._clock.now_ns())
+        self.wake.set()
+
+    def _hasten(self, now_ns: int) -> None:
+        for queue in self._groups.values():
+            queue[0].due_ns = min(queue[0].due_ns, now_ns)
+
     @property
     def waiting_count(self) -> int:
         with self._lock:
@@ -229,6 +239,8 @@ class Lane:
             before = self._failing
             if not isinstance(outcome, Retry):
                 self._failing = None
+                if before is not None and isinstance(outcome, Delivered):
+                    self._hasten(now_ns)
             elif before is not None:
                 self._failing = replace(before, reason=outcome.reason)
             else:

@@ -138,6 +138,13 @@ class Outbox:
 
     # ---- what it says of itself
 
+    def hasten(self, receiver: str) -> None:
+        """A receiver is known to answer again: try now what waits for it."""
+        with self._lock:
+            lane = self._lanes.get(receiver)
+        if lane is not None:
+            lane.hasten()
+
     def dead_letters(self) -> list[dict[str, Any]]:
         """Those that will not arrive unless they are sent again, oldest first, without secrets."""
         return self._dead.listed()
