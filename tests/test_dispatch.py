@@ -44,7 +44,15 @@ DEDUP: dict[str, tuple[dict[float, list[Alert]], list[tuple[float, str]]]] = {
         {0: [TICKET], 60: [OTHER_TICKET]},
         [(30, "first"), (330, "new in group")],
     ),
-    "entry, another page: at most every 30 s": ({0: [PAGE], 5: [OTHER_PAGE]}, [(0, "first"), (30, "new in group")]),
+    "entry, another page: at once": ({0: [PAGE], 5: [OTHER_PAGE]}, [(0, "first"), (5, "new in group")]),
+    "entry, another page in the same second: two seconds later": (
+        {0: [PAGE], 0.5: [OTHER_PAGE]},
+        [(0, "first"), (2, "new in group")],
+    ),
+    "three pages close together: the fourth is one in thirty seconds": (
+        {second: [replace(PAGE, tags={"host": f"h{second}"})] for second in (0, 3, 6, 9, 12)},
+        [(0, "first"), (3, "new in group"), (6, "new in group"), (30, "new in group")],
+    ),
     "entry long ago, another page: at once": ({0: [PAGE], 100: [OTHER_PAGE]}, [(0, "first"), (100, "new in group")]),
     "entry long ago, another ticket: after the wait": (
         {0: [TICKET], 900: [OTHER_TICKET]},

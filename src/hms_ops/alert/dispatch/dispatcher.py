@@ -9,8 +9,9 @@ transaction, and only then lets these leave; `restore` takes the same records ba
 other threads ask (`explain`, `silences`, `acks`, `standings`, `counters`) may be asked from any of them.
 
 When a group is due. Severity `page` does not wait: the first notification of a group leaves in the step of its alert;
-what is new in a group that was told already at most every AGAIN_SECONDS; an end at once when nothing else fires in the
-group. Others wait `wait` for company, then `interval` between notifications. While nothing changes, every `repeat`.
+what is new in a group that was told already GAP_SECONDS after that at the latest, unless PAGES_AT_ONCE came close
+together: then one in AGAIN_SECONDS; an end at once when nothing else fires in the group. Others wait `wait` for
+company, then `interval` between notifications. While nothing changes, every `repeat`.
 
     entry        alert                               →  (Alertmanager's table)
     none         firing                              send: first

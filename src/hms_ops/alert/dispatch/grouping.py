@@ -82,8 +82,9 @@ class Member:
 @dataclass(slots=True)
 class Group:
     """level: 0 for a route's, else the level of the policy `route`. born: Unix seconds; with `number`, the
-    notifications it has made, it names each of them for ever. sent: when the last one was made, 0 for none. due: when
-    what is pending is to be told. ids: of notifications of firing alerts that may wait in the outbox still."""
+    notifications it has made, it names each of them for ever. sent: when the last one was made, 0 for none. paced: when
+    as many would have been made at one in AGAIN_SECONDS. due: when what is pending is to be told. ids: of notifications
+    of firing alerts that may wait in the outbox still."""
 
     key: str
     route: str
@@ -93,6 +94,7 @@ class Group:
     born: float
     number: int = 0
     sent: float = 0.0
+    paced: float = 0.0
     due: float = math.inf
     ids: list[str] = field(default_factory=list)
     by_status: dict[Status, set[str]] = field(default_factory=lambda: {status: set() for status in STATUSES})
@@ -293,6 +295,7 @@ def group_record(group: Group) -> dict[str, Any]:
         "born": group.born,
         "number": group.number,
         "sent": group.sent,
+        "paced": group.paced,
         "due": group.due,
         "ids": list(group.ids),
     }
@@ -309,6 +312,7 @@ def group_of_record(key: str, record: Mapping[str, Any]) -> Group:
         born=float(record["born"]),
         number=int(record["number"]),
         sent=float(record["sent"]),
+        paced=float(record["paced"]),
         due=float(record["due"]),
         ids=list(map(str, record["ids"])),
     )

@@ -23,7 +23,9 @@ from hms_ops.alert.dispatch.storm import (
 from hms_ops.alert.notification import Alert, Notification, digest
 from hms_ops.change import Change
 
-AGAIN_SECONDS: Final = 30.0  # between pages of one group
+GAP_SECONDS: Final = 2.0  # between pages of one group
+PAGES_AT_ONCE: Final = 3  # of one group so close together; after these one in AGAIN_SECONDS
+AGAIN_SECONDS: Final = 30.0
 BUDGETS_MAX: Final = 1000  # above it those whose minute is over are forgotten
 WHYS: Final = ("flapping", "escalation", "first", "new in group", "repeat", "resolved")  # the first of them is said
 
@@ -51,8 +53,11 @@ class Teller:
     def _due(self, member: Member, group: Group, why: str, now: float) -> float:
         route = self._desk.settings(group) or DEFAULT_ROUTE
         if member.is_urgent or group.level:
-            is_at_once = not group.sent or (why == "resolved" and not group.firing)
-            return now if is_at_once else max(now, group.sent + AGAIN_SECONDS)
+            if not group.sent or (why == "resolved" and not group.firing):
+                return now
+            if why == "resolved":
+                return max(now, group.sent + AGAIN_SECONDS)
+            return max(now, group.sent + GAP_SECONDS, group.paced - (PAGES_AT_ONCE - 1) * AGAIN_SECONDS)
         due = now + route.wait_seconds
         return max(due, group.sent + route.interval_seconds) if group.sent else due
 
@@ -124,6 +129,7 @@ class Teller:
             said = "storm"
             self._put_off(group.receiver, [member.key for member in told])
         group.note_sent(now, sent_id)
+        group.paced = max(group.paced, now) + AGAIN_SECONDS
         desk.decisions.add_many(now, [member.alert for member in told], "told", said, group.receiver)
         for member in new:
             self._settle(member, group, now)
@@ -207,6 +213,7 @@ class Teller:
     def move_clocks(self, seconds: float) -> None:
         for group in self._desk.board.groups.values():
             group.sent += seconds if group.sent else 0.0
+            group.paced += seconds if group.sent else 0.0
             group.due += seconds
             self._desk.board.touch_group(group)
         for budget in self._budgets.values():
