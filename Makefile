@@ -89,7 +89,7 @@ $(PY):
 # Apart, so that a first `make demo` does not wait for test tools.
 .make/tools: .make/installed
 	@echo "→ installing the test tools"
-	@$(PIP) install -qq --no-build-isolation -e ".[server,notify,mcp,prometheus,test]"
+	@$(PIP) install -qq --no-build-isolation -e ".[server,notify,mcp,test]"
 	@touch $@
 
 servers:

@@ -218,7 +218,7 @@ class Duty:
             now_ns = self._clock.now_ns()
             alive = int(store.load("marks").get("alive", {}).get("second", 0))
             with self._passing:
-                events = self.book.restore(store.load("instances"), alive, now_ns // SECOND_NS)
+                events = self.book.restore(store.load("instances"), alive, now_ns // SECOND_NS + 1)
             tables = {name: store.load(name) for name in ("groups", "members", "silences")}
             now = now_ns / SECOND_NS
             self.keeper.ask(lambda dispatcher: dispatcher.restore(tables, now))
@@ -417,10 +417,13 @@ class Duty:
         )
 
     def _on_action_failed(self, run: Run, why: str) -> None:
-        """It failed, did not help, or nobody knows: a human is called, those that the alert itself calls."""
-        alert = run.alert
+        """It failed, did not help, or nobody knows: a human is called, those that the alert itself calls; again when
+        the last call has not ended yet."""
+        alert, name = run.alert, f"{run.alert.name}.action_failed"
+        with self._passing:
+            self._hand_on(self.book.end_now(name, alert.tags, self._now(), "another run failed"))
         self.alert_now(
-            f"{alert.name}.action_failed",
+            name,
             alert.value,
             tags=alert.tags,
             severity="page",

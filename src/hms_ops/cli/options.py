@@ -16,6 +16,7 @@ from hms_ops.quantity import Address, parse_address, parse_duration
 if TYPE_CHECKING:
     from hms_ops.storage.store import Storage
 
+CELL_CHARS_MAX = 120  # of a table: one overlong tag must not push the rest off the screen
 UNREADABLE: Final = ("damaged", "set_aside", "too_new")  # counters of what a storage skipped
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -129,11 +130,15 @@ def show_json(value: Any) -> None:
 
 
 def show_table(rows: list[tuple[str, ...]]) -> None:
-    """Columns padded to their widest entry, everything escaped."""
-    escaped = [tuple(map(printable, row)) for row in rows]
+    """Columns padded to their widest entry, everything escaped; what is longer than CELL_CHARS_MAX is cut."""
+    escaped = [tuple(cut(printable(text)) for text in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*escaped, strict=True)]
     for row in escaped:
         click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def cut(text: str) -> str:
+    return text if len(text) <= CELL_CHARS_MAX else text[: CELL_CHARS_MAX - 1] + "…"
 
 
 def series_text(metric: str, tags: dict[str, str]) -> str:

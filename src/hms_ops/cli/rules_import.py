@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from hms_ops.prometheus.rulesfile import Imported
 
 
+def need_promql() -> None:
+    """A word instead of a traceback where the package that parses PromQL is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("promql_parser") is None:
+        raise click.ClickException("promql-parser is not installed; install it: pip install 'hms-ops[server]'")
+
+
 @click.command(name="import")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--interval", type=DURATION, default=60.0, metavar="DURATION", help="Between two samples.  [1m]")
@@ -28,6 +36,7 @@ def import_(files: tuple[Path, ...], interval: float, dots: bool, as_json: bool)
       hms-ops-engine rules import prometheus.rules.yml > ours.yaml
       hms-ops-engine rules import alerts/*.yaml --interval 15s --json
     """
+    need_promql()
     from hms_ops.prometheus.rulesfile import import_groups, read_groups
     from hms_ops.prometheus.vector import Scope
     from hms_ops.prometheus.written import rule_file, summary

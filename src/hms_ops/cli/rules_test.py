@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hms_ops.cli.options import json_option, show_json
+from hms_ops.cli.rules_import import need_promql
 from hms_ops.escape import printable_lines
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def test(files: tuple[Path, ...], strict: bool, verbose: bool, as_json: bool) ->
       hms-ops-engine rules test tests/*_test.yaml
       hms-ops-engine rules test web.test.yml --strict --json
     """
+    need_promql()
     from hms_ops.prometheus.outcomes import counts
     from hms_ops.prometheus.run import outcomes_of
 
@@ -44,6 +46,7 @@ def test(files: tuple[Path, ...], strict: bool, verbose: bool, as_json: bool) ->
 
 
 def show(file: Path, outcomes: "list[Outcome]", verbose: bool) -> None:
+    need_promql()
     from hms_ops.prometheus.outcomes import counts
 
     for outcome in outcomes:

@@ -99,6 +99,9 @@ def record_of(run: Run, time: float) -> dict[str, Any]:
         "alert_key": alert.key,
         "episode": alert.episode,
         "severity": alert.severity,
+        "notify": list(alert.notify),
+        "policy": alert.policy,
+        "rule_tags": dict(alert.rule_tags),
         "since": alert.since,
         "value": finite_or_none(alert.value),
         "time": time,
@@ -120,6 +123,9 @@ def run_of_record(key: str, record: Mapping[str, Any], rule: ActionRule | None) 
         float(record["since"]),
         str(record["severity"]),
         int(record["episode"]),
+        notify=tuple(map(str, record.get("notify", ()))),
+        policy=str(record.get("policy", "")),
+        rule_tags={str(tag): str(value) for tag, value in record.get("rule_tags", {}).items()},
     )
     if not isinstance(record["action"], str):
         raise TypeError(f"action is a name, found {record['action']!r}")

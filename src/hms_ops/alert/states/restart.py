@@ -5,7 +5,7 @@ follows from one fact, the last second at which alerting was alive. So a record 
 that second, `resume` to now. Pure values; who writes them is `instances.py` and `unruled.py`, where they lie
 `storage/alerting.py`.
 
-    away below 10 s     nothing but a restart: everything goes on as it was, clocks included
+    away below 10 s     nothing but a restart: everything goes on as it was; clocks stood still in seconds nobody judged
     away up to an hour  the clocks of `for` and `keep` did not run; pending has at least min(10 min, for) left
     longer              pending is dropped; what fired is stale, until the condition is FALSE for the first time
     a clock set back    clocks show what they showed
@@ -154,13 +154,20 @@ def resume(kept: Kept, timing: Timing, alive_second: int, now_second: int) -> tu
         moved = state._replace(clock_start=max(0, state.clock_start + away), stepped=max(0, state.stepped + away))
         return moved, kept.stale
     if away < BLINK_SECONDS:
-        return state, kept.stale
+        return missed(state, max(0, away - 1)), kept.stale  # the tick to come judges now_second
     if away <= AWAY_SECONDS_MAX:
         return stopped(state, timing, alive_second, now_second), kept.stale
     if state.phase == "pending":
         return None, ""
     stale = kept.stale or f"stale: nobody watched for {away_text(away)}, and it has not been seen to end since"
     return state._replace(phase="firing", stepped=now_second), stale
+
+
+def missed(state: AlertState, seconds: int) -> AlertState:
+    """The state after so few seconds that nobody judged: its clock stood still, and that is all."""
+    if state.phase not in ("pending", "recovering"):
+        return state
+    return state._replace(clock_start=state.clock_start + seconds, stepped=state.stepped + seconds)
 
 
 def stopped(state: AlertState, timing: Timing, alive_second: int, now_second: int) -> AlertState:
