@@ -239,3 +239,82 @@ def test_a_silence_and_an_acknowledgement_survive_a_restart(
             feed(engine, "heat", 200.0, 120)
             assert len(engine.silences()) == 1
             assert paths(server) == ["/one"]
+
+
+# ---- what must not cost a page
+
+
+def test_tags_that_are_no_text_cost_nobody_a_page(tmp_path: Path, wait_until: WaitUntil) -> None:
+    rule = {"alert": "hot", "if": "last(heat) > 100"}
+    with answering() as server:
+        config = {"rules": [{**rule, "notify": f"webhook:{server.url}"}]}
+        with manual(config=config, data_dir=tmp_path) as engine:
+            engine.alert_now("shard.lost", 1.0, tags={"shard": 3}, ttl=2)  # type: ignore[dict-item]
+            feed(engine, "heat", 200.0, 5)
+            wait_until(lambda: statuses(server) == ["firing"])
+            assert "shard.lost" not in states(engine)
+
+
+def test_a_record_that_cannot_be_made_costs_nobody_a_page(
+    tmp_path: Path, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(second: int) -> None:
+        raise RuntimeError("planted")
+
+    with answering() as server:
+        config = {"rules": [{"alert": "hot", "if": "last(heat) > 100", "notify": f"webhook:{server.url}"}]}
+        with manual(config=config, data_dir=tmp_path) as engine:
+            monkeypatch.setattr(engine.duty.book, "changes", fail)
+            feed(engine, "heat", 200.0, 2)
+            wait_until(lambda: statuses(server) == ["firing"])
+            monkeypatch.undo()
+
+
+def test_an_action_that_a_stop_ends_calls_a_human_after_the_restart(tmp_path: Path, wait_until: WaitUntil) -> None:
+    rules = tmp_path / "rules.yaml"
+    with answering() as server:
+        rules.write_text(
+            f"rules: [{{alert: hot, if: last(heat) > 100, notify: ['webhook:{server.url}']}}]\n"
+            "actions: [{on: hot, act: {command: [sleep, '60'], timeout: 50s}}]\n"
+        )
+        given: dict[str, Any] = {"config": {"rules": [str(rules)]}, "data_dir": tmp_path / "data"}
+        with manual(**given) as engine:
+            feed(engine, "heat", 200.0, 2, kind="gauge")
+            wait_until(lambda: engine.counters()["actions"]["running"] == 1)
+        with manual(now=NOW + 30, **given) as engine:
+            feed(engine, "heat", 200.0, 2, kind="gauge")
+            wait_until(lambda: any("action_failed" in str(request.document) for request in server.requests))
+
+
+@pytest.mark.parametrize("for_", ["0s", "15m"])
+def test_an_action_that_was_not_offered_yet_is_offered_after_a_crash(
+    tmp_path: Path, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch, for_: str
+) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        f"rules: [{{alert: hot, if: last(heat) > 100, for: {for_}}}]\n"
+        "actions: [{on: hot, act: {template: infra.scale-db}}]\n"
+    )
+    with answering(status(200, "{}")) as service:
+        config = {"rules": [str(rules)], "actions": {"url": service.url}}
+        with manual(config=config, data_dir=tmp_path / "data") as engine:
+            monkeypatch.setattr(engine.duty, "_offer", lambda alert: None)
+            feed(engine, "heat", 200.0, 3 if for_ == "0s" else 910, kind="gauge")
+            assert states(engine) == {"hot": "firing"}
+        with manual(now=engine.clock.now_ns() / 1e9 + 5, config=config, data_dir=tmp_path / "data") as engine:
+            wait_until(lambda: len(service.requests) == 1)
+
+
+def test_a_wall_clock_that_is_set_escalates_nothing(hot: dict[str, Any], wait_until: WaitUntil) -> None:
+    with answering() as server, manual(config=escalating(server, hot)) as engine:
+        feed(engine, "heat", 200.0, 2)
+        wait_until(lambda: paths(server) == ["/one"])
+
+        def an_hour_on() -> int:
+            engine.clock.advance(3600)  # type: ignore[attr-defined]
+            engine.duty.keeper.settle(0.2)  # a turn is due, and has to wait
+            return 3600
+
+        engine.duty.move_clocks(an_hour_on)
+        engine.duty.keeper.settle()
+        assert paths(server) == ["/one"]

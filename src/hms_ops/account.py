@@ -96,7 +96,8 @@ class Account:
         """The engine's own vital signs, as series `engine.*`; selfwatch.yaml has rules on them."""
         ledger, store = ledger_of(self.store, self.listeners()), self.store.counters()
         notifications = self.duty.outbox.counters()
-        failing = [*self._storage_problems(), *filter(None, [self.duty.keeper.problem])]
+        failing = [*self._storage_problems(), *self.duty.keeper.problems()]
+        lost = self.duty.keeper.counters()["lost"]
         tick = self.ticker.tick if self.ticker is not None else None
         return {
             "engine.datagrams": float(ledger["received"]),
@@ -112,6 +113,6 @@ class Account:
             "engine.alerts_live": float(self.duty.book.live_count),
             "engine.storage_failing": float(len(failing)),
             "engine.receivers_failing": float(self.duty.outbox.failing_count),
-            "engine.notifications_lost": float(notifications["dead"] + notifications["dropped"]),
+            "engine.notifications_lost": float(notifications["dead"] + notifications["dropped"] + lost),
             "engine.rules_failing": float(self.duty.failing_count),
         }

@@ -74,7 +74,8 @@ class AlertCalls:
         seconds = parse_duration(ttl) if isinstance(ttl, str) else ttl
         if not 1 <= seconds < math.inf:
             raise ValueError(f"ttl is {ttl!r}; it must be a duration from 1s")
-        self.duty.alert_now(name, value, tags=tags, ttl_seconds=seconds, severity=severity, reason=reason)
+        texts = {str(tag): str(text) for tag, text in (tags or {}).items()}
+        self.duty.alert_now(name, value, tags=texts, ttl_seconds=seconds, severity=severity, reason=reason)
 
     def post_rule(self, keys: Mapping[str, Any], who: str = BY_PROGRAM, source: str = "") -> Rule:
         """Add or replace a rule in the keys of a rule file, kept on disk until `remove_rule`. ConfigError."""

@@ -55,6 +55,7 @@ Emit = Callable[[dict[str, Any]], None]
 
 UNSERVED_SHOWN: Final = 10  # in `problems`; all are logged
 HOOKS_SECONDS: Final = 0.5  # what handlers of alerts get at a stop
+ACTIONS_SECONDS: Final = 1.0  # and runs of actions; commands are killed then
 KEEPER_SECONDS: Final = 1.0  # and the keeper, to bring the last transitions to the disk
 FAILED_TICKS: Final = 3  # a rule that could not be evaluated so often in a row is worth an alert
 OFFERED_AGAIN_SECONDS: Final = 600  # after a restart actions are offered what has fired so lately
@@ -109,6 +110,7 @@ class Duty:
         self.objectives = Objectives(store, unit=unit)
         self.anomalies = Anomalies(store, Desk(self._fire_anomaly, self._end_anomaly, self._offer_held, emit))
         self._clock = clock
+        self._steady = steady
         self._start_thread = start_thread
         self._emit = emit
         self._profiles = profiles
@@ -117,6 +119,7 @@ class Duty:
         self._unserved: list[str] = []  # those of them that are about receivers
         self._lock = threading.RLock()
         self._passing = threading.Lock()  # held from a transition until it is handed on: these keep their order
+        self._anomaly_events: list[Alert] = []  # while `_passing` is held
         self._rule_set: RuleSet | None = None
         self._failing: dict[str, int] = {}  # rules that cannot be evaluated: for how many ticks
         self._keeping: threading.Thread | None = None
@@ -165,9 +168,11 @@ class Duty:
             self.objectives.replace(self.objectives.slos)
             self._take(self.rulebook.prepare(self.rulebook.file, self.rulebook.own, anew=anew))
 
-    def move_clocks(self, seconds: int) -> None:
-        """The wall clock was set: `for`, `keep` and the like go on as if it had always been there."""
-        with self._lock:
+    def move_clocks(self, reanchor: Callable[[], int]) -> None:
+        """The wall clock was set: `reanchor` follows it and returns by how many seconds. `for`, `keep`, escalations and
+        the like go on as if it had always been there; the keeper does not turn in between."""
+        with self._lock, self.keeper.paused():
+            seconds = reanchor()
             self.book.move_clocks(seconds)
             self.anomalies.move_clock(seconds)
             self.keeper.ask(lambda dispatcher: dispatcher.move_clocks(float(seconds)))
@@ -197,7 +202,9 @@ class Duty:
         self.keeper.ask(lambda dispatcher: dispatcher.replace(file.routing))
         if self._rule_set is not None:
             self._rule_set.replace({name: plan for name, (_, plan) in prepared.plans.items()})
-            self.anomalies.watch(file.anomalies, detector)
+            with self._passing:
+                self.anomalies.watch(file.anomalies, detector)
+                self._hand_on_anomalies()
 
     def _warn(self, rules: RuleFile) -> None:
         """Log what is new among the warnings of rules in force."""
@@ -233,7 +240,7 @@ class Duty:
                 self._hand_on(events)
         # What fired just before the end may not have reached its actions; one that ran for its episode is refused.
         for alert in self.book.alerts():
-            if now_ns / SECOND_NS - alert.since < OFFERED_AGAIN_SECONDS:
+            if now - alert.episode < OFFERED_AGAIN_SECONDS:  # episodes are numbered by the second they fired in
                 self._offer(alert)
 
     def _restore_rules(self, records: Mapping[str, Mapping[str, Any]]) -> None:
@@ -286,7 +293,9 @@ class Duty:
         """Everything that looks at the seconds before `end`, which are sealed."""
         assert self._rule_set is not None
         with self._lock:
-            self.anomalies.judge(end)
+            with self._passing:
+                self.anomalies.judge(end)
+                self._hand_on_anomalies()
             if self.long_view is not None and isinstance(self._clock, ManualClock):
                 self.long_view.refresh(end)  # such a clock runs faster than a thread
             found = self._rule_set.evaluate(end)
@@ -319,15 +328,16 @@ class Duty:
         found += self._unserved[:UNSERVED_SHOWN]
         if (more := len(self._unserved) - UNSERVED_SHOWN) > 0:
             found.append(f"{more:,} more receivers of rules are not served as written; see the log")
-        found += [self.keeper.problem] if self.keeper.problem else []
+        found += self.keeper.problems()
         found += self.objectives.problems() + (self.long_view.problems() if self.long_view is not None else [])
         return found + self.hooks.crew.problems() + self.outbox.problems()
 
     # ---- anomalies
 
     def _fire_anomaly(self, episode: Episode, end: int, reason: str) -> None:
+        """`_passing` is held, and what comes of it handed on at the end: there may be ten thousand."""
         rule = episode.rule
-        self._fire(
+        alert = self.book.alert_now(
             rule.name,
             episode.value,
             end,
@@ -337,10 +347,15 @@ class Duty:
             reason=reason,
             notify=rule.notify,
         )
+        if alert is not None:
+            self._anomaly_events.append(alert)
 
     def _end_anomaly(self, episode: Episode, reason: str) -> None:
-        with self._passing:
-            self._hand_on(self.book.end_now(episode.rule.name, episode.tags, self._now(), reason))
+        self._anomaly_events += self.book.end_now(episode.rule.name, episode.tags, self._now(), reason)
+
+    def _hand_on_anomalies(self) -> None:
+        events, self._anomaly_events = self._anomaly_events, []
+        self._hand_on(events)
 
     def _offer_held(self, episode: Episode) -> None:
         alert = self.book.find(episode.rule.name, episode.tags)
@@ -357,14 +372,19 @@ class Duty:
         self._fire(name, value, self._now(), **options)
 
     def _fire(self, name: str, value: float, second: int, **options: Any) -> None:
-        """Only the first of a row of repeats is an event."""
+        """Only the first of a row of repeats is an event; the records of repeats go with the next tick's."""
         with self._passing:
             alert = self.book.alert_now(name, value, second, **options)
-            self._hand_on([alert] if alert is not None else [])
+            if alert is not None:
+                self._hand_on([alert])
 
     def _hand_on(self, events: Sequence[Alert], more: Iterable[Change] = ()) -> None:
         """To the keeper, in order: `_passing` is held."""
-        changes = [*self.book.changes(self._now()), *more]
+        try:
+            changes = [*self.book.changes(self._now()), *more]
+        except Exception:  # a mistake of ours in a record must not cost a page
+            log.exception("the states of alerts cannot be kept")
+            changes = list(more)
         if events or changes:
             self.keeper.put(self._hushed(events), changes)
 
@@ -451,11 +471,12 @@ class Duty:
         deadline is on the steady clock."""
         if self.long_view is not None:
             self.long_view.stop()
+        # First the actions: what fails by it calls a human, whom the keeper brings to the disk at least.
+        self.actions.stop(min(deadline_ns, self._steady.now_ns() + int(ACTIONS_SECONDS * SECOND_NS)))
         self.keeper.stop()
         if self._keeping is not None:
             wait_for(self._keeping, KEEPER_SECONDS)
         self.outbox.drain(deadline_ns)
-        self.actions.stop(deadline_ns)
         self.outbox.stop(deadline_ns)
         self.hooks.crew.stop(HOOKS_SECONDS)
 

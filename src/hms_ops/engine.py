@@ -292,7 +292,7 @@ class Engine(AlertCalls):
 
     def _is_well(self) -> bool:
         """It ticks, listens, and keeps its alerts."""
-        return not self.stalls() and not self.duty.keeper.problem
+        return not self.stalls() and not self.duty.keeper.problems()
 
     def _warm(self) -> None:
         """Load the kernels, while the listeners receive; the first time on a machine they are compiled."""

@@ -18,13 +18,14 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple
 
 from hms_ops.alert.delivery.outbox import Outbox
 from hms_ops.alert.dispatch.dispatcher import Command, Dispatch, Dispatcher
 from hms_ops.alert.notification import Alert, notifications_of
 from hms_ops.change import Change
-from hms_ops.clock import SECOND_NS, Clock
+from hms_ops.clock import SECOND_NS, Clock, steady_ns
 from hms_ops.errors import StorageError
 from hms_ops.storage.alerting import AlertStore
 
@@ -34,6 +35,8 @@ EVENTS_WAITING_MAX: Final = 200_000
 CHANGES_WAITING_MAX: Final = 1_000_000
 RETRY_SECONDS: Final = 1.0
 OUTBOX: Final = "outbox"
+STUCK_SECONDS: Final = 30  # of one turn: the disk hangs
+STUCK: Final = "alerts are not carried on: the disk has not answered"
 TURN_SECONDS_MAX: Final = 60.0  # a turn at least so often, whatever the dispatcher says
 WAIT_SECONDS_MAX: Final = 10.0  # what a command waits for its turn
 
@@ -72,13 +75,14 @@ class Keeper:
         self._tell_decisions = tell_decisions
         self._store: AlertStore | None = None
         self._guard = threading.Lock()  # of the queue
-        self._stepping = threading.Lock()  # of the dispatcher
+        self._stepping = threading.RLock()  # of the dispatcher; taken after duty.py's lock, before `_guard`
         self._turned = threading.Condition(self._guard)
         self._wake = threading.Event()
         self._events: deque[Alert] = deque()
         self._commands: list[Command] = []
         self._changes: dict[ChangeKey, Change] = {}
         self._asked = self._done = 0  # turns
+        self._begun_ns = 0  # when the turn began that runs now, 0 for none
         self._is_stopped = False
         self._counts = {"events": 0, "turns": 0, "lost": 0, "errors": 0}
 
@@ -118,6 +122,18 @@ class Keeper:
         with self._stepping:
             return question(self.dispatcher)
 
+    def paused(self) -> AbstractContextManager[Any]:
+        """While it is held the dispatcher does not step: for who moves the clock."""
+        return self._stepping
+
+    def problems(self) -> list[str]:
+        """States that are not kept, and a turn that does not end."""
+        with self._guard:
+            since = self._begun_ns
+        found = [self.problem] if self.problem else []
+        seconds = (steady_ns() - since) // SECOND_NS if since else 0
+        return found + ([f"{STUCK} for {seconds:,} s"] if seconds >= STUCK_SECONDS else [])
+
     def run(self) -> None:
         """Turn whenever something was put or the dispatcher is due, until `stop`; then once more."""
         while True:
@@ -141,6 +157,7 @@ class Keeper:
         """Step the dispatcher with what waits, commit, send, tell."""
         with self._guard:
             asked = self._asked
+            self._begun_ns = steady_ns()
             batch = Batch(list(self._events), self._commands, self._changes)
             self._events.clear()
             self._commands, self._changes = [], {}
@@ -151,6 +168,7 @@ class Keeper:
             log.exception("carrying alerts on failed")
         with self._guard:
             self._counts["turns"] += 1
+            self._begun_ns = 0
             self._done = max(self._done, asked)
             self._turned.notify_all()
 
@@ -166,10 +184,9 @@ class Keeper:
         self._tell_decisions(dispatch.decisions)
 
     def _dispatch(self, batch: Batch) -> Dispatch:
-        now = self._clock.now_ns() / SECOND_NS
         try:
             with self._stepping:
-                return self.dispatcher.step(now, batch.events, batch.commands)
+                return self.dispatcher.step(self._clock.now_ns() / SECOND_NS, batch.events, batch.commands)
         except Exception:
             self._counts["errors"] += 1
             log.exception("the dispatcher failed; alerts go to their own receivers, ungrouped")

@@ -73,9 +73,15 @@ class Ticker:
             return
         tick.run(clock.now_ns())
         tick.roll_open_step()
-        before = tick.store.sealed_second
-        step_ns = clock.reanchor()
-        tick.store.reanchor(clock.offset_ns)
-        self._duty.move_clocks(tick.store.sealed_second - before)
+        step_ns = 0
+
+        def reanchor() -> int:
+            nonlocal step_ns
+            before = tick.store.sealed_second
+            step_ns = clock.reanchor()
+            tick.store.reanchor(clock.offset_ns)
+            return int(tick.store.sealed_second - before)
+
+        self._duty.move_clocks(reanchor)
         tick.recorder.begin_anew()
         log.warning("the wall clock was set by %.3f s; time is anchored to it again", step_ns / SECOND_NS)
