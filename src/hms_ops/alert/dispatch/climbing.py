@@ -90,12 +90,15 @@ class Climber:
     def resume(self, now: float) -> None:
         """Let go on what nothing holds back any more."""
         for member in sorted(self._desk.board.firing(), key=lambda member: member.order):
-            if member.escalation is None or not member.escalation.paused:
-                continue
-            if not self._desk.holding.reason(member, now, heeds_ack=False):
-                member.escalation = resumed(member.escalation, now)
-                self._desk.board.touch(member)
-                self.wait(member)
+            self.resume_one(member, now)
+
+    def resume_one(self, member: Member, now: float) -> None:
+        if member.escalation is None or not member.escalation.paused:
+            return
+        if not self._desk.holding.reason(member, now, heeds_ack=False):
+            member.escalation = resumed(member.escalation, now)
+            self._desk.board.touch(member)
+            self.wait(member)
 
     # ---- acknowledgements
 

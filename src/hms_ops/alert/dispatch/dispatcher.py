@@ -316,7 +316,8 @@ class Dispatcher:
         member.flaps = member.flaps._replace(is_flapping=False)
         self._board.touch(member)
         self._desk.decisions.add(now, member.alert, "released", "flapping ended")
-        self._desk.is_freed = True
+        self._teller.release_one(member, now)
+        self._climber.resume_one(member, now)
 
     def _forget(self, key: str, now: float) -> None:
         member = self._board.members[key]

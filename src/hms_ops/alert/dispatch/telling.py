@@ -152,9 +152,18 @@ class Teller:
         board = self._desk.board
         for group in sorted((group for group in board.groups.values() if group.held), key=lambda group: group.key):
             for member in ordered(board.members[key] for key in group.held):
-                why = why_again(member, group)
-                if not self._desk.reason(member, group, why, now):
-                    self.queue(member, group, why, now)
+                self._release(member, group, now)
+
+    def release_one(self, member: Member, now: float) -> None:
+        """The same of one member, without a walk over all the others."""
+        for group, place in self._desk.board.groups_of(member):
+            if place.status == "held":
+                self._release(member, group, now)
+
+    def _release(self, member: Member, group: Group, now: float) -> None:
+        why = why_again(member, group)
+        if not self._desk.reason(member, group, why, now):
+            self.queue(member, group, why, now)
 
     # ---- budgets
 
