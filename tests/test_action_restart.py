@@ -57,6 +57,8 @@ class Engine:
         self.records: list[dict[str, Any]] = []
         self.handed_over: list[tuple[str, int, str]] = []
         self.has_cleared = False
+        self.is_told = True
+        self.notes: list[tuple[str, str, str, str, dict[str, Any]]] = []
         self.restart()
 
     def restart(self) -> None:
@@ -67,9 +69,14 @@ class Engine:
             self._is_cleared,
             base_url=self.url,
             on_failed=lambda run, why: self.handed_over.append((run.rule.name, run.alert.episode, why)),
+            is_told=lambda: self.is_told,
+            audit=self._note,
         )
         self.runner.open(self.disk.commit)
         self.runner.restore(self.disk.tables["runs"], self.disk.tables["marks"].get("halted"))
+
+    def _note(self, what: str, who: str, subject: str, source: str, outcome: str = "ok", **detail: Any) -> None:
+        self.notes.append((what, who, subject, outcome, detail))
 
     def _is_cleared(self, name: str, tags: Mapping[str, str]) -> bool:
         return self.has_cleared
@@ -126,6 +133,7 @@ def test_an_intent_without_an_outcome_is_unknown_and_never_repeated(command: tup
         assert (engine.disk.state(), engine.runner.counts()["unknown"]) == ([("unknown", "-")], 1)
         assert engine.handed_over == [(rule.name, 1, "unknown: the engine ended before it knew")]
         for _ in range(3):
+            engine.runner.step()
             assert engine.offer(anomaly()) == 0
             engine.restart()
     assert server.requests == []
@@ -343,6 +351,128 @@ def test_refused_and_dry_runs_are_not_handed_over() -> None:
     assert engine.handed_over == []
 
 
+def kill_after_commit(engine: Engine, number: int) -> None:
+    """The engine dies as soon as the disk has the commit of this number, counted from 1."""
+    commit, commits = engine.disk.commit, list[int]()
+
+    def die(changes: Sequence[Change]) -> None:
+        commit(changes)
+        commits.append(len(changes))
+        if len(commits) == number:
+            raise Killed
+
+    engine.runner.open(die)
+
+
+def owed(engine: Engine) -> list[str]:
+    return [record.get("owed", "-") for record in engine.disk.tables["runs"].values()]
+
+
+def test_a_kill_between_the_outcome_and_its_hand_over_costs_nobody_the_call() -> None:
+    with answering(status(500, "boom")) as server:
+        engine = Engine(server.url)
+        kill_after_commit(engine, 2)
+        with pytest.raises(Killed):
+            engine.offer(anomaly())
+        assert (engine.disk.state(), engine.handed_over) == ([("failed", "-")], [])
+        engine.restart()
+        assert engine.handed_over == [(SCALE.name, 1, "HTTP 500 boom")]
+        engine.advance(1)
+        assert owed(engine) == [""]
+        engine.restart()
+    assert (len(engine.handed_over), len(server.requests)) == (1, 1)
+
+
+def test_a_kill_between_the_verdict_and_its_hand_over_costs_nobody_the_call() -> None:
+    with answering(OK) as server:
+        engine = Engine(server.url)
+        engine.offer(anomaly())
+        kill_after_commit(engine, 1)
+        with pytest.raises(Killed):
+            engine.advance(120)
+        assert (engine.disk.state(), engine.handed_over) == ([("succeeded", "not cleared within 120 s")], [])
+        engine.restart()
+        engine.advance(1)
+        engine.restart()
+    assert engine.handed_over == [(SCALE.name, 1, "not cleared within 120 s")]
+
+
+def test_a_kill_between_unknown_and_its_hand_over_costs_nobody_the_call() -> None:
+    with answering(OK) as server:
+        engine = Engine(server.url)
+        kill_after_commit(engine, 1)
+        with pytest.raises(Killed):
+            engine.offer(anomaly())
+        commit = engine.disk.commit
+
+        def die(changes: Sequence[Change]) -> None:
+            commit(changes)
+            raise Killed
+
+        engine.disk.commit = die  # type: ignore[method-assign]
+        with pytest.raises(Killed):
+            engine.restart()
+        assert (engine.disk.state(), engine.handed_over) == ([("unknown", "-")], [])
+        engine.disk.commit = commit  # type: ignore[method-assign]
+        engine.restart()
+        engine.advance(1)
+        engine.restart()
+    assert engine.handed_over == [(SCALE.name, 1, "unknown: the engine ended before it knew")]
+
+
+def test_a_call_that_is_not_on_disk_yet_is_made_again_at_a_start_only() -> None:
+    with answering(status(500, "boom")) as server:
+        engine = Engine(server.url)
+        engine.is_told = False
+        engine.offer(anomaly())
+        for _ in range(3):
+            engine.advance(1)
+        assert (len(engine.handed_over), engine.runner.counts()["owed"]) == (1, 1)
+        engine.restart()
+        assert len(engine.handed_over) == 2
+        engine.is_told = True
+        engine.advance(1)
+        assert (owed(engine), engine.runner.counts()["owed"]) == ([""], 0)
+        engine.restart()
+    assert len(engine.handed_over) == 2
+
+
+# ---- the audit log
+
+
+def test_runs_stand_in_the_audit_log_and_refusals_do_not() -> None:
+    with answering(OK) as server:
+        engine = Engine(server.url)
+        engine.offer(anomaly(1, agency="irs"))
+        engine.offer(anomaly(1, agency="irs"))
+        engine.has_cleared = True
+        engine.advance(7)
+    assert [(what, who, subject, outcome) for what, who, subject, outcome, _ in engine.notes] == [
+        ("action-intent", "the engine", SCALE.name, "begun"),
+        ("action-outcome", "the engine", SCALE.name, "HTTP 200 thanks"),
+        ("action-verified", "the engine", SCALE.name, "cleared"),
+    ]
+    assert engine.notes[0][4]["alert"] == "db.anomaly"
+    assert engine.notes[0][4]["tags"] == {"agency": "irs"}
+    assert engine.notes[2][4]["after_seconds"] == 7
+
+
+def test_an_audit_log_that_raises_costs_no_run() -> None:
+    def fail(*about: Any, **detail: Any) -> None:
+        raise OSError("the disk is full")
+
+    with answering(OK) as server:
+        engine = Engine(server.url)
+        engine.runner.audit = fail
+        engine.offer(anomaly())
+    assert engine.said("outcome") == ["HTTP 200 thanks"]
+
+
+def test_the_switch_of_the_configuration_stands_in_the_audit_log_at_each_start(working: Callable[..., Any]) -> None:
+    engine = working("", is_halted=True)
+    assert engine.notes == [("actions-stop", "the configuration (actions.stop)", "actions", "ok", {})]
+
+
 # ---- commands
 
 
@@ -382,10 +512,12 @@ def working() -> Any:
         thread.start()
         return thread
 
-    def start(url: str, *rules: ActionRule) -> Engine:
+    def start(url: str, *rules: ActionRule, is_halted: bool = False) -> Engine:
         engine = Engine(url, *rules)
         engine.clock = WallAnchor()
         engine.restart()
+        if is_halted:
+            engine.runner.halt("the configuration (actions.stop)", is_kept=False)
         engine.runner.start(start_thread)
         started.append(engine)
         return engine
@@ -404,10 +536,10 @@ def test_a_service_that_hangs_holds_back_its_own_action_only(
         engine.runner.offer(anomaly(1))
         wait_until(lambda: hanging.requests and quick.requests)
         engine.runner.offer(anomaly(2))
-        wait_until(lambda: len(quick.requests) == 2)
-        assert len(hanging.requests) == 1  # one after the other
-        counts = engine.runner.counts()
-        assert (counts["running"], counts["queued"]) == (1, 1)
+        wait_until(lambda: engine.runner.counts()["succeeded"] == 2)
+        wait_until(lambda: engine.runner.counts()["running"] == 1)  # a request is out before its run is over
+        assert (len(quick.requests), len(hanging.requests)) == (2, 1)  # one after the other
+        assert engine.runner.counts()["queued"] == 1
         hanging.released.set()
 
 

@@ -5,16 +5,19 @@ alert's name makes a run:
 
     offer → refused (reason) | queued → intent recorded → POST {url}/v1/run | command → outcome recorded
           → watched until the alert has cleared → verified recorded
-          → failed, unknown or not cleared: `on_failed`, which hands over to a human
+          → failed, unknown or not cleared: `on_failed`, which hands over to a human → `is_told`
 
 At most once: one run per action and episode; nothing is repeated, since a request without an answer may have arrived.
 The intent is on disk before anything leaves, and a run whose intent cannot be recorded does not happen, so after a
 crash an intent without an outcome is a run whose outcome is unknown, and it is not repeated either (runlog.py).
+At least once: the outcome's record says that a hand-over is owed, until `is_told` says that none of those made so far
+can be lost any more; what is owed at a start is handed over then.
 Guards: cooldown and a limit per hour for each action (guards.py), a dry run that records and sends nothing, a stop
 switch for all, which is kept on disk.
 
 Records are dicts with `event` (refused, intent, outcome, verified), `action`, `alert`, `tags`, `episode`, `key`, `time`
-(Unix seconds) and what belongs to the event: `reason`, `request`, `outcome`, `output`, `after_seconds`.
+(Unix seconds) and what belongs to the event: `reason`, `request`, `outcome`, `output`, `after_seconds`. All but what
+was refused goes to `audit` as well, which takes what `Paging.note` takes; it may be set until the first run.
 Threads: `offer`, `halt` and `resume` from any thread, never waiting for a service or command. The thread "actions"
 verifies and starts workers, which end when nothing waits for them: WORKERS_MAX of each kind, so that hanging commands
 delay no service; the runs of one action come one after the other (runqueue.py). Without `start`, `step` does it all.
@@ -46,9 +49,13 @@ LOGGER: Final = logging.getLogger("hms_ops.alert")
 IDLE_SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 1.0  # how often what the disk refused is tried again, and watched alerts are looked at
 STOPPED: Final = "the engine stopped"
+AUDITED: Final = ("intent", "outcome", "verified")
+BEGUN: Final = "begun"  # what the audit log says of an intent
+BY: Final = "the engine"
 
 Record = Callable[[dict[str, Any]], None]
 OnFailed = Callable[[Run, str], None]
+Note = Callable[..., None]
 
 
 @dataclass(slots=True)
@@ -81,14 +88,22 @@ class ActionRunner:
         origin: str = "",
         post: Post = post_json,
         on_failed: OnFailed | None = None,
+        is_told: Callable[[], bool] = lambda: True,
+        audit: Note | None = None,
     ) -> None:
+        """on_failed: calls a human, and does not wait; is_told: waits a moment until all these calls are on disk, and
+        says whether they are."""
         self.counters = ActionCounters()
         self.halted_by = ""
+        self.audit = audit
         self._rules = tuple(rules)
         self._clock = clock
         self._record_with = record
         self._origin = origin
         self._on_failed = on_failed
+        self._is_told = is_told
+        self._called: set[str] = set()  # keys of runs about which a human was called, which may yet be lost
+        self._passing_halt = ""  # who set the switch without keeping it
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._queue = RunQueue()
@@ -123,18 +138,22 @@ class ActionRunner:
         for run in restored.unknown:
             self.counters.unknown += 1
             self._record(run, "outcome", outcome=UNKNOWN)
-            self._hand_over(run, UNKNOWN)
+        for run, why in restored.owed:
+            self._hand_over(run, why)
         for run, begin, end in restored.watched:
             if not self._verifying.watch(run, int(begin * SECOND_NS), int(end * SECOND_NS)):
                 self._log.verified(run, NO_ROOM)
 
     def start(self, start_thread: StartThread) -> None:
+        if self._passing_halt:
+            self._note("actions-stop", self._passing_halt, "actions")
         self._start_thread = start_thread
         self._thread = start_thread("actions", self._work)
 
     def halt(self, who: str, reason: str = "", *, is_kept: bool = True) -> None:
         """The stop switch: no run starts until `resume`, queued ones included. It outlives a restart if `is_kept`."""
         self.halted_by = halted_text(who or "someone", reason)
+        self._passing_halt = "" if is_kept else who or "someone"
         if is_kept:
             self._log.mark_halted(who or "someone", reason)
 
@@ -155,6 +174,7 @@ class ActionRunner:
             left = self._queue.clear()
         for run in left:
             self._refuse(run, STOPPED)
+        self._confirm()
         self._log.flush()
         return has_ended
 
@@ -170,12 +190,13 @@ class ActionRunner:
 
     def counts(self) -> dict[str, int]:
         """The counters; what is `queued`, `running` (`commands` among them) and `verifying` now; what is `unsettled` on
-        disk, and what was `damaged` there."""
+        disk, and what was `damaged` there; hand-overs still `owed`, since the call may yet be lost."""
         with self._lock:
             now = {
                 "queued": self._queue.count,
                 "running": self._queue.running_count,
                 "commands": self._carrier.commands.count,
+                "owed": len(self._called),
             }
         more = {"verifying": self._verifying.count, "unsettled": self._log.waiting_count, "damaged": self._log.damaged}
         return asdict(self.counters) | now | more
@@ -226,6 +247,7 @@ class ActionRunner:
         """Carry out one run and look at what is being verified; returns the time in ns to come again. For callers that
         have not called `start`."""
         self._look_after()
+        self._confirm()
         now_ns = self._clock.now_ns()
         return now_ns if self._workers.run_one() else self._next_look_ns()
 
@@ -236,6 +258,7 @@ class ActionRunner:
             self._wake.clear()
             self._look_after()
             self._workers.start_waiting(self._start_thread)
+            self._confirm()  # which may wait, so after all that others wait for
             self._clock.sleep_until_ns(self._next_look_ns(), self._wake)
 
     def _look_after(self) -> None:
@@ -244,7 +267,7 @@ class ActionRunner:
             self._judge(verdict)
 
     def _next_look_ns(self) -> int:
-        has_something = self._verifying.count or self._log.waiting_count
+        has_something = self._verifying.count or self._log.waiting_count or self._called
         return self._clock.now_ns() + int((SETTLE_SECONDS if has_something else IDLE_SECONDS) * SECOND_NS)
 
     # ---- one run
@@ -272,7 +295,8 @@ class ActionRunner:
         """Record the outcome, and see to what follows from it."""
         state, outcome, facts = done
         watched = self._watch(run) if state == "succeeded" else {}
-        self._log.settle(run, state, outcome, **facts, **watched)
+        owed = {"owed": outcome} if state == "failed" else {}
+        self._log.settle(run, state, outcome, **facts, **watched, **owed)
         self._count(state)
         self._record(run, "outcome", outcome=outcome, **facts)
         if watched.get("verified"):
@@ -297,21 +321,38 @@ class ActionRunner:
     def _judge(self, verdict: Verdict) -> None:
         run = verdict.run
         self._count("cleared" if verdict.is_cleared else "not_cleared")
-        self._log.verified(run, verdict.outcome)
+        self._log.verified(run, verdict.outcome, owed="" if verdict.is_cleared else verdict.outcome)
         self._record(run, "verified", outcome=verdict.outcome, after_seconds=verdict.after_seconds)
         if not verdict.is_cleared:
             LOGGER.error("action %s ran, but %s has %s", run.rule.name, run.alert.name, verdict.outcome)
             self._hand_over(run, verdict.outcome)
 
     def _hand_over(self, run: Run, why: str) -> None:
-        """It has not helped, or nobody knows: a human's turn."""
-        if self._on_failed is None:
-            return
+        """It has not helped, or nobody knows: a human's turn. What raises stays owed until the next start."""
         try:
-            self._on_failed(run, why)
-            self._count("escalated")
+            if self._on_failed is not None:
+                self._on_failed(run, why)
+                self._count("escalated")
         except Exception:
             LOGGER.exception("handing action %s over to a human failed", run.rule.name)
+            return
+        with self._lock:
+            self._called.add(run.key)
+        self._wake.set()
+
+    def _confirm(self) -> None:
+        """Once the calls made so far cannot be lost any more, nothing is owed for them."""
+        with self._lock:
+            called = set(self._called)
+        try:
+            if not called or not self._is_told():
+                return
+        except Exception:
+            LOGGER.exception("whether humans were called for failed actions is not known; they are called at a restart")
+            return
+        self._log.told(called)
+        with self._lock:
+            self._called -= called
 
     def _count(self, counter: str) -> None:
         with self._lock:
@@ -334,7 +375,21 @@ class ActionRunner:
         except Exception:
             LOGGER.exception("recording %s of action %s failed", event, run.rule.name)
             return False
+        if event in AUDITED:
+            about = {name: record[name] for name in ("alert", "tags", "episode", "key")}
+            more = {name: facts[name] for name in ("command", "dry_run", "after_seconds") if facts.get(name)}
+            outcome = str(facts.get("outcome", BEGUN))
+            self._note(f"action-{event}", BY, run.rule.name, outcome, **about, **more)
         return True
+
+    def _note(self, what: str, who: str, subject: str, outcome: str = "ok", **detail: Any) -> None:
+        """An entry of the audit log."""
+        if self.audit is None:
+            return
+        try:
+            self.audit(what, who, subject, "", outcome, **detail)
+        except Exception:
+            LOGGER.exception("the audit log did not take %s of %s", what, subject)
 
 
 def halted_text(who: str, reason: str) -> str:

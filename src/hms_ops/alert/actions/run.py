@@ -12,6 +12,7 @@ A record (table "runs", key: the run's):
     output      what a command printed, its beginning
     verified    "" while it is being watched, else what came of it; only where it was to be verified
     verify_until, verify_from     Unix seconds, likewise
+    owed        why a human is to be called; "" once that is on its way for certain, missing where nobody is
 """
 
 import json

@@ -2,6 +2,7 @@
 
     begin(run)      synced, or the run does not happen      settle(run, …)   as soon as the disk takes it
     restore(…)      an intent without an outcome is `unknown`, is recorded so, and nobody repeats it
+    told(…)         a human was called about it: until then its record says that this is owed
 
 Until `open` nothing is kept. An outcome or a switch that the disk refuses waits in memory and goes with the next
 commit or `flush`; should the engine die before that, the run is unknown then, which is no worse than the truth.
@@ -13,7 +14,7 @@ order, and nothing else waits for it. Limits: those of guards.py, which forgets 
 import logging
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from hms_ops.alert.actions.guards import Guards
@@ -31,9 +32,11 @@ Commit = Callable[[Sequence[Change]], None]
 
 
 class Restored(NamedTuple):
-    """Runs of before a restart that need something: a word about those that are unknown, watching on."""
+    """Runs of before a restart that need something: a word about those that are unknown, a human for those about which
+    nobody was called yet, watching on."""
 
     unknown: list[Run]
+    owed: list[tuple[Run, str]]  # and why; those that are unknown among them
     watched: list[tuple[Run, float, float]]  # from and until, Unix seconds
 
 
@@ -80,14 +83,22 @@ class RunLog:
             self.guards.keep(run.key, record)
 
     def settle(self, run: Run, state: State, outcome: str, **more: Any) -> None:
-        """Record the outcome. more: fields of its record; while it is watched, `verified` is "" among them."""
+        """Record the outcome. more: fields of its record; while it is watched, `verified` is "" among them, and while
+        nobody was told of it, `owed` says why somebody is to be."""
         self._amend(run.key, state=state, outcome=outcome, **more)
-        if more.get("verified") != "":
+        if more.get("verified") != "" and not more.get("owed"):
             self._close(run.key)
 
-    def verified(self, run: Run, outcome: str) -> None:
-        self._amend(run.key, verified=outcome)
-        self._close(run.key)
+    def verified(self, run: Run, outcome: str, owed: str = "") -> None:
+        self._amend(run.key, verified=outcome, owed=owed)
+        if not owed:
+            self._close(run.key)
+
+    def told(self, keys: Iterable[str]) -> None:
+        """A human was called about these runs, and that cannot be lost any more."""
+        for key in keys:
+            self._amend(key, owed="")
+            self._close(key)
 
     def flush(self) -> bool:
         """Try again what the disk has refused; True when nothing waits any more."""
@@ -146,17 +157,20 @@ class RunLog:
 
     def restore(self, records: Mapping[str, Mapping[str, Any]], rules: Mapping[str, ActionRule]) -> Restored:
         """Remember the runs of before; `open` has been called. Records that cannot be read are counted and removed."""
-        restored = Restored([], [])
+        restored = Restored([], [], [])
         read = [found for found in (self._read(key, record, rules) for key, record in records.items()) if found]
         for run, record in sorted(read, key=lambda found: float(found[1]["time"])):
             with self._lock:
                 self.guards.restore(run.key, run.rule.name, record)
                 self._open[run.key] = record
             if record["state"] == "intent":
-                self.settle(run, "unknown", UNKNOWN)
+                self.settle(run, "unknown", UNKNOWN, owed=UNKNOWN)
                 restored.unknown.append(run)
+                restored.owed.append((run, UNKNOWN))
             elif record.get("verified") == "":
                 restored.watched.append((run, float(record["verify_from"]), float(record["verify_until"])))
+            elif record.get("owed"):
+                restored.owed.append((run, str(record["owed"])))
             else:
                 self._close(run.key)
         return restored
