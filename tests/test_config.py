@@ -210,7 +210,7 @@ http_tokens: [plain-5]
     assert config.http_tokens[0].value == "plain-5"
     shown = effective(config)
     assert shown["receivers"]["pager"] == {
-        "url": "https://me:***@pager/x?k=***",
+        "url": "https://me:***@pager/x?***",
         "headers": {"X-Key": "***", "X-Plain": "***"},
     }
     for secret in ("tok-1", "key-2", "pw-3", "plain-4", "plain-5"):
@@ -292,3 +292,16 @@ def test_an_address_reads_back_as_it_is_shown(text: str) -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no address"):
         parse_address(text)
+
+
+def test_what_is_printed_has_no_passwords_and_no_queries(tmp_path: Path) -> None:
+    text = """
+receivers: {ops: {url: "http://u:secret1@127.0.0.1:9/ok?token=secret2"}}
+rules:
+  - ALERT hot WHEN last(heat) > 1 NOTIFY 'webhook:http://u:secret3@h/p?tok=secret4'
+  - {alert: cold, if: last(heat) < 1, notify: ["webhook:https://h/p?tok=secret5", "log:"]}
+"""
+    shown = str(effective(load(written(tmp_path, text))))
+    assert "secret" not in shown
+    assert "http://u:***@127.0.0.1:9/ok?***" in shown
+    assert "log:" in shown

@@ -15,6 +15,7 @@ from hms_ops.alert.plan import compile_rule
 from hms_ops.alert.rule import rule_from_sentence
 from hms_ops.alert.rulefile import read_roots
 from hms_ops.cli.main import COMMANDS
+from hms_ops.prometheus.run import outcomes_of
 from hms_ops.yamlfile import load_text
 
 TEXT = (Path(__file__).parent.parent / "docs" / "alerts.md").read_text("utf-8")
@@ -24,7 +25,7 @@ SENTENCES = [line for kind, block in BLOCKS if kind == "alert" for line in block
 
 def test_there_are_ten_sentences() -> None:
     assert len(SENTENCES) == 10
-    assert {kind for kind, _ in BLOCKS} == {"alert", "yaml"}
+    assert {kind for kind, _ in BLOCKS} == {"alert", "yaml", "yaml test"}
     assert len(TEXT.splitlines()) <= 250
 
 
@@ -52,6 +53,12 @@ def test_the_files_load_together() -> None:
     assert lint(loaded.rules, policies=policies) == []
 
 
+def test_the_unit_test_passes(tmp_path: Path) -> None:
+    file = tmp_path / "alerts.test.yaml"
+    file.write_text(next(block for kind, block in BLOCKS if kind == "yaml test"))
+    assert {outcome.result for outcome in outcomes_of(file)} == {"passed"}
+
+
 def test_the_commands_that_are_named_are_there() -> None:
     named = re.findall(r"`(alerts|audit|actions|slo|rules) ([a-z-]+)[^`]*`", TEXT)
     assert len(named) >= 20
@@ -66,7 +73,7 @@ def test_the_functions_and_commands_that_are_named_are_there() -> None:
     for code in re.findall(r"`([^`]+)`", table):
         for name in re.findall(r"[a-z_][a-z_0-9.]*(?=\()", code) or re.findall(r"[a-z_]+[0-9.]*", code):
             assert function_named(name) is not None, name
-    (tools,) = re.findall(r"## Tools\n.*?\n\n`POST", TEXT, re.DOTALL)
+    (tools,) = re.findall(r"## Tools\n.*?\n\nA unit test", TEXT, re.DOTALL)
     first = [words.split()[0] for words in re.findall(r"^\| `(?:hms-ops-engine )?([^`]+)`", tools, re.MULTILINE)]
     assert first
     assert set(first) <= set(COMMANDS)

@@ -206,13 +206,19 @@ def test_rules_carry_what_the_slo_says() -> None:
         annotations={"runbook": "https://wiki/slo"},
     )
     for rule in found.rules():
-        assert (rule.notify, rule.policy, rule.group_by) == (("log:",), "cio", ("agency", "odd tag"))
+        assert (rule.notify, rule.group_by) == (("log:",), ("agency", "odd tag"))
         assert rule.tags == {"slo": "finance.api_latency", "team": "irs"}
         assert rule.annotations["runbook"] == "https://wiki/slo"
         assert rule.source == "slo.yaml:4"
-    assert [rule.severity for rule in found.rules()] == ["sms", "sms", "ticket", "ticket"]
+    assert [(rule.severity, rule.policy) for rule in found.rules()] == [("sms", "cio")] * 2 + [("ticket", "")] * 2
     assert "14.4 times, 1h costs 2 % of what 30d allow" in found.rules()[0].annotations["summary"]
     assert [rule.group_by for rule in read(group_by="*").rules()] == [("*",)] * 4
+
+
+def test_the_slow_burns_may_go_elsewhere() -> None:
+    found = read(notify=["sms:+1"], tickets=["email:desk@agency.example"]).rules()
+    assert [rule.notify for rule in found] == [("sms:+1",)] * 2 + [("email:desk@agency.example",)] * 2
+    assert [rule.notify for rule in read(notify=["sms:+1"]).rules()] == [("sms:+1",)] * 4
 
 
 def test_a_summary_is_its_owners_to_write() -> None:

@@ -114,5 +114,6 @@ class Account:
             "engine.storage_failing": float(len(failing)),
             "engine.receivers_failing": float(self.duty.outbox.failing_count),
             "engine.notifications_lost": float(notifications["dead"] + notifications["dropped"] + lost),
+            "engine.state_set_aside": float(len(self.storage.set_aside) if self.storage is not None else 0),
             "engine.rules_failing": float(self.duty.failing_count),
         }

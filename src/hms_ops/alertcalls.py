@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from hms_ops.alert.dispatch.silence import Silence
+from hms_ops.alert.keys import read_name
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.rule import DEFAULT_SEVERITY, Rule, rule_from_arguments
 from hms_ops.alert.states.book import TTL_SECONDS
@@ -68,12 +69,13 @@ class AlertCalls:
     ) -> None:
         """Fire an alert without a rule; it resolves after `ttl` ("5m" or seconds) without a repeat.
 
-        ValueError when a rule has that name, or the ttl is none.
+        ValueError when a rule has that name, it is no name, or the ttl is none.
         """
         self._check_not_forked()
         seconds = parse_duration(ttl) if isinstance(ttl, str) else ttl
         if not 1 <= seconds < math.inf:
             raise ValueError(f"ttl is {ttl!r}; it must be a duration from 1s")
+        name = read_name(name)
         texts = {str(tag): str(text) for tag, text in (tags or {}).items()}
         self.duty.alert_now(name, value, tags=texts, ttl_seconds=seconds, severity=severity, reason=reason)
 
@@ -81,7 +83,7 @@ class AlertCalls:
         """Add or replace a rule in the keys of a rule file, kept on disk until `remove_rule`. ConfigError."""
         self._check_not_forked()
         rule = self.duty.post(keys)
-        self.paging.note("rule", who, rule.name, source, rule=rule.text)
+        self.paging.note("rule", who, rule.name, source, rule=rule.shown)
         return rule
 
     def remove_rule(self, name: str, who: str = BY_PROGRAM, source: str = "") -> bool:

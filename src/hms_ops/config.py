@@ -28,7 +28,7 @@ from hms_ops.heartbeat import HeartbeatConfig
 from hms_ops.profiles import RECEIVERS, Receiver, template_warnings
 from hms_ops.quantity import Address, duration_text, is_address, is_loopback, reachable_text
 from hms_ops.remote.settings import REMOTES, RemoteConfig
-from hms_ops.secret import SECRET_TEXT, TOKENS, Secret
+from hms_ops.secret import SECRET_TEXT, TOKENS, Secret, without_secrets
 from hms_ops.setting import (
     ADDRESS,
     ADDRESSES,
@@ -79,7 +79,16 @@ def read_inline(node: Node, path: str, base: Path) -> tuple[Node, ...]:
 
 
 def show_inline(nodes: tuple[Node, ...]) -> list[Any]:
-    return [node.value for node in nodes]
+    return [shown(node.value) for node in nodes]
+
+
+def shown(value: Any) -> Any:
+    """A value with the URLs in its texts as people may see them."""
+    if isinstance(value, dict):
+        return {key: shown(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [shown(one) for one in value]
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 class Unset(Enum):

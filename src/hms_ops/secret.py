@@ -19,6 +19,7 @@ HIDDEN: Final = "***"
 REFERENCE: Final = re.compile(r"\$\{(env|file):([^}]*)\}")
 PLAIN_HEADERS: Final = ("accept", "content-type", "user-agent")
 URL_PASSWORD: Final = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+@")
+URL_QUERY: Final = re.compile(r"(https?://[^\s?#,\"'\]}]+)\?[^\s#,\"'\]}]+")
 # A reference into /dev/zero or a log by mistake must not fill the memory; no credential is longer.
 SECRET_BYTES_MAX: Final = 64 * 1024
 
@@ -44,8 +45,12 @@ def read_secret(node: Node, path: str, base: Path, is_secret: bool = False) -> S
         value = REFERENCE.sub(lambda found: resolve(found[1], found[2], base), node.value)
     except ValueError as error:
         raise ConfigError(node.problem(f"{path}: {error}")) from None
-    visible = URL_PASSWORD.sub(rf"\1:{HIDDEN}@", REFERENCE.sub(HIDDEN, node.value))
-    return Secret(value, HIDDEN if is_secret else visible)
+    return Secret(value, HIDDEN if is_secret else without_secrets(REFERENCE.sub(HIDDEN, node.value)))
+
+
+def without_secrets(text: str) -> str:
+    """A text whose URLs have no password and no query: either may be a secret."""
+    return URL_QUERY.sub(rf"\1?{HIDDEN}", URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text))
 
 
 def resolve(source: str, name: str, base: Path) -> str:

@@ -26,6 +26,7 @@ from hms_ops.alert.keys import (
 )
 from hms_ops.alert.language.grammar import parse_group_by, parse_recover, parse_statement, parse_where
 from hms_ops.alert.language.tree import Condition, Statement, Tags
+from hms_ops.alert.language.wording import format
 from hms_ops.alert.receivers import is_http
 from hms_ops.alert.states.state import NODATA_POLICIES, Nodata
 from hms_ops.errors import ConfigError, ExpressionError
@@ -61,6 +62,11 @@ class Rule:
     tags: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The condition as people are told of it: a sentence's other clauses may hold receivers' credentials."""
+        return format(self.condition) if "NOTIFY" in self.text.upper() else self.text
 
     def looks_for_same(self, other: "Rule") -> bool:
         """True when both have the same instances in the same conditions; timing, severity and receivers may differ."""

@@ -114,8 +114,9 @@ Indicator: TypeAlias = Threshold | Ratio
 @dataclass(frozen=True, slots=True)
 class Slo:
     """One objective. objective: percent. text: of what is good, as written. min_events: in the long window of each
-    burn alert; None: as few as make one failure no reason for it. severity: of the two fast burns; the slow ones are
-    tickets. Other fields go to the rules as they are. source: `file:line`."""
+    burn alert; None: as few as make one failure no reason for it. severity, policy: of the two fast burns; the slow
+    ones are tickets, which go to `tickets`, or to `notify` where there is no such key. Other fields go to the rules as
+    they are. source: `file:line`."""
 
     name: str
     objective: float
@@ -127,6 +128,7 @@ class Slo:
     min_events: int | None = None
     severity: str = DEFAULT_SEVERITY
     notify: tuple[str, ...] = ()
+    tickets: tuple[str, ...] | None = None
     policy: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -181,8 +183,8 @@ class Slo:
             "alert": f"{self.name}.{burn.name}",
             "if": self.burn_text(burn),
             "severity": self.severity if burn.page else TICKET,
-            "notify": list(self.notify) or None,
-            "policy": self.policy or None,
+            "notify": list(self.notify if burn.page or self.tickets is None else self.tickets) or None,
+            "policy": self.policy if burn.page else None,
             "group_by": ",".join(map(named, self.group_by)) if self.group_by != ("*",) else "*",
             "tags": {"slo": self.name, **self.tags},
             "annotations": {"summary": self._summary(burn), **self.annotations},
@@ -334,6 +336,7 @@ SLO_READERS: Final[dict[str, Reader]] = {
     "min_events": at_most(EVENTS_MAX, number_from(1, whole=True)),
     "severity": read_name,
     "notify": read_receivers,
+    "tickets": read_receivers,
     "policy": read_name,
     "tags": read_texts,
     "annotations": read_texts,

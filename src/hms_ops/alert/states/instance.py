@@ -34,7 +34,7 @@ class Facts:
 
 
 def facts_of(rule: Rule) -> Facts:
-    return Facts(rule.severity, rule.text, rule.notify, rule.policy, rule.tags, rule.annotations)
+    return Facts(rule.severity, rule.shown, rule.notify, rule.policy, rule.tags, rule.annotations)
 
 
 def timing_of(rule: Rule) -> Timing:
