@@ -216,9 +216,9 @@ def test_rules_carry_what_the_slo_says() -> None:
 
 
 def test_the_slow_burns_may_go_elsewhere() -> None:
-    found = read(notify=["sms:+1"], tickets=["email:desk@agency.example"]).rules()
-    assert [rule.notify for rule in found] == [("sms:+1",)] * 2 + [("email:desk@agency.example",)] * 2
-    assert [rule.notify for rule in read(notify=["sms:+1"]).rules()] == [("sms:+1",)] * 4
+    found = read(notify=["sms:+1-555-0100"], tickets=["email:desk@agency.example"]).rules()
+    assert [rule.notify for rule in found] == [("sms:+1-555-0100",)] * 2 + [("email:desk@agency.example",)] * 2
+    assert [rule.notify for rule in read(notify=["sms:+1-555-0100"]).rules()] == [("sms:+1-555-0100",)] * 4
 
 
 def test_a_summary_is_its_owners_to_write() -> None:
