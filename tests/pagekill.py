@@ -246,8 +246,8 @@ class Engines:
 
     RULES_EACH = 20
     EVERY_SECONDS = 9.0
-    """Between two episodes of one receiver: each is a page and its end, and for `fine`, whose actions fail, as much again
-    about the action: 27 notifications a minute, 30 are allowed."""
+    """Between two episodes of one receiver: each is a page and its end, and for `fine`, whose actions fail, as much
+    again about the action: 27 notifications a minute, 30 are allowed."""
 
     HIGH_SECONDS = 2.2
     SEND_SECONDS = 0.2
