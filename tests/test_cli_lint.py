@@ -1,14 +1,19 @@
 """`check-config` as it warns: of what the files say alone, and of what a running engine knows of their metrics."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.engines import feed, manual
 
 from hms_ops.cli.known import Running, gap_of
 from hms_ops.cli.main import call
+from hms_ops.cli.reach import RequestRefused, in_commands
+
+ROOT = Path(__file__).parent.parent
 
 RULES = """
 rules:
@@ -116,3 +121,74 @@ def test_nobody_at_the_address_is_exit_code_4(rules: Path, capsys: pytest.Captur
 )
 def test_a_gap_counts_from_the_first_sample(points: list[list[Any]], gap: float | None) -> None:
     assert gap_of(points, 100) == gap
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert call(["check-config", *map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
+def test_print_of_a_rule_file_prints_its_rules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        "rules:\n"
+        "  - {alert: slow, if: avg(api_ms) > 200, for: 3m, notify: ['webhook:https://u:pw@hooks.example/T/SECRET']}\n"
+        "anomalies:\n  - {anomaly: odd, metric: api_ms, factor: 3}\n"
+        "actions:\n  - {on: odd, act: {command: ['true']}}\n"
+    )
+    shown = printed(capsys, path, "--print")
+    told = yaml.safe_load(shown)
+    assert (told["rules"][0]["alert"], told["rules"][0]["for"], told["rules"][0]["nodata"]) == ("slow", "3m", "keep")
+    assert (told["anomalies"][0]["factor"], told["actions"][0]["on"]) == (3.0, "odd")
+    assert "pw" not in shown
+    assert json.loads(printed(capsys, path, "--print", "--json"))["rules"][0]["alert"] == "slow"
+
+
+def test_names_that_no_file_has_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rules, people = tmp_path / "rules.yaml", tmp_path / "people.yaml"
+    rules.write_text(
+        "rules:\n  - {alert: slow, if: avg(api_ms) > 200, policy: dba}\n"
+        "actions:\n  - {on: nothing.here, act: {command: ['true']}}\n"
+    )
+    assert checked(rules, capsys)["warnings"] == [
+        f"{rules}:2: slow: no policy 'dba' in the files checked, so it does not escalate",
+        f"{rules}:4: no rule or anomaly 'nothing.here' in the files checked; it waits for alert_now",
+    ]
+    people.write_text("policies:\n  - {policy: dba, levels: [{notify: ['log:']}]}\n")
+    assert call(["check-config", str(rules), str(people)]) == 0
+    assert "'dba'" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("severity", "warning"),
+    [("pgae", "did you mean 'page'?"), ("Page", "did you mean 'page'?"), ("critical", "waits with its group")],
+)
+def test_a_severity_that_may_not_be_what_it_seems(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], severity: str, warning: str
+) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(f"rules:\n  - {{alert: slow, if: avg(api_ms) > 200, severity: {severity}}}\n")
+    (told,) = checked(path, capsys)["warnings"]
+    assert warning in told
+
+
+def test_a_configuration_whose_rules_reach_nobody_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules, settings = tmp_path / "rules.yaml", tmp_path / "engine.yaml"
+    rules.write_text("rules:\n  - ALERT slow WHEN avg(api_ms) > 200\n  - ALERT b WHEN avg(x) > 2 NOTIFY log\n")
+    settings.write_text(f"rules: [{rules}]\n")
+    told = [line for line in checked(settings, capsys)["warnings"] if "the log only" in line]
+    assert told == [f"{rules}:2: slow: no receiver, route or policy: the log only"]
+
+
+REQUEST = re.compile(r"\b(?:GET|POST|DELETE) /v1/[\w/-]+")
+
+
+def test_refusals_name_commands_where_the_engine_names_requests() -> None:
+    refused = RequestRefused(404, {"detail": "no alert 'x' fires; GET /v1/alerts lists what does"})
+    assert str(refused) == "no alert 'x' fires; `hms-ops-engine alerts list` lists what does"
+    for source in (ROOT / "src" / "hms_ops" / "http").glob("*.py"):
+        for line in source.read_text().splitlines():
+            if "Problem(" in line or "why = " in line:
+                assert not REQUEST.search(in_commands(line)), f"{source.name}: {line}"

@@ -10,7 +10,8 @@ from tests.recording import Recording
 
 from hms_ops import Engine
 from hms_ops.cli.main import call
-from hms_ops.cli.rules_replay import duration_words
+from hms_ops.cli.rules_replay import duration_words, summary_lines
+from hms_ops.replaying import Summary
 
 RULES = """
 rules:
@@ -92,7 +93,7 @@ def test_a_running_engine_s_export_gives_the_same(
 def test_it_is_said_in_words(rules: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["rules", "replay", str(rules), "--data-dir", str(data_dir), "--since", "3h"]) == 0
     out = capsys.readouterr().out
-    assert "slow: fired 1 times" in out
+    assert "slow: fired once in " in out
     assert "8m 50s in all" in out
     assert "peak 300  host=a" in out
     assert "calm: never fired" in out
@@ -128,3 +129,10 @@ def test_what_is_wrong_is_said(
 
 def test_durations_have_two_units() -> None:
     assert [duration_words(seconds) for seconds in (0, 59, 60, 3661, 90_061)] == ["0s", "59s", "1m", "1h 1m", "1d 1h"]
+
+
+def test_no_rate_a_day_is_made_out_of_less_than_a_day() -> None:
+    found = Summary("slow", 1, 0, 60, 60, 0.25, 360.0, "")
+    assert summary_lines(found, 240)[0] == "slow: fired once in 4m"
+    assert summary_lines(found._replace(fired=3), 2 * 3600)[0] == "slow: fired 3 times in 2h"
+    assert summary_lines(found._replace(fired=3, per_day=1.5), 2 * 86_400)[0] == "slow: fired 3 times, 1.5 a day"

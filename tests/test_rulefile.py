@@ -208,6 +208,17 @@ def test_a_wrong_anomaly_or_action_is_refused_on_its_line(section: str, part: st
         ("a\n", "r.yaml:1: expected the keys rules, anomalies and actions, found text 'a'"),
         ("\nslos: [{objective: 99.9}]", "r.yaml:2: the key 'slo' is missing"),
         ("rules: [", "r.yaml:2: broken YAML"),
+        (
+            "rules:\n  - ALERT n WHEN x > 3 NOTIFY log:",
+            "r.yaml:2: a sentence that holds a colon before a blank or the end is a key to YAML; quote it whole: "
+            "- 'ALERT n WHEN x > 3 NOTIFY log:'",
+        ),
+        (
+            "rules:\n  - ALERT n WHEN x{a='b'} > 3 NOTIFY webhook: ops",
+            "r.yaml:2: a sentence that holds a colon before a blank or the end is a key to YAML; quote it whole: "
+            "- 'ALERT n WHEN x{a=''b''} > 3 NOTIFY webhook: ops'",
+        ),
+        ("rules:\n  - ALERT n WHEN x > 3 NOTIFY log:\n    for: 3m", "r.yaml:2: a sentence that holds a colon"),
     ],
 )
 def test_a_wrong_file_is_refused(text: str, expected: str) -> None:

@@ -96,6 +96,11 @@ LAUGHS = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)
         ("x:\n  a: 1\n  a: 2", "f.yaml:3: key 'a' was given in line 2 already"),
         ("a: [", "f.yaml:2: broken YAML"),
         ("a:\n  notify: [log:]", "f.yaml:2: broken YAML: found unexpected ':'; quote what ends in a colon: [\"log:\"]"),
+        (
+            "rules:\n  - ALERT n WHEN x > 3 NOTIFY log: , webhook: ops",
+            "f.yaml:2: broken YAML: did not find expected node content; "
+            "quote a sentence with such a colon whole: - 'ALERT …'",
+        ),
         ("a: 1\n\tb: 2", "f.yaml:2: broken YAML"),
         ("a: 'x", "f.yaml:1: broken YAML"),
         ("a: 1\nb: \x07", "f.yaml:2: broken YAML"),
@@ -115,7 +120,7 @@ LAUGHS = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)
         ("- 1\n" * 300_000, "f.yaml:200001: more than 200,000 values"),
         ("#" * (4 * 1024 * 1024 + 1), "f.yaml:1: the text is longer than 4,194,304 bytes"),
     ],
-    ids=range(22),
+    ids=range(23),
 )
 def test_what_cannot_be_meant_is_refused_with_its_line(text: str, expected: str) -> None:
     assert problems_of(text)[0].startswith(expected)

@@ -155,6 +155,7 @@ def nearest(word: str, known: Collection[str]) -> str:
 
 # In a list in brackets: `log:` before a comma or the end.
 COLON_WORD: Final = re.compile(r"[\[,]\s*([A-Za-z][\w.-]{0,99}:)(?=[,\]])")
+SENTENCE_LINE: Final = re.compile(r"\s*-\s+ALERT\s.*:(?:\s|$)", re.IGNORECASE)  # a rule's, in a list
 
 
 class StopReading(Exception):
@@ -330,10 +331,13 @@ def plain_value(text: str) -> Any:
 
 
 def quote_hint(text: str, mark: Any) -> str:
-    """For the line of a mistake that holds `[log:]`: a word that ends in a colon is text in a list only when quoted."""
+    """For the line of a mistake that holds `[log:]`: a word that ends in a colon is text in a list only when quoted,
+    and so is `- ALERT … NOTIFY log: …`."""
     lines = text.splitlines()
-    found = COLON_WORD.search(lines[mark.line]) if mark is not None and mark.line < len(lines) else None
-    return f'; quote what ends in a colon: ["{found[1]}"]' if found else ""
+    line = lines[mark.line] if mark is not None and mark.line < len(lines) else ""
+    if found := COLON_WORD.search(line):
+        return f'; quote what ends in a colon: ["{found[1]}"]'
+    return "; quote a sentence with such a colon whole: - 'ALERT …'" if SENTENCE_LINE.match(line) else ""
 
 
 def first_line(error: Exception) -> str:

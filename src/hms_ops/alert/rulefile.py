@@ -19,6 +19,7 @@ the ConfigError then holds all problems of all files, each with `file:line`, tho
 their key and with a caret. The readers of each section's keys are tables in the module of what it makes.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,6 +47,8 @@ from hms_ops.errors import ConfigError
 from hms_ops.yamlfile import Node, load_file, unknown_keys
 
 RULES_MAX: Final = 10_000
+SENTENCE: Final = re.compile(r"ALERT\s", re.IGNORECASE)
+SENTENCE_SHOWN_MAX: Final = 300  # characters of a sentence that is said back with quotes
 
 
 class Named(Protocol):
@@ -195,10 +198,24 @@ def read_part(
     node: Node, from_keys: FromKeys[Part], from_sentence: FromSentence[Part] | None
 ) -> tuple[Part | None, list[KeyProblem]]:
     if isinstance(node.value, dict):
-        return from_keys(node.value, node.where)
+        split = split_sentence(node.value) if from_sentence is not None else ""
+        return (None, [KeyProblem("", split)]) if split else from_keys(node.value, node.where)
     if isinstance(node.value, str) and from_sentence is not None:
         return from_sentence(node.value, node.where)
     return None, [KeyProblem("", f"expected keys with values, found {node.kind}")]
+
+
+def split_sentence(keys: Mapping[str, Any]) -> str:
+    """What is wrong with keys that are a sentence: `ALERT … NOTIFY log:` without quotes is a key to YAML. Else ""."""
+    key = next(iter(keys), "")
+    if not SENTENCE.match(key):
+        return ""
+    why = "a sentence that holds a colon before a blank or the end is a key to YAML; quote it whole"
+    value = keys[key]
+    if len(keys) > 1 or isinstance(value, dict | list):
+        return why
+    whole = (f"{key}:" if value is None else f"{key}: {value}").replace("'", "''")
+    return f"{why}: - '{whole}'" if len(whole) <= SENTENCE_SHOWN_MAX else why
 
 
 def place(node: Node, problem: KeyProblem) -> str:

@@ -1,5 +1,7 @@
 """`check-config`: everything that a start would refuse, without a start, and what a linter makes of the rules."""
 
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,11 +36,11 @@ class Checked(NamedTuple):
 
 @click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--print", "print_", is_flag=True, help="Print the effective configuration, secrets as ***.")
+@click.option("--print", "print_", is_flag=True, help="Print what holds: configuration and rules, secrets as ***.")
 @click.option("--url", default=None, help="An engine to ask which metrics there are, and how often they come.")
 @json_option
 def check_config(files: tuple[Path, ...], print_: bool, url: str | None, as_json: bool) -> int:
-    """Check configuration and rule files, and the rule files a configuration names.
+    """Check configuration and rule files, and the rule files a configuration names. With --print, what holds.
 
     Exits 3 when any is invalid: a line for each problem says what, why, and what to do. Rules that load and do not do
     what they seem to are warned of; with --url also those whose metrics nobody sends, or too seldom for their windows.
@@ -51,7 +53,7 @@ def check_config(files: tuple[Path, ...], print_: bool, url: str | None, as_json
     """
     if not files and not print_:
         raise click.UsageError("give a FILE to check, or --print for the defaults")
-    checked = [check(file, running_at(url)) for file in files]
+    checked = together([check(file, running_at(url)) for file in files])
     if as_json:
         show_json(answer(checked, print_))
     else:
@@ -86,6 +88,40 @@ def check(file: Path, running: "Running | None" = None) -> Checked:
     warnings = [*rules.warnings(config.profiles(), config.action_url()), *config.warnings(root)] if config else []
     warnings += linted(rules, running, is_whole=kind == "config")
     return Checked(str(file), kind, (), tuple(warnings), rules, config)
+
+
+def together(checked: list[Checked]) -> list[Checked]:
+    """With warnings of names that a rule file takes from elsewhere, and none of the files has."""
+    files = [one.rules for one in checked if one.rules is not None]
+    policies = {policy.name for file in files for policy in file.policies}
+    watching = {rule.name for file in files for rule in (*file.rules, *file.slo_rules)}
+    watching |= {rule.name for file in files for rule in file.anomalies}
+
+    def missing(rules: "RuleFile") -> Iterator[str]:
+        for rule in rules.rules:
+            if rule.policy and rule.policy not in policies:
+                where = f"{rule.source}: {rule.name}"
+                yield f"{where}: no policy {rule.policy!r} in the files checked, so it does not escalate"
+        for action in rules.actions:
+            if action.on not in watching:
+                yield f"{action.source}: no rule or anomaly {action.on!r} in the files checked; it waits for alert_now"
+
+    return [
+        one._replace(warnings=(*one.warnings, *missing(one.rules))) if one.kind == "rules" and one.rules else one
+        for one in checked
+    ]
+
+
+def nobodys(rules: "RuleFile") -> list[str]:
+    """Rules that name nobody where no route or policy could: of a whole configuration only."""
+    if rules.routes or rules.policies:
+        return []
+    watching: list[Rule | AnomalyRule] = [*rules.rules, *rules.anomalies]
+    return [
+        f"{part.source}: {part.name}: no receiver, route or policy: the log only"
+        for part in watching
+        if not part.notify
+    ]
 
 
 def check_compiling(rules: "RuleFile", *, is_whole: bool) -> None:
@@ -133,7 +169,7 @@ def linted(rules: "RuleFile", running: "Running | None", *, is_whole: bool) -> l
 
     policies = {policy.name for policy in rules.policies} if is_whole else None
     if running is None:
-        return lint(rules.rules, policies=policies)
+        return lint(rules.rules, policies=policies) + (nobodys(rules) if is_whole else [])
     published = {metric for slo in rules.slos for metric in slo.published}
     return lint(
         rules.rules,
@@ -167,6 +203,25 @@ def effective_of(checked: list[Checked]) -> dict[str, Any] | None:
     return None
 
 
+def documents_of(checked: list[Checked]) -> dict[str, list[dict[str, Any]]]:
+    """The rules of all rule files as they hold, defaults written out, what may be secrets of receivers left out."""
+    from hms_ops.alert.receivers import parse_target
+    from hms_ops.http.actions import rule_document as action_document
+    from hms_ops.http.alerts import rule_document
+
+    files = [one.rules for one in checked if one.kind == "rules" and one.rules is not None]
+    found = {
+        "rules": [rule_document(rule) for file in files for rule in (*file.rules, *file.slo_rules)],
+        "anomalies": [
+            asdict(rule) | {"notify": [parse_target(receiver).shown for receiver in rule.notify]}
+            for file in files
+            for rule in file.anomalies
+        ],
+        "actions": [action_document(action) for file in files for action in file.actions],
+    }
+    return {section: documents for section, documents in found.items() if documents}
+
+
 def answer(checked: list[Checked], print_: bool) -> dict[str, Any]:
     files = [
         {
@@ -178,7 +233,7 @@ def answer(checked: list[Checked], print_: bool) -> dict[str, Any]:
         }
         for one in checked
     ]
-    shown = {"config": effective_of(checked)} if print_ else {}
+    shown = {"config": effective_of(checked), **documents_of(checked)} if print_ else {}
     return {"valid": not any(one.problems for one in checked), "files": files, **shown}
 
 
@@ -191,10 +246,11 @@ def show(checked: list[Checked], print_: bool) -> None:
         if not print_ and one.rules is not None:
             counts = counts_of(one.rules)
             click.echo(f"{printable_lines(one.file)}: fine, {counts}")
-    if print_ and (config := effective_of(checked)) is not None:
-        import yaml
+    for document in (effective_of(checked), documents_of(checked)) if print_ else ():
+        if document:
+            import yaml
 
-        click.echo(yaml.safe_dump(config, sort_keys=False, allow_unicode=False).rstrip())
+            click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=False).rstrip())
 
 
 def counts_of(rules: "RuleFile") -> str:

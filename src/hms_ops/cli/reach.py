@@ -18,15 +18,30 @@ TIMEOUT_SECONDS: Final = 5.0
 ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
 PIECE_BYTES: Final = 256 * 1024
 
+# Longer ones first. A test looks whether all that the engine's refusals name are here.
+COMMANDS: Final = {
+    "DELETE /v1/silences/ID": "alerts unsilence ID",
+    "GET /v1/silences": "alerts silences",
+    "GET /v1/dead-letters": "alerts dead-letters",
+    "GET /v1/alerts": "alerts list",
+}
+
 
 class RequestRefused(HmsOpsError):
     """The engine said no; `status` is HTTP's, `body` its answer as parsed JSON or text."""
 
     def __init__(self, status: int, body: Any) -> None:
         said = body.get("detail") if isinstance(body, dict) else body
-        super().__init__(str(said) if said else f"the engine answered HTTP {status}")
+        super().__init__(in_commands(str(said)) if said else f"the engine answered HTTP {status}")
         self.status = status
         self.body = body
+
+
+def in_commands(text: str) -> str:
+    """An engine's words with the commands in place of the requests it advises."""
+    for asked, command in COMMANDS.items():
+        text = text.replace(asked, f"`hms-ops-engine {command}`")
+    return text
 
 
 def get(url: str, path: str, timeout_seconds: float = TIMEOUT_SECONDS, **parameters: object) -> Any:

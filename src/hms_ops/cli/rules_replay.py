@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SINCE_SECONDS: Final = 30 * 86_400.0
 STEP_SECONDS: Final = 10.0
+DAY_SECONDS: Final = 86_400
 EPISODES_SHOWN: Final = 20  # of each rule; --json has all that are kept
 
 
@@ -161,23 +162,27 @@ def show(rules: "list[Rule]", found: "Replayed") -> None:
     steps = ", ".join(f"{count:,} times each {seconds} s" for seconds, count in sorted(found.steps.items()))
     down = f"; down for {duration_words(found.down_seconds)}" if found.down_seconds else ""
     click.echo(f"{utc_text(found.first)} to {utc_text(found.last)}, judged {steps}{down}")
+    watched = found.last - found.first - found.down_seconds
     for summary in summaries(rules, found):
         click.echo()
-        for line in summary_lines(summary):
+        for line in summary_lines(summary, watched):
             click.echo(printable(line))
         show_episodes([one for one in found.episodes if one.name == summary.name])
     if found.left_out:
         click.echo(f"\n{found.left_out:,} more episodes were counted, not kept")
 
 
-def summary_lines(summary: "Summary") -> list[str]:
+def summary_lines(summary: "Summary", watched_seconds: int) -> list[str]:
+    """watched_seconds: how long it was looked at; out of less than a day no rate a day is made."""
     if summary.problem:
         return [f"{summary.name}: not evaluated: {summary.problem}"]
     pending = f"; {summary.pending_only:,} times pending only" if summary.pending_only else ""
     if not summary.fired:
         return [f"{summary.name}: never fired{pending}"]
+    span = duration_words(watched_seconds)
+    often = f", {summary.per_day:.3g} a day" if watched_seconds >= DAY_SECONDS else f" in {span}"
     return [
-        f"{summary.name}: fired {summary.fired:,} times, {summary.per_day:.3g} a day{pending}",
+        f"{summary.name}: fired {times(summary.fired)}{often}{pending}",
         f"  {duration_words(summary.firing_seconds)} in all, {100 * summary.share:.3g} % of the time, "
         f"the longest {duration_words(summary.longest_seconds)}",
     ]
@@ -197,6 +202,10 @@ def show_episodes(episodes: "list[Episode]") -> None:
         show_table(rows)
     if len(episodes) > EPISODES_SHOWN:
         click.echo(f"  and {len(episodes) - EPISODES_SHOWN:,} more; --json has all")
+
+
+def times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def duration_words(seconds: int) -> str:

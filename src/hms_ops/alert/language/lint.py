@@ -10,6 +10,7 @@ Not here: receivers that are not served (receivers/), routes that nothing matche
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from difflib import get_close_matches
 from typing import Final, NamedTuple, TypeAlias
 
 from hms_ops.alert.figure import SHARES
@@ -41,6 +42,7 @@ MetricSeen: TypeAlias = Callable[[str], bool | None]
 GapSeconds: TypeAlias = Callable[[str], float | None]
 
 SAMPLES_A_WINDOW: Final = 2  # the fewest that a window should hold
+SEVERITIES: Final = ("page", "critical", "error", "warning", "warn", "ticket", "info")  # words in use; any may be
 NOT_ASKED: Final[Callable[[str], None]] = lambda metric: None  # noqa: E731
 
 _FRACTIONS: Final = ("avg", "moving_mean", "ewma", "zscore", "stddev", "rate", "quantile", "burn_rate", *SHARES)
@@ -253,6 +255,14 @@ def missing_policies(rule: Rule, known: Known) -> Iterator[str]:
         yield f"no policy is named {rule.policy!r}, so this does not escalate{nearest(rule.policy, known.policies)}"
 
 
+def odd_severities(rule: Rule, known: Known) -> Iterator[str]:
+    """Any word may be a severity, but `page` alone does not wait, and routes and receivers know these words."""
+    if rule.severity == "critical":
+        yield "severity 'critical' waits with its group as all but 'page' do; write page where it must not"
+    elif rule.severity not in SEVERITIES and (near := get_close_matches(rule.severity.lower(), SEVERITIES, 1, 0.7)):
+        yield f"severity {rule.severity!r} is a word nothing here knows; did you mean {near[0]!r}?"
+
+
 Check: TypeAlias = Callable[[Rule, Known], Iterator[str]]
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -264,4 +274,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     rare_judgements,
     unknown_annotations,
     missing_policies,
+    odd_severities,
 )
