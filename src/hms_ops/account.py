@@ -98,6 +98,7 @@ class Account:
         notifications = self.duty.outbox.counters()
         failing = [*self._storage_problems(), *self.duty.keeper.problems()]
         lost = self.duty.keeper.counters()["lost"]
+        refused = self.duty.book.refused + self.duty.keeper.refused_count
         tick = self.ticker.tick if self.ticker is not None else None
         return {
             "engine.datagrams": float(ledger["received"]),
@@ -115,5 +116,6 @@ class Account:
             "engine.receivers_failing": float(self.duty.outbox.failing_count),
             "engine.notifications_lost": float(notifications["dead"] + notifications["dropped"] + lost),
             "engine.state_set_aside": float(len(self.storage.set_aside) if self.storage is not None else 0),
+            "engine.alerts_refused": float(refused),
             "engine.rules_failing": float(self.duty.failing_count),
         }

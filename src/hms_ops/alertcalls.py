@@ -83,6 +83,7 @@ class AlertCalls:
         """Add or replace a rule in the keys of a rule file, kept on disk until `remove_rule`. ConfigError."""
         self._check_not_forked()
         rule = self.duty.post(keys)
+        self.duty.settle()
         self.paging.note("rule", who, rule.name, source, rule=rule.shown)
         return rule
 
@@ -90,6 +91,7 @@ class AlertCalls:
         """Take away a rule that was posted or added here; False when there is none of that name."""
         self._check_not_forked()
         is_gone = self.duty.remove(name)
+        self.duty.settle()
         if is_gone:
             self.paging.note("rule-removed", who, name, source)
         return is_gone

@@ -69,6 +69,7 @@ class Keeper:
         self.dispatcher = dispatcher
         self.outbox = outbox
         self.problem = ""
+        self.refused_count = 0  # alerts and silences that the dispatcher had no room for, as of the last turn
         self._clock = clock
         self._origin = origin
         self._tell = tell
@@ -115,7 +116,8 @@ class Keeper:
             self._asked += 1
             wanted = self._asked
             self._wake.set()
-            return self._turned.wait_for(lambda: self._done >= wanted or self._is_stopped, seconds)
+            self._turned.wait_for(lambda: self._done >= wanted or self._is_stopped, seconds)
+            return self._done >= wanted
 
     def ask(self, question: Callable[[Dispatcher], Any]) -> Any:
         """The answer of the dispatcher between two turns."""
@@ -182,6 +184,8 @@ class Keeper:
             self.outbox.put(notification)
         self._tell(batch.events)
         self._tell_decisions(dispatch.decisions)
+        counts = self.dispatcher.counters()
+        self.refused_count = counts["members_refused"] + counts["silences_refused"]
 
     def _dispatch(self, batch: Batch) -> Dispatch:
         try:
