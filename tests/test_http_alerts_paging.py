@@ -10,7 +10,9 @@ from tests.answering import OK, answering, status
 from tests.engines import manual
 from tests.serving import Serving, serving
 
-from hms_ops.alert.dispatch.silence import SILENCE_SECONDS_MAX
+from hms_ops.alert.dispatch.matching import equal_to
+from hms_ops.alert.dispatch.silence import SILENCE_SECONDS_MAX, SILENCES_MAX, AddSilence, new_silence
+from hms_ops.alert.dispatch.telling import GAP_SECONDS
 
 POLICY = {
     "policy": "own",
@@ -61,7 +63,7 @@ def test_an_alert_is_acknowledged_shown_so_and_given_back(site: Serving) -> None
     assert listed(site)[0]["acknowledged"] is None
     reasons = [one["reason"] for one in site.engine.explain_alert("hand")]
     assert reasons == ["first", "by ann: on it", "acknowledgement taken back by bob"]
-    assert listed(site)[0]["told_at"] == now + 30  # again, with the group's next
+    assert listed(site)[0]["told_at"] == now + GAP_SECONDS  # again, with the group's next
 
 
 def test_who_asks_is_written_down_where_nobody_is_named(site: Serving) -> None:
@@ -146,6 +148,23 @@ def test_silences_of_any_alerts_are_made_and_ended_by_id(site: Serving) -> None:
     assert listed(site)[0]["silenced_by"] == ""
 
 
+def test_a_silence_there_is_no_room_for_is_refused_and_audited_so(tmp_path: Path) -> None:
+    with manual(data_dir=tmp_path, http="127.0.0.1:0") as engine:
+        now = engine.clock.now_ns() / 1e9
+        made = [new_silence(equal_to({"a": str(n)}), now=now, seconds=3600, who="ann") for n in range(SILENCES_MAX)]
+        assert engine.duty.keeper.command(*map(AddSilence, made))
+        assert engine.http_address is not None
+        with httpx.Client(base_url="http://{}:{}".format(*engine.http_address), trust_env=False) as client:
+            given = {"match": "a=b", "for": "1h"}
+            assert refused(client.post("/v1/silences", json=given)) == (409, "silences-full")
+            assert refused(client.post("/v1/alerts/hand/silence", json={"for": "1h"})) == (409, "silences-full")
+            assert client.delete(f"/v1/silences/{made[0].id}").status_code == 200
+            engine.advance(1)
+            assert client.post("/v1/silences", json=given).status_code == 201
+        asked = [(one["what"], one["outcome"]) for one in engine.audit_log(100) if one["source"].startswith("HTTP")]
+        assert asked == [("silence", "refused"), ("silence", "refused"), ("unsilence", "ok"), ("silence", "ok")]
+
+
 @pytest.mark.parametrize(
     ("path", "given", "wrong"),
     [
@@ -183,7 +202,9 @@ def test_an_alert_is_explained_with_how_it_stands(site: Serving) -> None:
     }
     other = site.get("/v1/alerts/hand/explain", params={"tags": "agency=ssa"}).json()
     assert other["decisions"] == []
-    assert other["alerts"][0]["told_at"] == site.engine.clock.now_ns() / 1e9 + 30  # it waits for the group's next
+    assert (
+        other["alerts"][0]["told_at"] == site.engine.clock.now_ns() / 1e9 + GAP_SECONDS
+    )  # it waits for the group's next
     assert site.get("/v1/alerts/nobody/explain").json() == {"name": "nobody", "alerts": [], "decisions": []}
 
 

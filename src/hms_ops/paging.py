@@ -1,8 +1,9 @@
 """What people do about alerts: acknowledge, silence, ask why, send dead letters again, try a receiver, stop actions.
 
 Called by the engine's methods, and through them by HTTP and the command line. Each change is carried out by the
-keeper's next turn, so it is on disk when the call returns, and stands in the audit log with who asked for it.
-Threads: any; a call waits for one turn of the keeper. Errors: ValueError for what cannot be, Busy.
+keeper's next turn, so it is on disk when the call returns (unless health() says that states are not kept), and stands
+in the audit log with who asked for it.
+Threads: any; a call waits for one turn of the keeper. Errors: ValueError for what cannot be, SilenceRefused, Busy.
 """
 
 import logging
@@ -13,7 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 from hms_ops.alert.dispatch.acknowledgement import Ack, Unack
 from hms_ops.alert.dispatch.dispatcher import Command
 from hms_ops.alert.dispatch.matching import read_match
-from hms_ops.alert.dispatch.silence import AddSilence, EndSilence, Silence, new_silence
+from hms_ops.alert.dispatch.silence import (
+    SILENCES_MAX,
+    AddSilence,
+    EndSilence,
+    Silence,
+    SilenceRefused,
+    new_silence,
+)
 from hms_ops.alert.notification import Alert, Delivered, Notification, Profile, digest
 from hms_ops.alert.receivers import parse_target, route
 from hms_ops.clock import SECOND_NS, Clock
@@ -78,7 +86,11 @@ class Paging:
         """Mute what matches; matchers: a text as in the language, a list of such, or tags with their values."""
         made = new_silence(read_match(matchers), now=self._now(), seconds=seconds, who=who, comment=comment)
         self._command(AddSilence(made))
-        self.note("silence", who, made.id, source, matchers=made.matchers.text, comment=comment, ends=made.ends)
+        is_taken: bool = self._duty.keeper.ask(lambda dispatcher: dispatcher.has_silence(made.id))
+        facts = {"matchers": made.matchers.text, "comment": comment, "ends": made.ends}
+        self.note("silence", who, made.id, source, "ok" if is_taken else "refused", **facts)
+        if not is_taken:
+            raise SilenceRefused(f"nothing is silenced: {SILENCES_MAX:,} silences last already; end some that need not")
         return made
 
     def end_silence(self, id: str, who: str, source: str) -> bool:
@@ -154,8 +166,9 @@ class Paging:
     def note(self, what: str, who: str, subject: str, source: str, outcome: str = "ok", **detail: Any) -> None:
         """One entry of the audit log; what the disk refuses stands in the log at least."""
         told = {name: value for name, value in detail.items() if value not in (None, "")}
-        self._emit({"kind": "audit", "what": what, "by": who, "subject": subject, "source": source, **told})
-        log.info("%s by %s: %s %s", what, who, subject, told or "")
+        said = told if outcome == "ok" else {**told, "outcome": outcome}
+        self._emit({"kind": "audit", "what": what, "by": who, "subject": subject, "source": source, **said})
+        log.info("%s by %s: %s %s", what, who, subject, said or "")
         if self.audit is None:
             return
         try:

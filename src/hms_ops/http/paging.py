@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hms_ops.alert.dispatch.matching import Matchers, parse_matchers, read_match
-from hms_ops.alert.dispatch.silence import SILENCE_SECONDS_MAX, Silence, of_alert
+from hms_ops.alert.dispatch.silence import SILENCE_SECONDS_MAX, Silence, SilenceRefused, of_alert
 from hms_ops.alert.keys import KeyProblem, Reader, read_duration, read_keys, read_name, read_text
 from hms_ops.alert.language.tokens import duration_text
 from hms_ops.alert.receivers import parse_target
@@ -110,15 +110,18 @@ async def silenced(request: Request, site: Site, wanted: Matchers, given: Mappin
     if not 0 < until - now <= SILENCE_SECONDS_MAX:
         why = f"a silence lasts up to {SILENCE_SECONDS_MAX / 86_400:.0f} days from now"
         raise invalid("silence", [KeyProblem("for" if "for" in given else "until", why)])
-    made = await site.writes.run(
-        lambda: site.engine.silence(
-            wanted.text,
-            seconds=until - now,
-            who=given["who"],
-            comment=given.get("comment", ""),
-            source=client_of(request),
+    try:
+        made = await site.writes.run(
+            lambda: site.engine.silence(
+                wanted.text,
+                seconds=until - now,
+                who=given["who"],
+                comment=given.get("comment", ""),
+                source=client_of(request),
+            )
         )
-    )
+    except SilenceRefused as error:
+        raise Problem(409, "silences-full", str(error)) from None
     return Json(silence_document(made, now), 201)
 
 

@@ -174,6 +174,11 @@ class Dispatcher:
             found = list(self._desk.holding.silences)
         return sorted(found, key=lambda one: (one.state(now) == "ended", -one.ends, one.id))
 
+    def has_silence(self, id: str) -> bool:
+        """Whether it was taken, and is not forgotten."""
+        with self._lock:
+            return self._desk.holding.silences.get(id) is not None
+
     def acks(self) -> list[dict[str, Any]]:
         """The acknowledgements in force."""
         with self._lock:

@@ -3,7 +3,7 @@
 Made by `new_silence` (HTTP, CLI, Python), kept by the dispatcher in the table "silences", asked by it for each alert.
 `Silences` indexes them by the alert's name they want, so that one alert costs one look-up and the few that name none.
 Ended ones are remembered REMEMBERED_SECONDS. Bound: SILENCES_MAX, the ended ones among them, of which the oldest go
-first; what is refused beyond is counted by the dispatcher.
+first; what is refused beyond is counted by the dispatcher, and `SilenceRefused` is for who asked for it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,11 +12,16 @@ from typing import Any, Final, Literal
 
 from hms_ops.alert.dispatch.matching import Matchers, matchers_of_record, matchers_record
 from hms_ops.alert.notification import digest
+from hms_ops.errors import HmsOpsError
 
 SILENCES_MAX: Final = 1000
 REMEMBERED_SECONDS: Final = 7 * 86_400.0
 SILENCE_SECONDS_MAX: Final = 366 * 86_400.0
 ID_CHARACTERS: Final = 12
+
+
+class SilenceRefused(HmsOpsError):
+    """As many silences last as can be remembered."""
 
 
 @dataclass(frozen=True, slots=True)
