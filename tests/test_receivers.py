@@ -9,8 +9,9 @@ import time
 from dataclasses import replace
 
 import pytest
-from tests.answering import answering, status
+from tests.answering import OK, answering, status
 
+from hms_ops.alert.address import shown_receiver
 from hms_ops.alert.notification import (
     Alert,
     Dead,
@@ -346,8 +347,73 @@ def test_a_wrong_receiver_is_refused(text: str) -> None:
         parse_target(text)
 
 
-def test_a_shown_target_holds_no_secrets() -> None:
-    assert parse_target("webhook:https://u:p@h:1/x?token=t").shown == "webhook:https://h:1/x?***"
+SHOWN = [
+    ("webhook:https://u:p@h:1/x?token=t", "webhook:https://h:1/x?***"),
+    ("webhook:https://hooks.slack.com/services/T0/B0/SECRET?a=b", "webhook:https://hooks.slack.com/services/***"),
+    ("webhook:https://hc-ping.com/8f6a1e9c-54f7-4b1e-8d0a-1c3f5b7d9e11", "webhook:https://hc-ping.com/***"),
+    ("webhook:http://h", "webhook:http://h"),
+    ("webhook:http://h/", "webhook:http://h/"),
+    ("webhook:http://[::1]:80/x#SECRET", "webhook:http://[::1]:80/x?***"),
+    ("alertmanager:http://h/a/", "alertmanager:http://h/a"),
+    ("log:http://u:SECRET@h/x", "log:http://h/x"),
+    ("sms:+1-555-0100", "sms:+1-555-0100"),
+    ("email:a@b.gov", "email:a@b.gov"),
+    ("mcp:repair#infra/heal", "mcp:repair#infra/heal"),
+    ("log:", "log:"),
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), SHOWN)
+def test_a_shown_target_holds_no_secrets(text: str, shown: str) -> None:
+    assert parse_target(text).shown == shown_receiver(text) == shown
+    assert "SECRET" not in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "webook:http://u:SECRET@h/x",
+        "webhook:http://u:SECRET@ho st/x",
+        "webhook:http://u:SECR/ET@h/x",
+        "webhook:http://u:SECRET@h:port/x",
+        "webhook:http:/u:SECRET@h",
+        "slack:https://hooks/services/SECRET",
+        "http://u:SECRET@h/x",
+        "webhook:http://u:SECRET@h/x\n",
+        "webhook:http://[SECRET@h/x",
+    ],
+)
+def test_a_receiver_that_is_refused_does_not_show_its_secrets(text: str) -> None:
+    with pytest.raises(ValueError, match="receiver '") as refused:
+        parse_target(text)
+    assert "SECR" not in str(refused.value)
+    assert "SECR" not in shown_receiver(text)
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("?token=SECRET one", {}),
+        ("?token=SECRET\u20ac", {}),
+        ("?token=SECRET\x7f", {}),
+        ("", {"Authorization": "Bearer SECRET\nmore"}),
+        ("", {"Authorization": "Bearer SECRET\u20ac"}),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_without_being_quoted(query: str, headers: dict[str, str]) -> None:
+    with answering(OK) as server:
+        told = post_json(f"{server.url}/x{query}", {}, headers)
+        assert server.requests == []
+    assert isinstance(outcome_of(told), Dead)
+    assert (told.sent, "SECRET" in str(told)) == (False, False)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://u:SECR/ET@h/", "http://h:SECRET/", "http://SECRET h/", "http://SECRET..h/", "SECRET"]
+)
+def test_a_wrong_url_is_refused_without_being_quoted(url: str) -> None:
+    told = post_json(url, {}, {})
+    assert (told.sent, told.status, "SECR" in str(told)) == (False, 400, False)
 
 
 def test_every_scheme_is_served_by_its_profile() -> None:

@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 from hms_ops.alert.notification import Alert, Notification, Profile
+from hms_ops.alert.receivers import pagerduty, webhook
 from hms_ops.alert.receivers.message import ALERTS_MAX, TEXT_CHARS_MAX, TITLE_CHARS_MAX, Template, message_of
 
 ALERT = Alert("db.slow", "firing", 3.5, {"host": "a"}, since=1_700_000_000.0, episode=7, rule_text="avg(db.s) > 1")
+TURNED = Template("\u202e{host}", "\u202e{host}\n{reason}")
 ONE = Notification((ALERT,), "slack:#ops", "k")
 
 
@@ -46,6 +48,20 @@ def test_a_profiles_template_goes_before_everything() -> None:
     assert message.text.endswith("\n-- \nHMS")
     only_title = message_of(ONE, Profile(options={"template": Template("x")}))
     assert (only_title.title, only_title.text) == ("x", message_of(ONE, None).text)
+
+
+def test_what_a_rule_or_a_tag_says_turns_no_line_around() -> None:
+    sly = replace(
+        ALERT, tags={"host": "\u202ea"}, reason="\x1b[2J", annotations={"summary": "\u202e{host}", "x": "1\n2"}
+    )
+    notification = replace(ONE, alerts=(sly,))
+    for message in (message_of(notification, None), message_of(notification, Profile(options={"template": TURNED}))):
+        assert not {"\u202e", "\x1b"} & set(message.title + message.text)
+    assert "  x: 1\n2" in message_of(notification, None).text
+    (event,) = pagerduty.events_of(notification)
+    told = webhook.payload(notification)["alerts"][0]["annotations"]
+    for texts in (event["payload"]["custom_details"], told, {"": event["payload"]["summary"]}):
+        assert not {"\u202e", "\x1b"} & set("".join(texts.values()))
 
 
 def test_titles_are_one_line_and_everything_is_bounded() -> None:

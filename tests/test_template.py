@@ -82,6 +82,16 @@ def test_control_characters_of_strangers_are_escaped() -> None:
     assert render("{a}", replace(ALERT, tags={"a": "x\r\nBcc: all\x1b[2J"})) == "x\\x0d\\x0aBcc: all\\x1b[2J"
 
 
+def test_an_annotation_is_fit_to_print_and_keeps_its_lines() -> None:
+    sly = replace(ALERT, annotations={"summary": "two\n\tlines \u202e{agency}\x1b[2J"})
+    assert annotations_of(sly) == {"summary": "two\n    lines \\u202eirs\\x1b[2J"}
+
+
+def test_the_receiver_is_told_without_its_secrets() -> None:
+    notification = Notification((ALERT,), "webhook:http://u:SECRET@h/x?t=SECRET", "k")
+    assert render_message("{receiver}", notification) == "webhook:http://h/x?***"
+
+
 def test_long_values_and_texts_are_cut_and_show_it() -> None:
     long = replace(ALERT, tags={"a": "x" * 100_000})
     assert render("{a}", long) == "x" * (VALUE_CHARS_MAX - 1) + "…"

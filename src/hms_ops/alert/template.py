@@ -12,7 +12,8 @@ anything.
     {anything else}                      stays as it is written; `unknown_names` is what a linter warns of
 
 `message_values` has what holds for a notification of several alerts. Numbers have six digits, times are RFC 3339 in
-UTC. Control characters in values are escaped, those of the template stay: a template may have lines.
+UTC. Control characters in values are escaped; the template may have lines, and `fit` is for what else is in it. The
+receiver is shown as everywhere, without its secrets.
 Limits, each shown by a final `…`: VALUE_CHARS_MAX of one value, TEXT_CHARS_MAX of the result. Pure; raises nothing.
 """
 
@@ -21,11 +22,13 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from hms_ops.alert.address import shown_receiver
 from hms_ops.alert.notification import Alert, Notification, group_text, summary, value_text
-from hms_ops.escape import printable
+from hms_ops.escape import printable, printable_lines
 
 VALUE_CHARS_MAX: Final = 500
 TEXT_CHARS_MAX: Final = 8000
+TAB_COLUMNS: Final = 4
 
 NAME: Final = re.compile(r"\{\{|\}\}|\{([^{}\s]{1,200})\}")
 BRACES: Final = {"{{": "{", "}}": "}"}
@@ -57,11 +60,11 @@ def render_message(text: str, notification: Notification) -> str:
 
 
 def annotations_of(alert: Alert) -> dict[str, str]:
-    """The annotations of the alert's rule, filled in."""
+    """The annotations of the alert's rule, filled in. They may have lines; rules come over HTTP too, so no more."""
     if not alert.annotations:
         return {}
     values = values_of(alert)
-    return {name: fill(text, values) for name, text in alert.annotations.items()}
+    return {name: fit(fill(text, values)) for name, text in alert.annotations.items()}
 
 
 def names_in(text: str) -> list[str]:
@@ -108,7 +111,7 @@ def message_values(notification: Notification) -> dict[str, str]:
         "firing": str(firing),
         "resolved": str(len(notification.alerts) - firing),
         "left_out": str(notification.left_out),
-        "receiver": notification.receiver,
+        "receiver": shown_receiver(notification.receiver),
         "note": notification.note,
         "why": notification.why,
     }
@@ -125,6 +128,11 @@ def fill(text: str, values: Mapping[str, str]) -> str:
 
     # The text is a stranger's as soon as rules come over HTTP: bounded before it is searched, and after.
     return cut(NAME.sub(put, text[: TEXT_CHARS_MAX + 1]), TEXT_CHARS_MAX)
+
+
+def fit(text: str) -> str:
+    """Lines that are fit to print, whoever wrote the template."""
+    return printable_lines(text.expandtabs(TAB_COLUMNS))
 
 
 def cut(text: str, chars_max: int) -> str:

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from hms_ops.alert.address import shown_receiver
 from hms_ops.alert.notification import Notification, notification_of_record, notification_record, summary
-from hms_ops.alert.receivers import parse_target
 from hms_ops.change import Change
 
 DEAD_LETTERS_MAX: Final = 1_000
@@ -129,10 +129,3 @@ def notification_or_none(record: object) -> Notification | None:
         return notification_of_record(record)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def shown_receiver(receiver: str) -> str:
-    try:
-        return parse_target(receiver).shown
-    except ValueError:
-        return f"{receiver.partition(':')[0][:30]}:***"

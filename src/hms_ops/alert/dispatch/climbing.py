@@ -8,8 +8,8 @@ there. Whoever takes an acknowledgement back, or lets it run out, starts it agai
 import math
 from typing import Final
 
+from hms_ops.alert.address import shown_receiver
 from hms_ops.alert.dispatch.acknowledgement import Acked
-from hms_ops.alert.dispatch.decision import shown
 from hms_ops.alert.dispatch.desk import Desk
 from hms_ops.alert.dispatch.escalation import Escalation, Policy, Rung, chosen, due_at, paused, resumed, skipped
 from hms_ops.alert.dispatch.grouping import Member
@@ -154,4 +154,9 @@ class Climber:
         if due == math.inf:
             return None
         rung = policy.rungs[escalation.next]
-        return {"policy": policy.name, "level": rung.level, "at": due, "notify": [shown(one) for one in rung.notify]}
+        return {
+            "policy": policy.name,
+            "level": rung.level,
+            "at": due,
+            "notify": [shown_receiver(one) for one in rung.notify],
+        }

@@ -16,11 +16,10 @@ are one decision.
 
 from collections import OrderedDict, deque
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final
 
+from hms_ops.alert.address import shown_receiver
 from hms_ops.alert.notification import Alert
-from hms_ops.alert.receivers import parse_target
 
 DECISIONS_MAX: Final = 50
 NAMES_MAX: Final = 2000
@@ -51,7 +50,7 @@ class Decisions:
                 "episode": alert.episode,
                 "decision": decision,
                 "reason": reason,
-                "receiver": shown(receiver),
+                "receiver": shown_receiver(receiver),
                 "alerts": 1,
             }
         )
@@ -89,14 +88,3 @@ class Decisions:
                 self._by_name.popitem(last=False)
         kept.append(decision)
         self._by_name.move_to_end(name)
-
-
-@lru_cache(maxsize=1024)
-def shown(receiver: str) -> str:
-    """A receiver's URL without what may be its secrets."""
-    if not receiver:
-        return ""
-    try:
-        return parse_target(receiver).shown
-    except ValueError:
-        return receiver.partition(":")[0]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from hms_ops.alert.address import shown_receiver
 from hms_ops.alert.notification import Notification, Outcome, Profile
 from hms_ops.alert.receivers import alertmanager, apprise, log, mail, mcp, pagerduty, slack, sms, webhook
 from hms_ops.yamlfile import nearest
@@ -24,6 +25,7 @@ from hms_ops.yamlfile import nearest
 Send = Callable[[str, Notification, Profile | None], Outcome]
 
 TARGET_CHARS_MAX: Final = 1000
+QUOTED_CHARS_MAX: Final = 60  # of a wrong one
 PHONE_NUMBER: Final = re.compile(r"\+?[0-9A-Za-z][0-9A-Za-z ().-]{1,30}\Z")
 PROFILE_NAME: Final = re.compile(r"[A-Za-z_][\w.-]{0,99}\Z", re.ASCII)
 CHANNEL: Final = re.compile(r"[#@]?[\w.-]{1,80}\Z")
@@ -56,12 +58,8 @@ class Target:
 
     @property
     def shown(self) -> str:
-        """For logs and the names of threads: without user, password and query, which may be secrets."""
-        if not is_http(self.address):
-            return f"{self.scheme}:{self.address}"
-        place = urlsplit(self.address)
-        host = place.netloc.rpartition("@")[2]
-        return f"{self.scheme}:{place.scheme}://{host}{place.path}{'?***' if place.query else ''}"
+        """Without what may be its secrets, see address.py."""
+        return shown_receiver(f"{self.scheme}:{self.address}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +73,12 @@ class Route:
 
 
 def parse_target(text: str) -> Target:
-    """A receiver's URL taken apart and checked; ValueError quotes it and says what is wanted."""
+    """A receiver's URL taken apart and checked; ValueError quotes it as it may be shown and says what is wanted."""
     scheme, _, address = text.partition(":")
     if len(text) > TARGET_CHARS_MAX or not text.isprintable():
-        raise ValueError(f"receiver {text[:60]!r}… is too long or holds control characters")
+        raise ValueError(f"receiver {quoted(text)} is too long or holds control characters")
     if scheme not in SCHEMES:
-        raise ValueError(f"receiver {text!r} has no scheme we know; {nearest(scheme, SCHEMES)}")
+        raise ValueError(f"receiver {quoted(text)} has no scheme we know; {nearest(scheme, SCHEMES)}")
     SCHEMES[scheme].check(text, address)
     return Target(scheme, address)
 
@@ -131,23 +129,30 @@ def check_url(text: str, address: str) -> None:
     scheme = text.partition(":")[0]
     if not is_http(address):
         if not PROFILE_NAME.match(address):
-            raise ValueError(f"receiver {text!r} wants {scheme}:http://host/path, or a configured receiver's name")
+            raise ValueError(
+                f"receiver {quoted(text)} wants {scheme}:http://host/path, or a configured receiver's name"
+            )
         return
     try:
         place = urlsplit(address)
         is_complete = bool(place.hostname) and place.port != 0
-    except ValueError as error:
-        raise ValueError(f"receiver {text!r} holds no good URL: {error}") from None
+    except ValueError:  # whose text quotes what may be a password
+        raise ValueError(f"receiver {quoted(text)} holds no good URL: its host or its port is wrong") from None
     if not is_complete or " " in address:
-        raise ValueError(f"receiver {text!r} wants {scheme}:http://host/path")
+        raise ValueError(f"receiver {quoted(text)} wants {scheme}:http://host/path")
 
 
 def check_by(pattern: re.Pattern[str], wanted: str) -> Callable[[str, str], None]:
     def check(text: str, address: str) -> None:
         if not pattern.match(address):
-            raise ValueError(f"receiver {text!r} wants {wanted}")
+            raise ValueError(f"receiver {quoted(text)} wants {wanted}")
 
     return check
+
+
+def quoted(text: str) -> str:
+    told = shown_receiver(text)
+    return f"'{told}'" if len(told) <= QUOTED_CHARS_MAX else f"'{told[:QUOTED_CHARS_MAX]}'…"
 
 
 def check_nothing(text: str, address: str) -> None:

@@ -8,6 +8,7 @@ JSON, with `alerts`, how many the line tells of.
 import logging
 from typing import Any, Final
 
+from hms_ops.alert.address import shown_receiver
 from hms_ops.alert.notification import Delivered, Notification, Outcome, Profile, summary
 
 LOGGER: Final = logging.getLogger("hms_ops.alert")
@@ -17,7 +18,7 @@ def send(address: str, notification: Notification, profile: Profile | None) -> O
     """Log at WARNING when firing, at INFO when resolved."""
     level = logging.WARNING if notification.state == "firing" else logging.INFO
     extra = {"alert": facts(notification)}
-    LOGGER.log(level, "%s receiver=%s", summary(notification), notification.receiver, extra=extra)
+    LOGGER.log(level, "%s receiver=%s", summary(notification), shown_receiver(notification.receiver), extra=extra)
     return Delivered("logged")
 
 
@@ -33,6 +34,6 @@ def facts(notification: Notification) -> dict[str, Any]:
         "episode": alert.episode,
         "alerts": len(notification.alerts) + notification.left_out,
         "why": notification.why,
-        "receiver": notification.receiver,
+        "receiver": shown_receiver(notification.receiver),
         "idempotency_key": notification.idempotency_key,
     }

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hms_ops.alert.notification import Alert, Notification, Profile, group_text, noted, summary, value_text
-from hms_ops.alert.template import annotations_of, cut, render_message, rfc3339
+from hms_ops.alert.template import annotations_of, cut, fit, render_message, rfc3339
 from hms_ops.escape import printable
 
 ALERTS_MAX: Final = 20
@@ -28,7 +28,7 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """title: one line, without control characters. text: lines."""
+    """title: one line, without control characters. text: lines, without them too."""
 
     title: str
     text: str
@@ -38,7 +38,7 @@ def message_of(notification: Notification, profile: Profile | None) -> Message:
     template = template_of(profile)
     title = render_message(template.title, notification) if template.title else usual_title(notification)
     text = render_message(template.text, notification) if template.text else usual_text(notification)
-    return Message(cut(printable(" ".join(title.split())), TITLE_CHARS_MAX), cut(text, TEXT_CHARS_MAX))
+    return Message(cut(printable(" ".join(title.split())), TITLE_CHARS_MAX), cut(fit(text), TEXT_CHARS_MAX))
 
 
 def template_of(profile: Profile | None) -> Template:

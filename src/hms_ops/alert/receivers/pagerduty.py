@@ -19,6 +19,7 @@ from hms_ops.alert.receivers.post import POST_SECONDS_MAX, REAL_TIME, outcome_of
 from hms_ops.alert.receivers.webhook import all_annotations
 from hms_ops.alert.template import cut, rfc3339
 from hms_ops.clock import SECOND_NS
+from hms_ops.escape import printable
 from hms_ops.secret import HIDDEN_TEXT, Secret
 from hms_ops.setting import setting
 
@@ -94,7 +95,7 @@ def event_of(alert: Alert, notification: Notification) -> dict[str, Any]:
             "severity": SEVERITIES.get(alert.severity, "error"),
             "timestamp": rfc3339(alert.since),
             "class": alert.name,
-            "custom_details": {**alert.labels, **all_annotations(alert, alone)},
+            "custom_details": {**printable_labels(alert), **all_annotations(alert, alone)},
         },
     }
 
@@ -108,7 +109,12 @@ def group_event(notification: Notification) -> dict[str, Any]:
     return {"event_action": "trigger", "dedup_key": notification.group, "client": "HMS-OPS", "payload": payload}
 
 
+def printable_labels(alert: Alert) -> dict[str, str]:
+    """Nothing is matched by them where they go: people read them."""
+    return {printable(name): printable(text) for name, text in alert.labels.items()}
+
+
 def source_of(alert: Alert) -> str:
     """What is unwell, as far as its tags tell."""
-    labels = alert.labels
+    labels = printable_labels(alert)
     return next((labels[tag] for tag in ("host", "instance", "service") if labels.get(tag)), "hms-ops")

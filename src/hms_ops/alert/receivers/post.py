@@ -6,8 +6,9 @@ Answers are read up to `ANSWER_BYTES_MAX`; `body` is their beginning as one line
 read. Redirects are not followed: an alert with its credentials stays with the host configured.
 
 Not bounded: resolving a host's name, which the C library does in its own time; a worker of one receiver waits there
-for nobody else. Errors: none is raised; what went wrong stands in the answer. `sent` tells whether the request may have
-reached the server, for callers that must not send twice.
+for nobody else. Errors: none is raised; what went wrong stands in the answer, without a piece of the URL or of a
+header: these hold tokens, and reasons go to logs, `health()`, the journal and dead letters. `sent` tells whether the
+request may have reached the server, for callers that must not send twice.
 """
 
 import base64
@@ -16,6 +17,7 @@ import functools
 import http.client
 import io
 import json
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -26,6 +28,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from hms_ops.alert.notification import Dead, Delivered, Outcome, Retry
 from hms_ops.clock import SECOND_NS, WallAnchor
+from hms_ops.escape import printable
 
 POST_SECONDS_MAX: Final = 10.0
 ANSWER_BYTES_MAX: Final = 16_384
@@ -33,6 +36,11 @@ REASON_CHARS_MAX: Final = 200
 
 # Answers from 400 to 499 that time can cure; all others are permanent.
 PASSING_STATUS: Final = frozenset({408, 425, 429})
+
+# What of a request http.client lets pass. Its own refusals quote what they refuse.
+PATH: Final = re.compile(r"[!-~]+")
+HEADER: Final = re.compile(r"[!-9;-~]+:[\t -~\x80-\xff]*")
+WRONG_URL: Final = "the URL is wrong: give http or https, a host and a port that can be"
 
 REAL_TIME: Final = WallAnchor()
 
@@ -80,12 +88,22 @@ def request(
         place = urlsplit(url)
         send = {"User-Agent": "hms-ops", **authorization(place), **headers}
         connection = Connection(place, seconds_max)
-    except ValueError as error:
-        return Answer(400, f"the URL or a header is wrong: {error}", sent=False)
+    except (ValueError, http.client.InvalidURL):
+        return Answer(400, WRONG_URL, sent=False)
+    path = request_path(place)
     try:
-        return exchange(connection, method, request_path(place), body, send)
+        problem = problem_of(path, send)
+        return Answer(400, problem, sent=False) if problem else exchange(connection, method, path, body, send)
     finally:
         connection.hang_up()
+
+
+def problem_of(path: str, headers: Mapping[str, str]) -> str:
+    """What http.client would refuse, quoting it; without the quotes."""
+    if not PATH.fullmatch(path):
+        return "the URL is wrong: its path or query holds a blank, a control character or one beyond ASCII"
+    wrong = [name for name, value in headers.items() if not HEADER.fullmatch(f"{name}:{value}")]
+    return f"the header {printable(wrong[0])[:50]!r} is wrong: it holds a character that none may have" if wrong else ""
 
 
 def exchange(
@@ -95,13 +113,15 @@ def exchange(
         connection.connect()
     except OSError as error:
         return Answer(error=f"cannot connect: {describe(error)}", sent=False)
+    except UnicodeError:  # a host that can be no name
+        return Answer(400, WRONG_URL, sent=False)
     try:
         connection.request(method, path, body, {**headers, "Connection": "close"})
         response = connection.getresponse()
+    except (ValueError, http.client.InvalidURL):  # nothing is sent yet
+        return Answer(400, "the URL or a header is wrong", sent=False)
     except (OSError, http.client.HTTPException) as error:
         return Answer(error=f"no answer: {describe(error)}")
-    except ValueError as error:  # http.client refuses line breaks in a header or a path before it sends anything
-        return Answer(400, f"the URL or a header is wrong: {error}", sent=False)
     content = read_content(response)
     after_seconds = retry_after_seconds(response.headers)
     return Answer(response.status, one_line(content), retry_after_seconds=after_seconds, content=content)
@@ -156,7 +176,7 @@ class Connection(http.client.HTTPConnection):
 
     def __init__(self, place: SplitResult, seconds_max: float) -> None:
         if place.scheme not in ("http", "https") or not place.hostname:
-            raise ValueError(f"{place.scheme}://{place.hostname} is not an http or https URL with a host")
+            raise ValueError("not an http or https URL with a host")
         self.tls = place.scheme == "https"
         self.deadline_ns = REAL_TIME.now_ns() + int(seconds_max * SECOND_NS)
         self.open_socket: socket.socket | None = None

@@ -15,6 +15,7 @@ from typing import Any, Final
 from hms_ops.alert.notification import Alert, Notification, Outcome, Profile, summary
 from hms_ops.alert.receivers.post import outcome_of, post_json
 from hms_ops.alert.template import annotations_of, rfc3339
+from hms_ops.escape import printable
 
 NEVER: Final = "0001-01-01T00:00:00Z"  # Go's zero time, which Alertmanager sends for an alert that has not ended
 
@@ -63,8 +64,8 @@ def all_annotations(alert: Alert, notification: Notification) -> dict[str, str]:
     facts = {
         "summary": summary(alone),
         "value": "" if math.isnan(alert.value) else f"{alert.value:.6g}",
-        "condition": alert.rule_text,
-        "reason": alert.reason,
+        "condition": printable(alert.rule_text),
+        "reason": printable(alert.reason),
         "note": notification.note,
         "episode": str(alert.episode),
         **annotations_of(alert),
