@@ -238,6 +238,25 @@ def test_more_views_than_are_allowed_are_refused_with_the_figure(recording: Reco
     assert len(problems) == long_view.counters()["refused"] == 1
 
 
+def test_taking_more_views_costs_as_much_as_there_are(recording: Recording) -> None:
+    hashed: list[int] = []
+
+    class Counted(int):
+        def __hash__(self) -> int:
+            hashed.append(1)
+            return int(self)
+
+    def views(count: int) -> set[View]:
+        return {Counted(number) for number in range(count)}  # type: ignore[misc]
+
+    long_view = LongView(recording.past, recording.store)
+    long_view.want(views(500))
+    wanted = views(1000)
+    hashed.clear()
+    long_view.want(wanted)
+    assert len(hashed) < 10 * len(wanted)
+
+
 def test_the_thread_reads_what_is_wanted_and_ends(recording: Recording) -> None:
     long_view = LongView(recording.past, recording.store)
     thread = threading.Thread(target=long_view.run, daemon=True)

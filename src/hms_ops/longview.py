@@ -62,9 +62,8 @@ class LongView:
 
     def want(self, views: Set[View]) -> None:
         """Answer these from now on, and no others; beyond VIEWS_MAX the rest have the problem as their answer."""
-        known = [view for view in self._views if view in views]
-        fresh = [view for view in views if view not in set(known)]
-        wanted = [*known, *fresh]
+        known = dict.fromkeys(view for view in self._views if view in views)
+        wanted = [*known, *(view for view in views if view not in known)]
         self._refused = max(0, len(wanted) - VIEWS_MAX)
         self._views = tuple(wanted[:VIEWS_MAX])
         answers = {view: answer for view, answer in self._answers.items() if view in views}

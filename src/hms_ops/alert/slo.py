@@ -76,7 +76,6 @@ BURNS: Final = (
     Burn("burn_creep", 1.0, 3 * DAY_SECONDS, 6 * 3600, False),
 )
 TICKET: Final = "ticket"
-PUBLISHED: Final = ("good", "total", "budget")
 
 
 class Goal(NamedTuple):

@@ -40,7 +40,6 @@ from hms_ops.prometheus.selection import reads
 from hms_ops.prometheus.vector import GRADES, Grade, Note, Recorded, Scope, Unsupported, Vector
 from hms_ops.yamlfile import Node, load_text
 
-RULE_KEYS: Final = ("alert", "record", "expr", "for", "keep_firing_for", "labels", "annotations")
 SEVERITY: Final = "severity"
 
 
