@@ -1,6 +1,7 @@
 """SLOs at work: what is published against a plain count of the samples, across late ones, restarts and reloads."""
 
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from hms_ops.alert.source import GroupKey
 from hms_ops.errors import ConfigError, StorageError
 from hms_ops.goals import Goals, placed
 from hms_ops.objectives import Objectives
+from hms_ops.spending import spent as read
 
 
 def value(counting: Counting, expression: str) -> float:
@@ -298,6 +300,49 @@ def test_a_budget_goes_on_where_an_slo_stays_and_is_read_where_it_is_new(tmp_pat
     counting.objectives.replace([slo("other"), slo()])
     assert counting.objectives._followed[1].budget.sums().tolist() == sums
     counting.close()
+
+
+@pytest.mark.parametrize("window", ["6h", "30d"])
+def test_the_tick_goes_on_while_the_history_of_a_new_slo_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: str
+) -> None:
+    one, other = slo(window=window), slo("other", window=window)
+    counting = played(Counting(tmp_path, slos=[one, other], first=FIRST - FIRST % 3600 + 3500), 200, late=False)
+    counting.objectives.replace([other])
+    counting.objectives.replace([one, other], is_filled=False)
+    ticked: list[bool] = []
+
+    def spent(*given: Any) -> Any:
+        if not ticked:
+            tick = threading.Thread(target=lambda: played(counting, 130, seed=2, late=False), daemon=True)
+            tick.start()
+            tick.join(20)
+            ticked.append(not tick.is_alive())
+        return read(*given)
+
+    monkeypatch.setattr(objectives, "spent", spent)
+    counting.objectives.fill_waiting()
+    counting.objectives.fill_waiting()
+    assert ticked == [True]
+    found = [followed.budget.sums().tolist() for followed in counting.objectives._followed]
+    assert found[0] == found[1] != [[0.0], [0.0]]
+    played(counting, 70, seed=3, late=False)
+    assert (
+        counting.objectives._followed[0].budget.sums().tolist()
+        == counting.objectives._followed[1].budget.sums().tolist()
+    )
+    counting.close()
+
+
+def test_history_that_cannot_be_read_beside_the_tick_is_a_problem_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> Any:
+        raise StorageError("the disk is gone")
+
+    counting = Counting()
+    counting.objectives.replace([slo(), slo("other")], is_filled=False)
+    monkeypatch.setattr(objectives, "spent", refuse)
+    counting.objectives.fill_waiting()
+    assert counting.objectives.problems() == ["SLO other: its history cannot be read: the disk is gone"]
 
 
 def test_goals_that_stay_are_counted_through_a_reload() -> None:

@@ -31,6 +31,7 @@ class Budget:
     def __init__(self, window_seconds: float) -> None:
         self.step_seconds = MINUTE_SECONDS if window_seconds <= DAY_SECONDS else HOUR_SECONDS
         self.steps = int(-(-window_seconds // self.step_seconds)) + 1
+        self.is_filled = False  # what history knows is in it
         self.keys: list[GroupKey] = []
         self._places: dict[GroupKey, int] = {}
         self._sums = np.zeros((2, self.steps, ROOM))
@@ -89,6 +90,12 @@ class Budget:
         step = seconds // self.step_seconds
         is_in = (step > self._newest - self.steps) & (step <= self._newest)
         np.add.at(self._sums[int(is_total)], (step[is_in] % self.steps, places[is_in]), sums[is_in])
+        self._add_up()
+
+    def forget_from(self, second: int) -> None:
+        """Take out what is of this second's step and of those behind it."""
+        first = max(second // self.step_seconds, self._newest - self.steps + 1)
+        self._sums[:, np.arange(first, self._newest + 1) % self.steps] = 0.0
         self._add_up()
 
     def sums(self) -> Floats:

@@ -16,8 +16,10 @@ Not counted is what came in the second an SLO began in, and in the one the engin
 
 Limits, each with its counter: SLOS_MAX SLOs (ConfigError), GROUPS_MAX groups of all SLOs (`groups_refused`: counted
 in each second they have events), seconds that the store no longer kept (`seconds_lost`).
-Threads: `publish` is the tick's; the rest is anybody's, under one lock. It is held while the history of an SLO that is
-new is read (some ms), and not while a status is. Errors: ConfigError from `replace`, and then nothing has changed.
+Threads: `publish` is the tick's; the rest is anybody's, under one lock. It is held while `replace` and `open` read the
+history of an SLO that is new (some ms, or seconds), and not while a status is; who cannot have the tick wait says
+`is_filled=False` and calls `fill_waiting` after, when no lock is held: only the last step is read under the lock then.
+Errors: ConfigError from `replace`, and then nothing has changed.
 Not here: the burn-rate rules (alert/slo.py makes them, they are rules like others), their states (book.py).
 """
 
@@ -43,7 +45,7 @@ from hms_ops.counts import Counts, Part, Row
 from hms_ops.errors import ConfigError, StorageError
 from hms_ops.goals import Goals, check
 from hms_ops.past import Past
-from hms_ops.spending import spent, windows
+from hms_ops.spending import Spent, spent, windows
 
 SLOS_MAX: Final = 1_000
 GROUPS_MAX: Final = 4_096
@@ -76,6 +78,7 @@ class Objectives:
         self._store = store
         self._unit = unit
         self._lock = threading.RLock()
+        self._filling = threading.Lock()  # one reader of history at a time; taken before the other
         self._wanted: dict[str, set[Goal]] = {}
         self._past: Past | None = None
         self._goals = Goals(store)
@@ -91,9 +94,9 @@ class Objectives:
 
     # ---- in
 
-    def replace(self, slos: Sequence[Slo]) -> None:
+    def replace(self, slos: Sequence[Slo], *, is_filled: bool = True) -> None:
         """Take these SLOs in place of those before, all or none (ConfigError). Budgets go on where name, window and
-        groups are the same; others are filled from history."""
+        groups are the same; others are filled from history, by `fill_waiting` unless `is_filled`."""
         with self._lock:
             goals = self._checked(slos)
             self._claim(goals, slos)
@@ -104,8 +107,15 @@ class Objectives:
             self._watch.keep({part.source.key for part in self._parts})
             self._counts.replace(self._parts)
             for one in self._followed:
-                if one.slo.name not in before or one.budget is not before[one.slo.name].budget:
+                if is_filled and not one.budget.is_filled:
                     self._fill(one)
+
+    def fill_waiting(self) -> None:
+        """Fill the budgets that `replace` left as they were, one after the other, while the tick goes on."""
+        with self._filling:
+            for one in list(self._followed):
+                if self._past is not None and not one.budget.is_filled:
+                    self._fill_beside(one, self._past)
 
     def open(self, past: Past) -> None:
         """History can be read: fill the budgets. Before the first `publish`."""
@@ -253,14 +263,43 @@ class Objectives:
             return
         end = int(self._store.sealed_second) + 1
         one.budget.move_on(end - 1)
+        one.budget.is_filled = True
         try:
-            for rows in spent(self._past, one.slo, max(0, one.budget.start()), end, one.budget.step_seconds):
-                places = np.array([self._place(one.budget, key) for key in rows.keys], np.int64)[rows.groups]
-                has_room = places >= 0
-                one.budget.fill(rows.is_total, places[has_room], rows.seconds[has_room], rows.sums[has_room])
-            self._unread.pop(one.slo.name, None)
+            self._put(one, spent(self._past, one.slo, max(0, one.budget.start()), end, one.budget.step_seconds))
         except StorageError as error:
             self._unread[one.slo.name] = str(error)
+
+    def _fill_beside(self, one: Followed, past: Past) -> None:
+        """The same; steps that are over are read without the lock. What came meanwhile is in the steps behind them,
+        which are read anew."""
+        step = one.budget.step_seconds
+        with self._lock:
+            end = int(self._store.sealed_second) + 1
+            one.budget.move_on(end - 1)
+            start, over = max(0, one.budget.start()), end - end % step
+        try:
+            rows = list(spent(past, one.slo, start, over, step))
+        except StorageError as error:
+            rows, self._unread[one.slo.name] = [], str(error)
+        with self._lock:
+            if one.budget.is_filled or one.budget not in [now.budget for now in self._followed]:
+                return
+            one.budget.is_filled = True
+            if one.slo.name in self._unread:
+                return
+            self._put(one, rows)
+            one.budget.forget_from(over)
+            try:
+                self._put(one, spent(past, one.slo, over, int(self._store.sealed_second) + 1, step))
+            except StorageError as error:
+                self._unread[one.slo.name] = str(error)
+
+    def _put(self, one: Followed, found: Iterable[Spent]) -> None:
+        for rows in found:
+            places = np.array([self._place(one.budget, key) for key in rows.keys], np.int64)[rows.groups]
+            has_room = places >= 0
+            one.budget.fill(rows.is_total, places[has_room], rows.seconds[has_room], rows.sums[has_room])
+        self._unread.pop(one.slo.name, None)
 
     # ---- out
 
