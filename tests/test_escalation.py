@@ -58,6 +58,31 @@ def test_levels_are_told_in_their_time_while_nobody_answers() -> None:
     ]
 
 
+def test_who_has_a_policy_alone_is_told_by_it_alone() -> None:
+    desk, page = desk_of(policy(levels=LEVELS[1:2])), alert(notify=())
+    desk.at(0, page)
+    desk.at(MINUTE, page)  # the same episode once more starts nothing anew
+    desk.restart()
+    desk.step()
+    desk.at(6 * 3600)
+    assert [(levels(desk)[0]), len(desk.told)] == [(15, 1, TWO), 1]
+    desk.at(7 * 3600, ended(page))
+    assert brief(desk.told[1:]) == [(TWO, "resolved", "resolved")]
+    desk.at(8 * 3600)
+    assert desk.tables["members"] == {}
+
+
+def test_who_names_a_policy_that_is_not_there_is_told_by_the_log() -> None:
+    assert brief(desk_of(policy()).at(0, alert(notify=(), policy="nosuch"))) == [("log:", "firing", "first")]
+
+
+def test_a_policy_that_is_taken_away_leaves_the_log() -> None:
+    desk = desk_of(policy(levels=LEVELS[1:2]))
+    desk.at(0, alert(notify=()))
+    desk.dispatcher.replace(Routing())
+    assert brief(desk.at(1)) == [("log:", "firing", "first")]
+
+
 def test_rounds_and_the_last_resort_follow_the_last_level() -> None:
     desk = desk_of(policy(levels=LEVELS[:2], repeat=1, repeat_after="5m", last_resort=LAST))
     desk.at(0, PAGE)

@@ -234,7 +234,8 @@ class Dispatcher:
         member = self._member(alert, now)
         if member is None:
             return
-        if member.places and member.is_firing and member.alert.episode == alert.episode:
+        is_known = bool(member.places) or member.escalation is not None
+        if is_known and member.is_firing and member.alert.episode == alert.episode:
             self._desk.decisions.add(now, alert, "not told", "nothing new")
             return
         self._change(member, alert, now)

@@ -12,8 +12,8 @@
         continue: true                    # later routes are asked too
 
 An alert goes to its own receivers and to those of the first route that matches, and on while a route says `continue`;
-who has none at all goes to the log. The first route that matches says how the alert is grouped, for its own receivers
-too; without one the defaults hold. Severity `page` does not wait (see `dispatcher.py`).
+who has none at all, and no policy, goes to the log. The first route that matches says how the alert is grouped, for its
+own receivers too; without one the defaults hold. Severity `page` does not wait (see `dispatcher.py`).
 
 `Routing` is all of it together: routes, inhibitions, mute times and policies, as frozen values that the configuration
 and rule files fill and the dispatcher reads. Bound: ROUTES_MAX of each sort.
@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from hms_ops.alert.dispatch.escalation import Policy
+from hms_ops.alert.dispatch.escalation import Policy, chosen
 from hms_ops.alert.dispatch.inhibition import Inhibition
 from hms_ops.alert.dispatch.matching import EVERY_ALERT, Matchers, read_match
 from hms_ops.alert.dispatch.mutetime import MuteTime
@@ -97,14 +97,16 @@ class Routing:
         object.__setattr__(self, "policy", {policy.name: policy for policy in self.policies})
 
     def targets(self, alert: Alert, labels: Mapping[str, str]) -> list[Target]:
-        """Every receiver of an alert once, its own first."""
+        """Every receiver of an alert once, its own first; none where a policy says alone who is told."""
         matching = list(self._matching(labels))
         first = matching[0] if matching else DEFAULT_ROUTE
         found = dict.fromkeys(alert.notify, first)
         for route in matching:
             for receiver in route.notify:
                 found.setdefault(receiver, route)
-        return [Target(route, receiver) for receiver, route in (found or {LOG: first}).items()]
+        if not found and chosen(self.policy, alert, labels) is None:
+            found = {LOG: first}
+        return [Target(route, receiver) for receiver, route in found.items()]
 
     def first(self, labels: Mapping[str, str]) -> Route:
         """The route by which an alert's own receivers are told."""
