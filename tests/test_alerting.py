@@ -3,6 +3,7 @@
 Real receivers on loopback, a real disk, a manual clock.
 """
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -318,3 +319,32 @@ def test_a_wall_clock_that_is_set_escalates_nothing(hot: dict[str, Any], wait_un
         engine.duty.move_clocks(an_hour_on)
         engine.duty.keeper.settle()
         assert paths(server) == ["/one"]
+
+
+def test_a_disk_that_hangs_holds_no_page_back(
+    tmp_path: Path, hot: dict[str, Any], wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hms_ops.committing.COMMIT_SECONDS_MAX", 0.2)
+    released = threading.Event()
+    with answering() as server:
+        config = {"rules": [{**hot, "notify": f"webhook:{server.url}"}]}
+        with manual(config=config, data_dir=tmp_path) as engine:
+            feed(engine, "heat", 1.0, 2, kind="gauge")
+            assert engine._storage is not None
+            commit = engine._storage.state.commit
+
+            def hang(write: Any) -> Any:
+                released.wait(30)
+                return commit(write)
+
+            monkeypatch.setattr(engine._storage.state, "commit", hang)
+            feed(engine, "heat", 200.0, 2, kind="gauge")
+            wait_until(lambda: statuses(server) == ["firing"])
+            assert any("the disk has not answered" in problem for problem in engine.health())
+            released.set()
+            engine.advance(2)
+            wait_until(lambda: not engine.health())
+        with manual(now=NOW + 10, config=config, data_dir=tmp_path) as engine:
+            assert states(engine) == {"hot": "firing"}
+            feed(engine, "heat", 200.0, 3, kind="gauge")
+        assert statuses(server) == ["firing"]

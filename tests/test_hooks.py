@@ -1,5 +1,6 @@
 """Handlers in Python: each on its own, bounded, counted, and within a tenth of a core together."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.engines import engine_threads, manual
 
-from hms_ops import hooks
+from hms_ops import Alert, hooks
 from hms_ops.hooks import HANDLERS_MAX, QUEUE_MAX, Crew, Worker
 
 WaitUntil = Callable[..., None]
@@ -32,7 +33,7 @@ def test_each_value_of_a_metric_reaches_its_handler_whatever_the_tags(wait_until
         engine.ingest(b"a:4|g\na:5:6|g")
         wait_until(lambda: len(seen) == 6)
         assert sorted(seen) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-        assert engine.counters()["on_metric"] == {"delivered": 6, "dropped": 0, "errors": 0}
+        assert engine.counters()["on_metric"] == {"delivered": 6, "dropped": 0, "errors": 0, "overdue": 0}
 
 
 def test_a_batch_handler_takes_arrays_in_order(wait_until: WaitUntil) -> None:
@@ -74,7 +75,9 @@ def test_a_handler_that_raises_is_counted_and_called_again(wait_until: WaitUntil
         engine.on_metric("a")(seen.append)
         for value in range(50):
             engine.metric("a", float(value))
-        wait_until(lambda: engine.counters()["on_metric"] == {"delivered": 100, "dropped": 0, "errors": 50})
+        wait_until(
+            lambda: engine.counters()["on_metric"] == {"delivered": 100, "dropped": 0, "errors": 50, "overdue": 0}
+        )
         assert len(seen) == 50
         assert len([record for record in caplog.records if "the handler" in record.message]) == hooks.ERRORS_LOGGED
 
@@ -177,3 +180,31 @@ def test_too_many_handlers_are_refused() -> None:
 def test_a_name_no_metric_can_have_is_refused(name: str) -> None:
     with manual() as engine, pytest.raises(ValueError, match="name"):
         engine.on_metric(name)(print)
+
+
+def test_a_handler_of_alerts_that_has_had_its_time_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
+) -> None:
+    monkeypatch.setattr("hms_ops.hooks.ALERT_SECONDS_MAX", 0.05)
+    released, heard = threading.Event(), []
+    with manual() as engine:
+
+        @engine.on_alert()
+        def hang_once(alert: Alert) -> None:
+            if alert.name == "first":
+                released.wait(30)
+            heard.append(alert.name)
+
+        engine.alert_now("first", 1.0)
+        wait_until(lambda: engine.duty.hooks.crew._workers[0]._called_ns)
+
+        numbers = itertools.count()
+
+        def again() -> bool:
+            engine.alert_now(f"later.{next(numbers)}", 1.0)
+            return engine.counters()["on_alert"]["overdue"] == 1 and bool(heard)
+
+        wait_until(again)
+        assert "first" not in heard
+        released.set()
+        wait_until(lambda: "first" in heard)

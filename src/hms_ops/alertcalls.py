@@ -145,11 +145,11 @@ class AlertCalls:
         found = self.paging.explain(name, tags)
         if self._storage is None:
             return found
-        wanted = (tags or {}).items()
+        wanted = dict(tags or {})
         earlier = [
             {key: value for key, value in event.items() if key not in ("kind", "time_ns")}
             for event in self._storage.journal.tail(DECISIONS_READ_MAX, ("decision",))
-            if event["time_ns"] < self.receiving_ns and event["name"] == name and wanted <= event["tags"].items()
+            if event["time_ns"] < self.receiving_ns and event["name"] == name and is_about(event["tags"], wanted)
         ]
         return [*earlier, *found][-DECISIONS_TOLD_MAX:]
 
@@ -229,3 +229,8 @@ class AlertCalls:
             return handler
 
         return add
+
+
+def is_about(tags: Mapping[str, str] | None, wanted: Mapping[str, str]) -> bool:
+    """Whether a decision concerns an alert of these tags; None: it was of more alerts than are listed."""
+    return tags is None or wanted.items() <= tags.items()

@@ -95,6 +95,7 @@ class Duty:
             base_url=action_url,
             origin=origin,
             on_failed=self._on_action_failed,
+            is_told=self._is_kept,
         )
         if is_halted:
             self.actions.halt("the configuration (actions.stop)", is_kept=False)
@@ -454,12 +455,18 @@ class Duty:
             ttl_seconds=ACTION_FAILED_SECONDS,
         )
 
+    def _is_kept(self) -> bool:
+        """Whether all calls of humans so far are on disk."""
+        return self.keeper.settle(1.0) and not self.keeper.problem
+
     def _on_action(self, record: dict[str, Any]) -> None:
         self._emit({"kind": "action", **record})
 
     # ---- life
 
     def start(self) -> None:
+        if self.keeper.committer is not None:
+            self._start_thread("hms-committer", self.keeper.committer.run)
         self._keeping = self._start_thread("hms-keeper", self.keeper.run)
         if self.long_view is not None and not isinstance(self._clock, ManualClock):
             self._start_thread("hms-longview", self.long_view.run)
@@ -476,6 +483,8 @@ class Duty:
         self.keeper.stop()
         if self._keeping is not None:
             wait_for(self._keeping, KEEPER_SECONDS)
+        if self.keeper.committer is not None:
+            self.keeper.committer.stop()
         self.outbox.drain(deadline_ns)
         self.outbox.stop(deadline_ns)
         self.hooks.crew.stop(HOOKS_SECONDS)

@@ -167,6 +167,7 @@ class Engine(AlertCalls):
         signs = self.account.signs if self._watches_itself else None
         self.account.publisher = self._publisher = Publisher(self.store, vitals, signs)
         self.paging = Paging(self.duty, self.config.profiles(), self.clock, self._emit)
+        self.duty.actions.audit = self.paging.note
         follow_forks(self)
 
     def _make_store(self) -> None:

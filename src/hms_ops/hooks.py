@@ -9,15 +9,18 @@ of a core: after a round that took t of CPU, one of k rests 10·k·t − t. Hand
 
 Counters: delivered (values or alerts handed to a handler), dropped, errors (calls that raised; the first ERRORS_LOGGED
 are logged), and for the store's own queue `subscribed_dropped` there. `problems` names handlers that have not returned
-for SLOW_SECONDS: a thread cannot be ended from outside.
-Limits: HANDLERS_MAX of each sort, QUEUE_MAX values or alerts waiting for each.
+for SLOW_SECONDS. A thread cannot be ended from outside: a handler of alerts that has not returned for ALERT_SECONDS_MAX
+is left behind, counted in `overdue`, and another thread goes on with its queue.
+Limits: HANDLERS_MAX of each sort, QUEUE_MAX values or alerts waiting for each, LEFT_BEHIND_MAX threads left behind.
 """
 
 import logging
+import math
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -36,6 +39,8 @@ HANDLERS_MAX: Final = 64
 QUEUE_MAX: Final = 65_536
 ERRORS_LOGGED: Final = 10
 SLOW_SECONDS: Final = 10.0
+ALERT_SECONDS_MAX: Final = 60.0  # what a handler of alerts has for one
+LEFT_BEHIND_MAX: Final = 3  # threads of one handler that have not come back
 
 ValueHandler = Callable[[Any], object]
 AlertHandler = Callable[[Alert], object]
@@ -45,9 +50,14 @@ StartThread = Callable[[str, Callable[[], None]], threading.Thread]
 class Worker:
     """One handler with its queue and its thread. Items are (what to call it with, how many values that is)."""
 
-    def __init__(self, handler: Callable[[Any], object], rest_factor: Callable[[], float]) -> None:
+    def __init__(
+        self, handler: Callable[[Any], object], rest_factor: Callable[[], float], seconds_max: float = math.inf
+    ) -> None:
         self.handler = handler
-        self.delivered = self.dropped = self.errors = 0
+        self.delivered = self.dropped = self.errors = self.overdue = 0
+        self._seconds_max = seconds_max
+        self._generation = 0  # of the thread whose queue it is
+        self._begin: Callable[[], threading.Thread] | None = None
         self._rest_factor = rest_factor
         self._queue: deque[tuple[list[Any], int]] = deque()
         self._waiting = 0
@@ -59,7 +69,22 @@ class Worker:
         self._thread: threading.Thread | None = None
 
     def start(self, start_thread: StartThread, name: str) -> None:
-        self._thread = start_thread(name, self._run)
+        self._begin = lambda: start_thread(name, partial(self._run, self._generation))
+        self._thread = self._begin()
+
+    def relieve(self) -> None:
+        """Leave a handler behind that has had its time, and go on with the queue."""
+        with self._guard:
+            called_ns = self._called_ns
+            has_time = not called_ns or steady_ns() - called_ns < self._seconds_max * SECOND_NS
+            if has_time or self._begin is None or self.overdue >= LEFT_BEHIND_MAX:
+                return
+            self.overdue += 1
+            self._generation += 1
+            self._called_ns = 0
+            self._thread = self._begin()
+        log.error("the handler %r has not returned for %g s and was left behind", self.handler, self._seconds_max)
+        self._wake.set()
 
     def put(self, arguments: list[Any], size: int) -> None:
         """Queue calls that carry `size` values together; never waits. Beyond QUEUE_MAX the oldest are dropped."""
@@ -89,27 +114,28 @@ class Worker:
         seconds = (steady_ns() - called_ns) / SECOND_NS if called_ns else 0.0
         return f"the handler {self.handler!r} has not returned for {seconds:.0f} s" if seconds > SLOW_SECONDS else ""
 
-    def _run(self) -> None:
-        while True:
+    def _run(self, generation: int) -> None:
+        while generation == self._generation:
             self._wake.wait()
             self._wake.clear()
             is_stopped = self._stop.is_set()
             begun = thread_seconds()
-            while (taken := self._take()) is not None:
-                self._call(*taken)
+            while (taken := self._take(generation)) is not None:
+                self._call(generation, *taken)
             if is_stopped:
                 return
             self._stop.wait(self._rest_factor() * (thread_seconds() - begun))
+        self._wake.set()  # for the one that has taken over
 
-    def _take(self) -> tuple[list[Any], int] | None:
+    def _take(self, generation: int) -> tuple[list[Any], int] | None:
         with self._guard:
-            if not self._queue or self._is_cut:
+            if not self._queue or self._is_cut or generation != self._generation:
                 return None
             taken = self._queue.popleft()
             self._waiting -= taken[1]
             return taken
 
-    def _call(self, arguments: list[Any], size: int) -> None:
+    def _call(self, generation: int, arguments: list[Any], size: int) -> None:
         for argument in arguments:
             self._called_ns = steady_ns()
             try:
@@ -118,7 +144,9 @@ class Worker:
                 self.errors += 1
                 if self.errors <= ERRORS_LOGGED:
                     log.exception("the handler %r failed", self.handler)
-        self._called_ns = 0
+        with self._guard:
+            if generation == self._generation:
+                self._called_ns = 0
         self.delivered += size
 
 
@@ -133,11 +161,13 @@ class Crew:
     def __len__(self) -> int:
         return len(self._workers)
 
-    def hire(self, handler: Callable[[Any], object], rest_factor: Callable[[], float]) -> Worker:
+    def hire(
+        self, handler: Callable[[Any], object], rest_factor: Callable[[], float], seconds_max: float = math.inf
+    ) -> Worker:
         """A worker for a handler. ValueError beyond HANDLERS_MAX."""
         if len(self._workers) >= HANDLERS_MAX:
             raise ValueError(f"{HANDLERS_MAX} {self._name} handlers are there, which is the limit; share one")
-        worker = Worker(handler, rest_factor)
+        worker = Worker(handler, rest_factor, seconds_max)
         self._workers.append(worker)
         if self._start_thread is not None:
             worker.start(self._start_thread, f"hms-{self._name}-{len(self._workers)}")
@@ -157,7 +187,7 @@ class Crew:
             worker.cut(max(0.0, (end_ns - steady_ns()) / SECOND_NS))
 
     def counters(self) -> dict[str, int]:
-        names = ("delivered", "dropped", "errors")
+        names = ("delivered", "dropped", "errors", "overdue")
         return {name: sum(getattr(worker, name) for worker in self._workers) for name in names}
 
     def problems(self) -> list[str]:
@@ -251,13 +281,14 @@ class AlertHooks:
         self._hooks: list[tuple[str | None, frozenset[str], Worker]] = []
 
     def add(self, name: str | None, states: frozenset[str], handler: AlertHandler) -> None:
-        self._hooks = [*self._hooks, (name, states, self.crew.hire(handler, no_rest))]
+        self._hooks = [*self._hooks, (name, states, self.crew.hire(handler, no_rest, ALERT_SECONDS_MAX))]
 
     def put(self, alert: Alert) -> None:
         """Queue an alert event for those who asked for it; never waits."""
         for name, states, worker in self._hooks:
             if alert.state in states and name in (None, alert.name):
                 worker.put([alert], 1)
+                worker.relieve()
 
 
 def no_rest() -> float:

@@ -8,7 +8,8 @@ A transition and the notifications that follow from it are one transaction, comm
 a crash both are there or neither, and what was not there is found anew by the rules. Changes of one key replace each
 other while they wait.
 
-When the disk refuses, pages leave all the same and `problem` says so: what could not be kept waits for the next turn.
+When the disk refuses, or hangs for some seconds, pages leave all the same and `problem` says so: what could not be kept
+waits for the next turn.
 When the dispatcher fails, which is a mistake of ours, each alert goes to its own receivers ungrouped.
 Threads: `put` from any thread, it never waits; `command` and `settle` wait for a turn. One thread runs `run`.
 Limits: EVENTS_WAITING_MAX events and CHANGES_WAITING_MAX keys whose changes wait; what is beyond is counted as `lost`.
@@ -26,6 +27,7 @@ from hms_ops.alert.dispatch.dispatcher import Command, Dispatch, Dispatcher
 from hms_ops.alert.notification import Alert, notifications_of
 from hms_ops.change import Change
 from hms_ops.clock import SECOND_NS, Clock, steady_ns
+from hms_ops.committing import Committer
 from hms_ops.errors import StorageError
 from hms_ops.storage.alerting import AlertStore
 
@@ -74,7 +76,7 @@ class Keeper:
         self._origin = origin
         self._tell = tell
         self._tell_decisions = tell_decisions
-        self._store: AlertStore | None = None
+        self.committer: Committer | None = None  # with a data directory
         self._guard = threading.Lock()  # of the queue
         self._stepping = threading.RLock()  # of the dispatcher; taken after duty.py's lock, before `_guard`
         self._turned = threading.Condition(self._guard)
@@ -89,7 +91,7 @@ class Keeper:
 
     def open(self, store: AlertStore) -> None:
         """Keep everything here from the next turn on. Before `run`."""
-        self._store = store
+        self.committer = Committer(store)
 
     def put(self, events: Iterable[Alert], changes: Iterable[Change] = ()) -> None:
         """Queue events in their order, with the changes that belong to them; never waits."""
@@ -100,7 +102,7 @@ class Keeper:
                     self._events.append(event)
                 else:
                     self._counts["lost"] += 1
-            if self._store is not None:
+            if self.committer is not None:
                 self._keep(changes)
         self._wake.set()
 
@@ -199,10 +201,10 @@ class Keeper:
 
     def _commit(self, changes: list[Change]) -> None:
         """All or none; what the disk refuses waits, and may be replaced by younger changes of the same keys."""
-        if self._store is None or not changes:
+        if self.committer is None or not changes:
             return
         try:
-            self._store.commit(changes)
+            self.committer.commit(changes)
         except StorageError as error:
             if not self.problem:
                 log.error("alert states are not kept: %s; pages leave all the same", error)

@@ -183,11 +183,12 @@ class Instances:
     def _lengthen(self, place: int, rule: Rule, before_seconds: float, facts: Facts, now: int) -> list[Alert]:
         """With a longer `for`, what has not been true that long is pending again."""
         state = self._placing.places.state(place)
-        is_younger = now - state.clock_start < rule.for_seconds
+        is_younger = now - state.since < rule.for_seconds  # what fires has a clock no more
         if state.phase != "firing" or rule.for_seconds <= before_seconds or not is_younger:
             return []
         told = self._told_end(place, state, facts, now, "the rule was edited: `for` is longer now")
-        self._placing.places.put(place, state._replace(phase="pending", stepped=now))
+        pending = state._replace(phase="pending", clock_start=state.since, stepped=now)
+        self._placing.places.put(place, pending)
         self._count_firing(rule.name, -1)
         return [told]
 
