@@ -1,8 +1,11 @@
 """A restart at any tick changes nothing: neither which transitions happen and when, nor who is told."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.answering import answering
+from tests.engines import NOW, feed, manual
 from tests.restarting import differences, judged, record_hour
 
 from hms_ops.alert.evaluate import Evaluation
@@ -39,3 +42,48 @@ def test_a_lost_state_would_be_noticed(recorded: list[Evaluation], tmp_path: Pat
     first.transitions += second.transitions
     first.notifications += second.notifications
     assert list(differences(plain, first)) != []
+
+
+# ---- the whole engine: its keeper, outbox and receivers, too
+
+SIGNS = "1" * 3 + "9" * 14 + "1" * 4 + "9" * 3 + "1" * 12
+ENGINE_RULES = [
+    {"alert": "hot", "if": "last(heat) > 5", "for": "8s", "keep": "3s"},
+    {"alert": "warm", "if": "last(heat) > 5", "severity": "page"},
+]
+
+
+def lived(directory: Path, url: str, *, with_restarts: bool) -> list[tuple[int, str, str]]:
+    """(second, alert, state) of every event of an engine that gets a value a second."""
+    found: list[tuple[int, str, str]] = []
+    rules = [{**rule, "notify": f"webhook:{url}"} for rule in ENGINE_RULES]
+    config = {"rules": rules}
+
+    def note(event: dict[str, Any]) -> None:
+        if event["kind"] == "alert":
+            found.append((event["time_ns"] // 1_000_000_000 - NOW, event["name"], event["state"]))
+
+    lives = [*SIGNS] if with_restarts else [SIGNS]
+    second = NOW
+    for signs in lives:
+        with manual(now=second, data_dir=directory, config=config) as engine:
+            engine.watch(note)
+            for sign in signs:
+                feed(engine, "heat", float(sign), 1, kind="gauge")
+        second += len(signs)
+    return found
+
+
+def test_an_engine_that_restarts_every_second_tells_the_same_and_nobody_twice(tmp_path: Path) -> None:
+    told: dict[bool, list[tuple[str, str]]] = {}
+    events = {}
+    for with_restarts in (False, True):
+        with answering() as server:
+            events[with_restarts] = lived(tmp_path / str(with_restarts), server.url, with_restarts=with_restarts)
+        told[with_restarts] = sorted(
+            (request.document["alerts"][0]["labels"]["alertname"], request.document["status"])
+            for request in server.requests
+        )
+    assert len(events[False]) == 8
+    assert events[True] == events[False]
+    assert told[True] == told[False]
