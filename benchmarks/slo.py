@@ -12,10 +12,11 @@ import time
 from collections import deque
 from typing import Any
 
+from tests.counting import slo
+
 from benchmarks.apart import apart
 from benchmarks.figure import Figure, Pace
 from hms_ops._ring import Store
-from hms_ops.alert.slo import slo_from_arguments
 from hms_ops.objectives import Objectives
 
 METRIC = "finance.api_ms"
@@ -86,12 +87,7 @@ def publish_costs(slos: int, ticks: int) -> list[float]:
     """ms of each publish: one metric, goal and group an SLO, with three samples a second."""
     store = Store(10 * slos + 100, now_ns=FIRST_SECOND * SECOND_NS)
     objectives = Objectives(store)
-    objectives.replace(
-        [
-            slo_from_arguments({"slo": f"s{n}", "objective": 99.9, "good": f"api{n}_ms <= 200"}, "here")
-            for n in range(slos)
-        ]
-    )
+    objectives.replace([slo(f"s{n}", good=f"api{n}_ms <= 200") for n in range(slos)])
     datagram = b"\n".join(b"api%d_ms:100:150:300|ms" % n for n in range(slos))
     found = []
     for tick in range(1, ticks + 4):

@@ -1,18 +1,25 @@
 """A recording whose tick publishes SLOs, and the plain count of what it was given."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.recording import SECOND_NS, Recording
 
-from hms_ops.alert.slo import Slo, slo_from_arguments
+from hms_ops.alert.rule import describe
+from hms_ops.alert.slo import Slo, slo_from_keys
 from hms_ops.objectives import Objectives
 
 
+def slo_of(given: Mapping[str, Any], source: str) -> Slo:
+    made, problems = slo_from_keys(given, source)
+    assert made is not None, "; ".join(map(describe, problems))
+    return made
+
+
 def slo(name: str = "latency", objective: float = 99.0, good: str = "api_ms <= 200", **keys: Any) -> Slo:
-    return slo_from_arguments({"slo": name, "objective": objective, "good": good, **keys}, "rules.yaml:3")
+    return slo_of({"slo": name, "objective": objective, "good": good, **keys}, "rules.yaml:3")
 
 
 @dataclass

@@ -5,20 +5,20 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from tests.counting import slo
+from tests.counting import slo, slo_of
 
 from hms_ops.alert.language.grammar import parse_condition, parse_duration
 from hms_ops.alert.language.tree import Compare, Junction
 from hms_ops.alert.plan import compile_rule
 from hms_ops.alert.rule import Rule
-from hms_ops.alert.slo import BURNS, Goal, Ratio, Slo, Threshold, slo_from_arguments, slo_from_keys
+from hms_ops.alert.slo import BURNS, Goal, Ratio, Slo, Threshold, slo_from_keys
 
 INF = math.inf
 LATENCY = {"slo": "finance.api_latency", "objective": 99.9, "good": "finance.api_ms <= 200"}
 
 
 def read(**keys: Any) -> Slo:
-    return slo_from_arguments({**LATENCY, **keys}, "slo.yaml:4")
+    return slo_of({**LATENCY, **keys}, "slo.yaml:4")
 
 
 def problem(**keys: Any) -> tuple[str, str]:
@@ -99,7 +99,7 @@ def test_a_described_unit_counts() -> None:
     ],
 )
 def test_two_counters_are_a_ratio(keys: dict[str, str], part: str, is_bad: bool) -> None:
-    found = slo_from_arguments({"slo": "web", "objective": 99, **keys}, "here").indicator
+    found = slo_of({"slo": "web", "objective": 99, **keys}, "here").indicator
     assert isinstance(found, Ratio)
     assert (found.part.metric, found.total.metric, found.is_bad) == (part, "web.all", is_bad)
 

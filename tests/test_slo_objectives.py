@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.counting import Counting, slo
+from tests.counting import Counting, slo, slo_of
 from tests.recording import FIRST, SECOND_NS, Recording
 
 from hms_ops import objectives
@@ -16,7 +16,7 @@ from hms_ops.alert.evaluate import RuleSet, query_now
 from hms_ops.alert.language.grammar import parse_query
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.plan import compile_rule
-from hms_ops.alert.slo import Goal, Slo, slo_from_arguments
+from hms_ops.alert.slo import Goal, Slo
 from hms_ops.alert.source import GroupKey
 from hms_ops.errors import ConfigError, StorageError
 from hms_ops.goals import Goals, placed
@@ -166,7 +166,7 @@ def test_two_counters_are_taken_second_by_second(key: str) -> None:
 
 
 def slo_of_counters(key: str) -> Slo:
-    return slo_from_arguments({"slo": "web", "objective": 99, key: "web.part", "total": "web.all"}, "rules.yaml:1")
+    return slo_of({"slo": "web", "objective": 99, key: "web.part", "total": "web.all"}, "rules.yaml:1")
 
 
 def test_samples_beyond_the_cap_on_series_are_counted_under_no_tags() -> None:

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.counting import slo_of
 
 from hms_ops.alert.openslo import Imported, import_files, import_texts, rule_file, summary
-from hms_ops.alert.slo import Ratio, slo_from_arguments
+from hms_ops.alert.slo import Ratio
 from hms_ops.errors import ConfigError
 
 SHOP = Path(__file__).parent / "openslo" / "shop.yaml"
@@ -70,7 +71,7 @@ def test_what_is_written_is_a_rule_file_that_reads_back_as_the_same(tmp_path: Pa
     written = yaml.safe_load(rule_file(made))
     assert written == {"slos": [found.keys for found in made if found.keys is not None]}
     for keys in written["slos"]:
-        slo_from_arguments(keys, "here")
+        slo_of(keys, "here")
     assert "  # by-slices (" in rule_file(made)
     assert "  # unsupported: budgetingMethod Timeslices" in rule_file(made)
     assert summary(made) == "1 exact, 2 approximate, 1 unsupported"
@@ -99,7 +100,7 @@ def test_counters_are_exact(key: str) -> None:
     found = one({"ratioMetric": {"counter": True, key: metric("part"), "total": metric("all", None)}})
     assert found.grade == "exact"
     assert found.keys is not None
-    slo = slo_from_arguments(dict(found.keys), "here")
+    slo = slo_of(dict(found.keys), "here")
     assert isinstance(slo.indicator, Ratio)
     assert slo.indicator.is_bad == (key == "bad")
 

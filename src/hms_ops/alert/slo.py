@@ -49,7 +49,7 @@ from hms_ops.alert.language.tree import (
     Tags,
 )
 from hms_ops.alert.language.units import metric_unit, number_value
-from hms_ops.alert.rule import DEFAULT_SEVERITY, Rule, describe, read_group_by, read_texts, rule_from_keys
+from hms_ops.alert.rule import DEFAULT_SEVERITY, Rule, read_group_by, read_texts, rule_from_keys
 
 DAY_SECONDS: Final = 86_400
 WINDOW_SECONDS: Final = 30 * DAY_SECONDS
@@ -376,11 +376,3 @@ def indicator_of(
     assert good is not None
     series = next(selectors_of(good))
     return Threshold(series, good)  # type: ignore[arg-type]
-
-
-def slo_from_arguments(given: Mapping[str, Any], source: str) -> Slo:
-    """The same of a dict; ValueError names every wrong key."""
-    slo, problems = slo_from_keys(given, source)
-    if slo is None:
-        raise ValueError("; ".join(describe(problem) for problem in problems))
-    return slo

@@ -60,14 +60,6 @@ _CALCULATE: Final[dict[str, Callable[[float, float], float]]] = {
     "/": lambda x, y: x / y if y else math.nan,
     "%": lambda x, y: math.fmod(x, y) if y else math.nan,
 }
-_HOLDS: Final[dict[str, Callable[[float, float], bool]]] = {
-    ">": lambda x, y: x > y,
-    ">=": lambda x, y: x >= y,
-    "<": lambda x, y: x < y,
-    "<=": lambda x, y: x <= y,
-    "=": lambda x, y: x == y,
-    "!=": lambda x, y: x != y,
-}
 
 
 class Truth(NamedTuple):
