@@ -1,6 +1,7 @@
 """What people do about alerts, over HTTP: each path against a real engine, its answers, refusals and audit entries."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,15 @@ def test_an_acknowledgement_is_checked_key_by_key(site: Serving, given: dict[str
     path = fired(site)
     assert keys(site.post(f"{path}/ack", json=given)) == wrong
     assert listed(site)[0]["acknowledged"] is None
+
+
+def test_the_outbox_knows_which_alerts_fire_still(site: Serving) -> None:
+    fired(site, agency="irs")
+    (alert,) = site.engine.alerts()
+    is_firing = site.engine.duty.outbox.is_firing
+    assert is_firing(alert)
+    assert not is_firing(replace(alert, episode=alert.episode - 1))
+    assert not is_firing(replace(alert, tags={"agency": "ssa"}))
 
 
 # ---- silences

@@ -13,7 +13,14 @@ from tests.answering import OK, Answering, answering, status
 
 from hms_ops.alert.delivery import lane as lane_module
 from hms_ops.alert.delivery import outbox
-from hms_ops.alert.delivery.lane import BACKOFF_SECONDS_MAX, IDLE_SECONDS, Lane, backoff_seconds
+from hms_ops.alert.delivery.lane import (
+    BACKOFF_SECONDS_MAX,
+    IDLE_SECONDS,
+    IsFiring,
+    Lane,
+    always_firing,
+    backoff_seconds,
+)
 from hms_ops.alert.delivery.outbox import Outbox
 from hms_ops.alert.notification import Alert, Dead, Delivered, Notification, Outcome, Profile, Retry
 from hms_ops.alert.receivers import Route, Target, parse_target, route
@@ -32,11 +39,12 @@ def note(
 class LaneUnderTest:
     """A lane to one server, its clock, and the outcomes it told."""
 
-    def __init__(self, server: Answering) -> None:
+    def __init__(self, server: Answering, is_firing: IsFiring = always_firing) -> None:
         self.clock = ManualClock()
         self.receiver = f"webhook:{server.url}/hook"
         self.told: list[Outcome] = []
-        self.lane = Lane(route(parse_target(self.receiver), {}), self.clock, self._tell, chance=lambda: 0.5)
+        served_by = route(parse_target(self.receiver), {})
+        self.lane = Lane(served_by, self.clock, self._tell, chance=lambda: 0.5, is_firing=is_firing)
 
     def _tell(self, notification: Notification, outcome: Outcome) -> None:
         self.told.append(outcome)
@@ -163,6 +171,23 @@ def test_a_resolve_never_overtakes_its_page_and_the_late_page_says_so() -> None:
     assert [request.document["status"] for request in server.requests] == ["firing", "firing", "resolved"]
     notes = [request.document["alerts"][0]["annotations"].get("note", "") for request in server.requests]
     assert notes == ["", "delivered late: the alert has resolved meanwhile", ""]
+
+
+def test_a_late_page_says_that_its_alert_has_resolved_though_no_resolve_is_on_its_way() -> None:
+    firing = {1, 2}
+    with answering(status(500), OK, OK, OK) as server:
+        lane = LaneUnderTest(server, lambda alert: alert.episode in firing)
+        for episode in (1, 2, 3):
+            lane.put(episode=episode, name=f"n{episode}")
+        lane.step()
+        firing.discard(1)
+        lane.step()
+        lane.clock.advance(60)
+        lane.step()
+        lane.step()
+    notes = [request.document["alerts"][0]["annotations"].get("note", "") for request in server.requests]
+    late = "delivered late: the alert has resolved meanwhile"
+    assert notes == ["", "", late, late]  # the second is not late, of the third nobody was told in time
 
 
 def test_the_resolve_of_a_dead_page_still_leaves() -> None:

@@ -202,6 +202,24 @@ def test_a_clock_that_was_set_back_keeps_a_notification_for_24_hours_and_no_long
 # ---- dead letters
 
 
+def test_what_is_sent_late_after_a_restart_or_by_hand_says_that_it_is_over(start: Start, clock: ManualClock) -> None:
+    with answering(status(500), GONE, OK) as server:
+        first = start()
+        page = note(f"webhook:{server.url}", "a")
+        first.put(page)
+        first.step()
+        clock.advance(3)
+        for wait_seconds in (0, 60):
+            later = start()
+            later.outbox.is_firing = lambda alert: False
+            later.outbox.restore()
+            clock.advance(wait_seconds)
+            later.outbox.resend(page.id)
+            later.step()
+    notes = [request.document["alerts"][0]["annotations"].get("note", "") for request in server.requests]
+    assert notes == ["", *["delivered late: the alert has resolved meanwhile"] * 2]
+
+
 def test_a_dead_letter_stays_over_restarts_and_is_sent_when_asked(start: Start, clock: ManualClock) -> None:
     with answering(GONE, GONE, OK) as server:
         first = start()

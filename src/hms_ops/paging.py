@@ -51,6 +51,13 @@ class Paging:
         self._profiles = profiles
         self._clock = clock
         self._emit = emit
+        duty.outbox.is_firing = (
+            self._is_firing
+        )  # a page that is late says so, after a restart and when it is sent again
+
+    def _is_firing(self, alert: Alert) -> bool:
+        found = self._duty.book.find(alert.name, alert.tags)
+        return found is not None and found.episode == alert.episode
 
     # ---- acknowledgements
 

@@ -11,7 +11,8 @@ again.
 the lane sends its next, so a kill repeats at most the one that was on its way, with the same idempotency key.
 
 The notifications of one group leave in their order: a resolve waits until its page is delivered or dead. A page that
-could not leave in time is still delivered after its alerts resolved, and says so in its note.
+could not leave in time is still delivered after its alerts resolved, and says so in its note: the resolve may stand
+behind it in the queue, or `is_firing` knows, which is asked of pages that are late.
 
 Threads: `step` is called by one worker, the rest by anyone. No lock is held while sending or settling. Time: only
 through the `Clock`. `step` sends at most one notification and says when to come again, so a test with a manual clock
@@ -41,6 +42,7 @@ RETRY_AFTER_SECONDS_MAX: Final = 3600.0  # a receiver that asks for years must n
 LIFETIME_SECONDS_MAX: Final = 24 * 3600.0
 IDLE_SECONDS: Final = 60.0
 FAILING_LOGGED_SECONDS: Final = 60.0
+LATE_SECONDS: Final = 2.0  # from when on a page is late that was not tried yet
 
 RESOLVED: Final = "delivered late: the alert has resolved meanwhile"
 
@@ -84,11 +86,17 @@ class Failing:
 
 End = Delivered | Dead | None  # what a notification came to; None: it was cancelled
 Settle = Callable[[Waiting, End], None]
+IsFiring = Callable[[Alert], bool]  # whether the alert still fires, in the same episode
 OnOutcome = Callable[[Notification, Outcome], None]
 
 
 def no_outcome(notification: Notification, outcome: Outcome) -> None:
     """The callback of who does not want to know."""
+
+
+def always_firing(alert: Alert) -> bool:
+    """Of a lane that nobody tells what has become of alerts."""
+    return True
 
 
 def nothing_to_settle(item: Waiting, outcome: End) -> None:
@@ -105,6 +113,7 @@ class Lane:
         on_outcome: OnOutcome = no_outcome,
         chance: Callable[[], float] = random.random,
         settle: Settle = nothing_to_settle,
+        is_firing: IsFiring = always_firing,
     ) -> None:
         self.served_by = served_by
         self.counters = Counters()
@@ -115,6 +124,7 @@ class Lane:
         self._on_outcome = on_outcome
         self._chance = chance
         self._settle = settle
+        self._is_firing = is_firing
         self._lock = threading.Lock()
         self._groups: dict[str, deque[Waiting]] = {}  # each group's notifications, in their order
         self._waiting_count = 0
@@ -258,7 +268,10 @@ class Lane:
         with self._lock:
             queue = self._groups[item.notification.order_key]
             newer = [waiting.notification for waiting in islice(queue, 1, None)]
-        note = late_note(item.notification, newer) if newer else ""
+        age_seconds = self._clock.now_ns() / SECOND_NS - item.notification.created
+        is_late = item.attempts > 1 or age_seconds > LATE_SECONDS
+        is_firing = self._is_firing if is_late else always_firing
+        note = late_note(item.notification, newer, is_firing) if newer or is_late else ""
         return replace(item.notification, note=note) if note else item.notification
 
     def _judge(self, item: Waiting, outcome: Outcome, now_ns: int) -> Outcome | None:
@@ -325,13 +338,14 @@ def undelivered(item: Waiting, why: str) -> str:
     return f"undelivered for 24 h after {item.attempts} attempts: {why}"
 
 
-def late_note(page: Notification, newer: Iterable[Notification]) -> str:
-    """What a page has to say of its alerts that resolved while it waited, as the notifications behind it tell; "" when
-    none did. An alert that fired again since, in another episode, has resolved all the same."""
+def late_note(page: Notification, newer: Iterable[Notification], is_firing: IsFiring = always_firing) -> str:
+    """What a page has to say of its alerts that resolved while it waited, as the notifications behind it tell, or
+    `is_firing`; "" when none did. An alert that fired again since, in another episode, has resolved all the same."""
     firing = set(episodes(page.alerts, "firing"))
     if not firing:
         return ""
     resolved = firing & resolved_by(newer)
+    resolved |= firing & set(episodes((alert for alert in page.alerts if not is_firing(alert)), "firing"))
     if not resolved:
         return ""
     if len(resolved) == len(firing) and not page.left_out:

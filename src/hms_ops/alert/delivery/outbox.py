@@ -20,8 +20,8 @@ What is dropped is counted, logged once a minute, and stands in `problems` for a
 
 Threads: the lanes' workers are started through `start_thread`, which the engine hands in, named `notify-<receiver>`;
 all may be called from any thread. `put` waits neither for a receiver nor for the disk; `cancel` and `resend` wait for
-the disk. `on_outcome` is called from the worker, behind what was settled. Time: only through the `Clock`, which is
-anchored to Unix time. In a forked child nothing is sent: its parent does.
+the disk. `on_outcome` is called from the worker, behind what was settled, `is_firing` from there too, of late pages.
+Time: only through the `Clock`, which is anchored to Unix time. In a forked child nothing is sent: its parent does.
 Errors: none but `restore`'s StorageError; a disk that refuses is a line of `problems`.
 """
 
@@ -34,9 +34,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from hms_ops.alert.delivery.deadletters import DeadLetter, DeadLetters, notification_or_none
-from hms_ops.alert.delivery.lane import Counters, End, Lane, OnOutcome, Waiting, no_outcome
+from hms_ops.alert.delivery.lane import Counters, End, IsFiring, Lane, OnOutcome, Waiting, always_firing, no_outcome
 from hms_ops.alert.delivery.settling import Settler
-from hms_ops.alert.notification import Dead, Notification, Outcome, Profile, notification_record
+from hms_ops.alert.notification import Alert, Dead, Notification, Outcome, Profile, notification_record
 from hms_ops.alert.receivers import parse_target, route
 from hms_ops.change import Change
 from hms_ops.clock import SECOND_NS, Clock
@@ -70,6 +70,7 @@ class Outbox:
         self._start_thread = start_thread
         self._profiles = dict(profiles or {})
         self._on_outcome = on_outcome
+        self.is_firing: IsFiring = always_firing  # for who makes the outbox before there is a book
         self._store = store
         self._settler = Settler(clock, start_thread, store)
         self._dead = DeadLetters()
@@ -257,7 +258,7 @@ class Outbox:
         served_by = route(parse_target(receiver), self._profiles)
         if len(self._lanes) >= LANES_MAX and not self._retire_one():
             raise ValueError(f"notifications wait for {LANES_MAX} receivers already")
-        new = Lane(served_by, self._clock, self._told, settle=self._settle)
+        new = Lane(served_by, self._clock, self._told, settle=self._settle, is_firing=self._still_fires)
         try:
             thread = self._start_thread(f"notify-{served_by.target.shown}", lambda: self._work(receiver, new))
         except RuntimeError as error:  # the system has no more threads for us
@@ -265,6 +266,9 @@ class Outbox:
         self._lanes[receiver] = new
         self._threads = [known for known in self._threads if known.is_alive()] + [thread]
         return new
+
+    def _still_fires(self, alert: Alert) -> bool:
+        return self.is_firing(alert)
 
     def _settle(self, item: Waiting, outcome: End) -> None:
         """Called by a lane's worker before it sends its next."""
