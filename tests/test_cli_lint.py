@@ -192,3 +192,16 @@ def test_refusals_name_commands_where_the_engine_names_requests() -> None:
         for line in source.read_text().splitlines():
             if "Problem(" in line or "why = " in line:
                 assert not REQUEST.search(in_commands(line)), f"{source.name}: {line}"
+
+
+def test_no_credentials_of_a_sentence_s_receivers_are_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text('rules:\n  - ALERT slow WHEN avg(api_ms) > 200 NOTIFY "webhook:http://u:secret@h/?t=secret"\n')
+    for command in (["check-config", "--print"], ["check-config", "--print", "--json"], ["rules", "export"]):
+        assert call([*command, str(path)]) == 0
+        assert "secret" not in capsys.readouterr().out, command
+    path.write_text('rules:\n  - ALERT two WHEN avg(api_ms) > max(a) NOTIFY "webhook:http://u:secret@h/?t=secret"\n')
+    call(["rules", "export", str(path)])
+    assert "secret" not in capsys.readouterr().out

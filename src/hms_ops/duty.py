@@ -136,6 +136,7 @@ class Duty:
         """Take the rules of the files in place of those before, all or none (ConfigError)."""
         with self._lock:
             self._take(self.rulebook.prepare(file, self.rulebook.own))
+        self.objectives.fill_waiting()
 
     def put(self, rule: Rule) -> None:
         """Add or replace one rule from Python or HTTP. ConfigError when it is invalid, or a file has its name."""
@@ -166,8 +167,9 @@ class Duty:
         """The unit of a metric has changed: read the rules anew that look at it. ConfigError: nothing has changed."""
         with self._lock:
             anew = self.rulebook.readers_of(metric)
-            self.objectives.replace(self.objectives.slos)
+            self.objectives.replace(self.objectives.slos, is_filled=False)
             self._take(self.rulebook.prepare(self.rulebook.file, self.rulebook.own, anew=anew))
+        self.objectives.fill_waiting()
 
     def move_clocks(self, reanchor: Callable[[], int]) -> None:
         """The wall clock was set: `reanchor` follows it and returns by how many seconds. `for`, `keep`, escalations and
@@ -190,11 +192,11 @@ class Duty:
         file, rules = prepared.file, prepared.rules
         detector = self.anomalies.detector_of(file.anomalies) if self._rule_set is not None else None
         slos = self.objectives.slos
-        self.objectives.replace(file.slos)
+        self.objectives.replace(file.slos, is_filled=False)  # `fill_waiting` follows, without our lock
         try:
             self.rulebook.adopt(prepared)
         except ConfigError:
-            self.objectives.replace(slos)
+            self.objectives.replace(slos, is_filled=False)
             raise
         self._warn(RuleFile(tuple(rules), file.anomalies, file.actions))
         with self._passing:

@@ -72,7 +72,7 @@ def rule_document(rule: Rule) -> dict[str, Any]:
     """A rule in the keys of a rule file; receivers without what may be their secrets."""
     return {
         "alert": rule.name,
-        "if": rule.text,
+        "if": rule.shown,
         "for": duration_text(rule.for_seconds),
         "keep": duration_text(rule.keep_seconds),
         "recover": None if rule.recover is None else format(rule.recover),

@@ -96,7 +96,7 @@ def rule_lines(one: Exported) -> list[str]:
     rule = one.rule
     comment = [f"  # {comment_text(rule.name)}: {comment_text(one.grade)}"]
     if not one.promql:
-        return [*comment, f"  #   {comment_text(rule.text)}"]
+        return [*comment, f"  #   {comment_text(rule.shown)}"]
     lines = [*comment, f"  - alert: {json.dumps(rule.name)}", f"    expr: {json.dumps(one.promql)}"]
     for key, seconds in (("for", rule.for_seconds), ("keep_firing_for", rule.keep_seconds)):
         if seconds:
@@ -106,7 +106,7 @@ def rule_lines(one: Exported) -> list[str]:
         "    labels:",
         f"      severity: {json.dumps(rule.severity)}",
         "    annotations:",
-        f"      hms_ops_rule: {json.dumps(template_text(rule.text))}",
+        f"      hms_ops_rule: {json.dumps(template_text(rule.shown))}",
         f"      hms_ops_lowering: {json.dumps(one.grade)}",
     ]
 
