@@ -348,7 +348,7 @@ def test_cancelled_ones_do_not_leave_after_a_restart_either(start: Start) -> Non
         assert (first.outbox.counters()["cancelled"], first.balance(), second.balance()) == (2, 0, 0)
 
 
-@pytest.mark.parametrize(("answer", "delivered", "cancelled"), [(OK, 1, 0), (status(503), 0, 1)])
+@pytest.mark.parametrize(("answer", "delivered", "cancelled"), [(OK, 1, 0), (status(503), 0, 1), (GONE, 0, 1)])
 def test_one_that_is_being_sent_when_it_is_cancelled_is_not_tried_again(
     tmp_path: Path, wait_until: WaitUntil, answer: bytes, delivered: int, cancelled: int
 ) -> None:
@@ -380,6 +380,7 @@ def test_one_that_is_being_sent_when_it_is_cancelled_is_not_tried_again(
         thread.join(5)
     counters = stepped.outbox.counters()
     assert (counters["delivered"], counters["cancelled"], counters["waiting"]) == (delivered, cancelled, 0)
+    assert stepped.outbox.dead_letters() == []
     assert (stepped.waiting_on_disk(), stepped.balance()) == ([], 0)
     stepped.close()
 

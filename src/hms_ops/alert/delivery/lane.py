@@ -275,12 +275,12 @@ class Lane:
         return replace(item.notification, note=note) if note else item.notification
 
     def _judge(self, item: Waiting, outcome: Outcome, now_ns: int) -> Outcome | None:
-        """What an attempt comes to, with the next one planned; None: it failed, and was cancelled meanwhile."""
+        """What an attempt comes to, with the next one planned; None: it was cancelled meanwhile, and did not arrive."""
         if isinstance(outcome, Retry):
             outcome = self._plan(item, outcome, now_ns)
+        if item.is_cancelled and not isinstance(outcome, Delivered):
+            return None  # no dead letter either: who sends those again would tell what was called off
         if isinstance(outcome, Retry):
-            if item.is_cancelled:
-                return None
             self._sending = None
             self.counters.retried += 1
         return outcome

@@ -16,7 +16,9 @@ COUNTERS: Final = ("notifications", "storms", "silences_refused", "members_refus
 
 
 class Desk:
-    """origin: tells engines apart, whose episodes number alike. is_freed: something that held alerts back has ended."""
+    """origin: tells engines apart, whose episodes number alike. is_freed: something that held alerts back has ended.
+    endings: when what holds alerts back may end, which comes before all else that is due, so that they are looked at
+    once, however many silences end together; timers: all else."""
 
     def __init__(self, routing: Routing, origin: str) -> None:
         self.origin = origin
@@ -25,6 +27,7 @@ class Desk:
         self.holding = Holding(routing)
         self.decisions = Decisions()
         self.timers = Timers()
+        self.endings = Timers()
         self.counts = dict.fromkeys(COUNTERS, 0)
         self.notifications: list[Notification] = []
         self.cancelled: list[str] = []

@@ -116,7 +116,7 @@ class Dispatcher:
     def next_due(self) -> float:
         """When `step` wants to be called again, in Unix seconds; inf when nothing is waited for, -inf for at once."""
         with self._lock:
-            return -math.inf if self._is_rerouted else self._desk.timers.next()
+            return -math.inf if self._is_rerouted else min(self._desk.timers.next(), self._desk.endings.next())
 
     def restore(self, tables: Tables, now: float) -> None:
         """Take the records of "groups", "members" and "silences", before the first step. What cannot be read is left
@@ -259,7 +259,7 @@ class Dispatcher:
         self._desk.is_freed |= self._desk.holding.sources.end(member.key, member.labels)
         self._change(member, alert, now)
         if member.flaps.is_flapping:
-            self._desk.timers.set("flaps", member.key, ends_at(member.flaps))
+            self._desk.endings.set("flaps", member.key, ends_at(member.flaps))
         if is_quiet:
             log = self._group_of(member, Target(self._desk.routing.first(member.labels), LOG), now)
             self._board.move(member, log, "pending", "resolved")
@@ -310,14 +310,14 @@ class Dispatcher:
         if is_new:
             member.flaps = member.flaps._replace(is_flapping=True)
         if member.flaps.is_flapping:
-            self._desk.timers.set("flaps", member.key, ends_at(member.flaps))
+            self._desk.endings.set("flaps", member.key, ends_at(member.flaps))
         return "flapping" if is_new else ""
 
     def _calm(self, key: str, now: float) -> None:
         """The alert flaps no more, or is looked at again later."""
         member = self._board.members[key]
         if not has_ended(member.flaps, now):
-            self._desk.timers.set("flaps", key, max(ends_at(member.flaps), now + STEP_SECONDS))
+            self._desk.endings.set("flaps", key, max(ends_at(member.flaps), now + STEP_SECONDS))
             return
         member.flaps = member.flaps._replace(is_flapping=False)
         self._board.touch(member)
@@ -366,15 +366,15 @@ class Dispatcher:
 
     def _work(self, now: float) -> None:
         while True:
-            if self._desk.is_freed:
+            due = self._desk.endings.pop(now)
+            if due is None and self._desk.is_freed:
                 self._desk.is_freed = False
                 self._teller.release(now)
                 self._climber.resume(now)
-            due = self._desk.timers.pop(now)
-            if due is not None:
-                self._handlers[due.kind](due.key, now)
-            elif not self._desk.is_freed:
+            due = due or self._desk.timers.pop(now)
+            if due is None:
                 return
+            self._handlers[due.kind](due.key, now)
 
     def _result(self) -> Dispatch:
         desk = self._desk
@@ -389,7 +389,7 @@ class Dispatcher:
         """The routing is new, or we have just started: everything is looked at once."""
         self._is_rerouted = False
         self._desk.holding.replace(self._desk.routing, self._board.firing())
-        self._desk.timers.drop(("mute",))
+        self._desk.endings.drop(("mute",))
         self._mutes_due = {}
         for name in self._desk.routing.mutes:
             self._look(name, now)
@@ -418,7 +418,7 @@ class Dispatcher:
     def _look(self, name: str, now: float) -> None:
         """Note whether a mute time holds now, and when that changes."""
         due = self._mutes_due[name] = self._desk.holding.look(name, now)
-        self._desk.timers.set("mute", name, due)
+        self._desk.endings.set("mute", name, due)
         self._desk.is_freed = True
 
     # ---- records
@@ -436,10 +436,10 @@ class Dispatcher:
         self._teller.wait_anew()
         if now is not None:
             self._hush.wait_anew(now)
-        timers = self._desk.timers
+        timers, endings = self._desk.timers, self._desk.endings
         for member in self._board.members.values():
             timers.set("ack", member.key, member.ack.until if member.ack else math.inf)
-            timers.set("flaps", member.key, ends_at(member.flaps) if member.flaps.is_flapping else math.inf)
+            endings.set("flaps", member.key, ends_at(member.flaps) if member.flaps.is_flapping else math.inf)
             is_over = not member.is_firing and not member.places
             timers.set("forget", member.key, forgotten_at(member.flaps) if is_over else math.inf)
             self._climber.wait(member)

@@ -312,7 +312,7 @@ def group_of_record(key: str, record: Mapping[str, Any]) -> Group:
         born=float(record["born"]),
         number=int(record["number"]),
         sent=float(record["sent"]),
-        paced=float(record["paced"]),
+        paced=float(record.get("paced", 0.0)),
         due=float(record["due"]),
         ids=list(map(str, record["ids"])),
     )

@@ -57,7 +57,8 @@ class Hush:
             return
         state = silence.state(now)
         if state == "active":
-            self._decide(silence, now, f"silenced by {silence.id}: {silence.who}, {silence.comment}".rstrip(", "))
+            reason = f"silenced by {silence.id}: {silence.who}, {silence.comment}".rstrip(", ")
+            self._decide(self._silenced(silence), now, reason)
         elif state == "ended" and not silence.is_over:
             self._put(replace(silence, is_over=True))
             self._tell_again(silence, now)
@@ -70,20 +71,20 @@ class Hush:
         if silence.starts >= silence.ends:
             return  # it had not begun
         by = f" by {silence.ended_by}" if silence.ended_by else ""
-        self._decide(silence, now, f"silence {silence.id} ended{by}")
-        for member in self._silenced(silence):
+        members = self._silenced(silence)
+        self._decide(members, now, f"silence {silence.id} ended{by}")
+        for member in members:
             for group, place in self._desk.board.groups_of(member):
                 if place.status == "told" and not group.level:
                     self._teller.queue(member, group, "repeat", now)
 
     def _silenced(self, silence: Silence) -> list[Member]:
         board, name = self._desk.board, silence.matchers.alertname
-        members = board.named(name) if name else ordered(board.firing())
-        return [member for member in members if silence.matchers.accept(member.labels)]
+        members = board.named(name) if name else board.firing()
+        return ordered(member for member in members if silence.matchers.accept(member.labels))
 
-    def _decide(self, silence: Silence, now: float, reason: str) -> None:
-        alerts = [member.alert for member in self._silenced(silence)]
-        self._desk.decisions.add_many(now, alerts, "silence", reason)
+    def _decide(self, members: list[Member], now: float, reason: str) -> None:
+        self._desk.decisions.add_many(now, [member.alert for member in members], "silence", reason)
 
     def _put(self, silence: Silence) -> None:
         self._desk.holding.silences.put(silence)
@@ -91,7 +92,7 @@ class Hush:
 
     def _drop(self, key: str) -> None:
         self._desk.holding.silences.drop(key)
-        self._desk.timers.set("silence", key, math.inf)
+        self._desk.endings.set("silence", key, math.inf)
         self._changed[key] = None
 
     def _wait(self, key: str, now: float) -> None:
@@ -99,7 +100,7 @@ class Hush:
         if silence is not None:
             forgotten = silence.ends + REMEMBERED_SECONDS
             due = forgotten if silence.is_over else silence.starts if now < silence.starts else silence.ends
-            self._desk.timers.set("silence", key, due)
+            self._desk.endings.set("silence", key, due)
 
     # ---- records
 
