@@ -216,6 +216,20 @@ def test_an_empty_log_is_whole_and_has_nothing_to_list(tmp_path: Path, capsys: p
     assert answer(capsys, "audit", "export", *where)[0] == 1
 
 
+def test_a_log_that_begins_anew_says_that_the_one_before_was_set_aside(
+    data_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = data_dir / "state" / "data.mdb"
+    state.write_bytes(b"\xff" * state.stat().st_size)
+    open_storage(data_dir).close()
+    found = json.loads(answer(capsys, "audit", "list", "--data-dir", data_dir, "--json")[1])
+    (record,) = found["audit"]
+    assert (record["what"], record["subject"], record["outcome"]) == ("set-aside", "state", "damaged")
+    assert (data_dir / record["detail"]["set_aside"]).is_dir()
+    code, _, err = answer(capsys, "audit", "verify", "--data-dir", data_dir)
+    assert (code, record["detail"]["set_aside"] in err) == (0, True)
+
+
 def test_what_comes_from_strangers_is_printed_escaped(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     storage = open_storage(data_dir)
     storage.audit.append(who="a\x1b[2Jb", what="log-in", time_ns=1)

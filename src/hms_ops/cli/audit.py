@@ -11,6 +11,7 @@ import click
 from hms_ops.cli.export import READ_SECONDS, copied, written
 from hms_ops.cli.options import data_dir_option, json_option, show_json, show_table, url_option
 from hms_ops.cli.reach import get, pieces
+from hms_ops.escape import printable
 
 if TYPE_CHECKING:
     from hms_ops.storage.chain import Verified
@@ -110,6 +111,8 @@ def verify(file: Path | None, expect: Expected | None, url: str, data_dir: Path 
         )
     else:
         click.echo(f"{found.reason}: {found.text}; {found.count:,} records before it are good")
+    for name in set_aside(data_dir):
+        click.echo(f"warning: {printable(name)} was damaged and set aside; records in it are not in this log", err=True)
     return int(not found.is_good)
 
 
@@ -138,6 +141,12 @@ def export(output: Path | None, url: str, data_dir: Path | None, as_json: bool) 
     if not records:
         click.echo("nothing found", err=True)
     return int(not records)
+
+
+def set_aside(data_dir: Path | None) -> list[str]:
+    from hms_ops.storage.audit import aside_of
+
+    return [] if data_dir is None else aside_of(data_dir / "state")
 
 
 def verified(file: Path | None, data_dir: Path | None, url: str, expect: Expected | None) -> "Verified":

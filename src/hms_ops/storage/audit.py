@@ -13,6 +13,7 @@ Not here: what is right and wrong in a chain (chain.py).
 """
 
 import json
+import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,9 +23,11 @@ from typing import Any, Final
 
 from hms_ops.errors import StartError, StorageError
 from hms_ops.storage.chain import NO_HASH, Head, Link, Verified, canonical, follow, hash_of, head_of, line_of
-from hms_ops.storage.environment import Database, Environment, Transaction
+from hms_ops.storage.environment import DAMAGED, Database, Environment, Transaction
 from hms_ops.storage.pages import EnvironmentDamaged
 from hms_ops.storage.record import RecordDamaged, pack_record, unpack_record
+
+log = logging.getLogger("hms_ops.audit")
 
 RECORDS_MAX: Final = 1_000_000
 BYTES_MAX: Final = 1 << 30
@@ -35,6 +38,7 @@ DIGITS_MAX: Final = 18
 """Of whole numbers in a detail; longer ones, which not every reader of JSON can hold, are text."""
 
 HEAD_KEY: Final = b"head"
+LOST: Final = "set-aside"  # the first record of a log that was begun because a damaged state was set aside
 
 
 class Audit:
@@ -198,6 +202,31 @@ class Audit:
             with self._counting:
                 self._counts["damaged"] += 1
         return record
+
+
+def note_lost(audit: Audit, state: Path) -> None:
+    """The state was damaged and a new one begun: say in the new log that the one before was set aside, and where."""
+    names = aside_of(state)
+    detail = {
+        "set_aside": names[-1] if names else "",
+        "lost": "alert states, what waited, silences, and the log of before",
+    }
+    try:
+        audit.append(
+            who="the engine",
+            what=LOST,
+            subject=state.name,
+            outcome="damaged",
+            detail=detail,
+            time_ns=state.stat().st_mtime_ns,
+        )
+    except (StorageError, OSError) as error:
+        log.error("the audit log does not say that the one before was set aside: %s", error)
+
+
+def aside_of(state: Path) -> list[str]:
+    """Damaged states beside this one, oldest first: each may hold a log that this one's does not go on from."""
+    return sorted(path.name for path in state.parent.glob(f"{state.name}{DAMAGED}*"))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hms_ops.errors import StartError, StorageError
 from hms_ops.storage.alerting import AlertStore
-from hms_ops.storage.audit import Audit
+from hms_ops.storage.audit import Audit, note_lost
 from hms_ops.storage.catalogue import Catalogue, open_catalogue
 from hms_ops.storage.cursors import Cursors
 from hms_ops.storage.environment import DirectoryLock, Environment, open_or_set_aside
@@ -92,6 +92,8 @@ def open_storage(data_dir: Path, config: HistoryConfig | None = None) -> Storage
         opened.append(state)
         damaged = [name for name, is_new in (("catalogue", is_new_catalogue), ("state", is_new_state)) if is_new]
         kept = (Journal(state), Cursors(state), AlertStore(state), Audit(state))
+        if is_new_state:
+            note_lost(kept[-1], data_dir / "state")
         return Storage(lock, history, catalogue, state, *kept, tuple(damaged))
     except BaseException as error:
         for part in opened:
