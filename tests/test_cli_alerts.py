@@ -106,7 +106,16 @@ def test_why_somebody_was_told_is_explained(engine: Engine, run: Run) -> None:
     assert code == 0
     assert first == "firing now: db.slow{agency=irs,team=db}: level 1 of own at 2023-11-14T22:28:20Z"
     assert head.split() == ["TIME", "STATE", "ALERT", "DECISION", "WHY", "RECEIVER"]
-    assert line.split() == ["2023-11-14T22:13:20Z", "firing", "db.slow{agency=irs,team=db}", "told", "first", "log:"]
+    assert line.split() == [
+        "2023-11-14T22:13:20Z",
+        "firing",
+        "db.slow{agency=irs,team=db}",
+        "escalation",
+        "left",
+        "to",
+        "policy",
+        "own",
+    ]
     assert run("explain", "db.slow", "--tag", "agency:ssa")[0] == 1
     assert len(told(run("explain", "db.slow", "--tag", "agency:irs", "--json"))["decisions"]) == 1
     code, out, err = run("explain", "nobody")

@@ -207,7 +207,10 @@ def test_an_alert_is_explained_with_how_it_stands(site: Serving) -> None:
     (alert,) = explained["alerts"]
     level = alert["next_escalation"]
     assert (alert["state"], level["policy"], level["level"], level["notify"]) == ("firing", "own", 2, ["log:"])
-    assert [(one["decision"], one["reason"]) for one in explained["decisions"]] == [("told", "escalation level 1")]
+    assert [(one["decision"], one["reason"]) for one in explained["decisions"]] == [
+        ("escalation", "left to policy own"),
+        ("told", "escalation level 1"),
+    ]
     other = site.get("/v1/alerts/hand/explain", params={"tags": "agency=ssa"}).json()
     assert other["decisions"] == []
     assert (

@@ -6,7 +6,7 @@ A decision is a plain map, its keys stable:
     name       of the alert; tags, state and episode with it; tags is None where many alerts were decided at once
     decision   told, held, not told, acknowledged, released, escalation, silence, flapping
     reason     first, new in group, repeat, resolved, silenced by ID, muted by NAME, inhibited by NAME,
-               acknowledged by WHO, flapping, nothing new, storm, escalation level N, …
+               acknowledged by WHO, flapping, nothing new, storm, escalation level N, left to policy NAME, …
     receiver   without secrets, "" where it is about none; alerts: how many it is about
 
 Each goes out with the step that made it (the journal keeps them all) and stays in memory: the last DECISIONS_MAX of

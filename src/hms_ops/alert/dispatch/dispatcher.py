@@ -244,10 +244,13 @@ class Dispatcher:
         why = self._flap(member)
         for group, _ in self._board.groups_of(member):
             self._board.move(member, group, "left", "")
-        for target in self._desk.routing.targets(alert, member.labels):
+        targets = self._desk.routing.targets(alert, member.labels)
+        for target in targets:
             group = self._group_of(member, target, now)
             self._teller.queue(member, group, why or ("new in group" if group.sent else "first"), now)
         self._climber.start(member, now)
+        if not targets and member.escalation is not None:
+            self._desk.decisions.add(now, alert, "escalation", f"left to policy {member.escalation.policy}")
 
     def _end(self, alert: Alert, now: float) -> None:
         """An alert has resolved: those who were told that it fires are told."""
