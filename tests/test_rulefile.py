@@ -146,10 +146,10 @@ BAD_RULES = [
         "{alert: x, if: a > 1, notify: 'sms:$(reboot)'}",
         "r.yaml:2: notify: receiver 'sms:$(reboot)' wants a phone number",
     ),
-    ("{alert: x, if: a > 1, notify: 'webhook:http://'}", "r.yaml:2: notify: receiver 'webhook:http://' wants"),
+    ("{alert: x, if: a > 1, notify: 'webhook:http://'}", "r.yaml:2: notify: receiver 'webhook:***' wants"),
     (
         "{alert: x, if: a > 1, notify: 'webhook:http://h:x/'}",
-        "r.yaml:2: notify: receiver 'webhook:http://h:x/' holds no",
+        "r.yaml:2: notify: receiver 'webhook:***' holds no",
     ),
     ("{alert: x, if: a > 1 FOR 3m, for: 4m}", "r.yaml:2: for: 'for' stands in the sentence and as a key"),
     ("{alert: x, if: a > 1 EVERY 500ms}", "r.yaml:2: if: EVERY is at least 1s"),
@@ -297,3 +297,8 @@ def test_wrong_python_keywords_are_told_together() -> None:
     with pytest.raises(ConfigError) as caught:
         rule_from_arguments("x", {"if_": "a >", "fro_": "3m", "notify": "nowhere"}, "engine.alert('x')")
     assert [problem.split(": ")[1] for problem in caught.value.problems] == ["if", "fro", "notify"]
+
+
+def test_a_proposal_for_python_is_a_keyword_python_takes() -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'fro', did you mean 'for_'\?"):
+        rule_from_arguments("x", {"if_": "avg(a) > 1", "fro": "3m"}, "here")

@@ -311,8 +311,15 @@ def rule_from_arguments(name: str, arguments: Mapping[str, Any], source: str) ->
     given = {"alert": name, **{key.rstrip("_"): value for key, value in arguments.items()}}
     rule, problems = rule_from_keys(given, source)
     if rule is None:
-        raise ConfigError(*(f"{source}: {describe(problem)}" for problem in problems))
+        raise ConfigError(*(f"{source}: {as_arguments(describe(problem))}" for problem in problems))
     return rule
+
+
+def as_arguments(text: str) -> str:
+    """A proposal of a key as Python takes it: `for_`, where `for` is a word of Python's own."""
+    for word in ("for", "if"):
+        text = text.replace(f"did you mean {word!r}?", f"did you mean {word + '_'!r}?")
+    return text
 
 
 def anomaly_from_keys(given: Mapping[str, Any], source: str) -> tuple[AnomalyRule | None, list[KeyProblem]]:
