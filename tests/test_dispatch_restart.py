@@ -206,3 +206,13 @@ def assert_minutes(run: Run) -> None:
         for begin in times:
             # Two of the budget's minutes may share a minute of ours.
             assert sum(begin <= time < begin + 60 for time in times) <= 2 * NOTIFICATIONS_MAX
+
+
+def test_a_group_of_a_release_that_paced_nothing_is_taken() -> None:
+    desk, page = Desk(), alert()
+    desk.at(0, page)
+    for record in desk.tables["groups"].values():
+        record.pop("paced", None)
+    desk.restart()
+    assert desk.dispatcher.counters()["damaged"] == 0
+    assert [one.why for one in desk.at(60, alert(state="resolved"))] == ["resolved"]
