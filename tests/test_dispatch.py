@@ -314,7 +314,7 @@ def test_an_alert_that_flaps_is_told_so_once_and_then_left_alone_until_it_is_cal
     assert whys.count("flapping") == 1
     assert whys[-1] == "flapping"
     begun = desk.told[-1].created - START
-    assert 80 <= begun <= 110  # half of the weight of 20 steps
+    assert 40 <= begun <= 60  # half of the weight of 20 outcomes, two in ten seconds
     assert desk.dispatcher.counters()["flapping"] == 1
     last = 59 * 5
     desk.at(last + 300)
@@ -342,6 +342,15 @@ def test_alerts_that_calm_down_together_cost_a_walk_each_not_a_walk_of_all_each(
     assert time.process_time() - began < 1.5  # 0.1 s; the square of them took 3
     assert desk.dispatcher.counters()["flapping"] == desk.dispatcher.counters()["held"] == 0
     assert desk.told[-1].left_out == len(pages) - len(desk.told[-1].alerts)
+
+
+def test_what_comes_and_goes_every_second_flaps_after_five_rounds() -> None:
+    desk = Desk()
+    for n in range(30):
+        desk.at(n, replace(PAGE if n % 2 == 0 else ended(PAGE), episode=n // 2 + 1))
+    whys = [one.why for one in desk.told]
+    assert whys.count("flapping") == 1
+    assert len(whys) <= 12
 
 
 def test_flapping_is_weighed_as_nagios_weighs_it() -> None:

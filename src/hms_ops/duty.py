@@ -23,11 +23,11 @@ import numpy as np
 from hms_ops._ring import Store
 from hms_ops.alert.actions.action import ActionRunner
 from hms_ops.alert.actions.run import Run
+from hms_ops.alert.address import shown_receiver
 from hms_ops.alert.delivery.outbox import Outbox
 from hms_ops.alert.dispatch.dispatcher import Dispatcher
 from hms_ops.alert.notification import Alert, Delivered, Notification, Outcome, Profile, Retry, digest
 from hms_ops.alert.plan import UnitLookup
-from hms_ops.alert.receivers import parse_target
 from hms_ops.alert.rule import AnomalyRule, Rule, rule_from_keys
 from hms_ops.alert.rulefile import RuleFile
 from hms_ops.alert.states.book import Book
@@ -430,7 +430,7 @@ class Duty:
         self._emit(
             {
                 "kind": "notification",
-                "receiver": parse_target(notification.receiver).shown,
+                "receiver": shown_receiver(notification.receiver),
                 "outcome": word,
                 "detail": detail,
                 "why": notification.why,

@@ -52,5 +52,9 @@ class UnknownMetricError(HmsOpsError):
         self.nearest = nearest
 
 
+class Busy(HmsOpsError):
+    """A command was not carried out in time; whether it will be is not known."""
+
+
 class Unreachable(HmsOpsError):
     """No engine answers at the address."""

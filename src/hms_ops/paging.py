@@ -26,7 +26,7 @@ from hms_ops.alert.notification import Alert, Delivered, Notification, Profile, 
 from hms_ops.alert.receivers import parse_target, route
 from hms_ops.clock import SECOND_NS, Clock
 from hms_ops.duty import Duty
-from hms_ops.errors import HmsOpsError, StorageError
+from hms_ops.errors import Busy, StorageError
 
 if TYPE_CHECKING:
     from hms_ops.storage.audit import Audit
@@ -36,10 +36,6 @@ log = logging.getLogger("hms_ops.audit")
 Emit = Callable[[dict[str, Any]], None]
 BY_PROGRAM: Final = "the program"
 TEST_NAME: Final = "hms_ops.test"
-
-
-class Busy(HmsOpsError):
-    """The keeper did not get to a command in time; whether it will be carried out is not known."""
 
 
 class Paging:

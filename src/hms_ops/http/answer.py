@@ -12,7 +12,7 @@ import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from hms_ops.errors import ExpressionError, HmsOpsError, RemoteError, StorageError, UnknownMetricError
+from hms_ops.errors import Busy, ExpressionError, HmsOpsError, RemoteError, StorageError, UnknownMetricError
 
 PROBLEM_TYPE: Final = "urn:hms-ops:problem:"
 
@@ -79,6 +79,8 @@ def problem_of(error: Exception) -> Problem:
         return Problem(400, "client-left", "the client left before its body was complete")
     if isinstance(error, StorageError):
         return Problem(503, "storage", str(error))
+    if isinstance(error, Busy):
+        return Problem(503, "busy", str(error), {"Retry-After": "5"})
     if isinstance(error, RemoteError):
         return Problem(502, "remote", str(error))
     if isinstance(error, HmsOpsError):

@@ -1,8 +1,9 @@
 """Flapping: an alert that fires and resolves again and again, told once and then left alone until it has calmed down.
 
-After Nagios: of the last 21 outcomes, each of 10 s, it is looked at how many differ from the one before, the newest
-weighing 1.2, the oldest 0.8. Above 50 % the alert flaps, below 25 % it no longer does. An outcome differs when the
-alert began or ceased to fire within its ten seconds.
+After Nagios: of the last 21 outcomes it is looked at how many differ from the one before, the newest weighing 1.2, the
+oldest 0.8. Above 50 % the alert flaps, below 25 % it no longer does. There is an outcome every 10 s, which differs when
+the alert began or ceased to fire within them, and one more for each further time that it did: what comes and goes every
+second flaps after five rounds, not after two minutes.
 
 Pure: `Flaps` is a bit for each of the last 20 changes and the number of the newest 10-s step; kept by the dispatcher
 with the alert, and gone 200 s after its last change.
@@ -40,7 +41,8 @@ def aged(flaps: Flaps, step: int) -> Flaps:
 def changed(flaps: Flaps, now: float) -> Flaps:
     """After an alert began or ceased to fire."""
     older = aged(flaps, int(now // STEP_SECONDS))
-    return older._replace(changes=older.changes | 1)
+    is_further = older.changes & 1
+    return older._replace(changes=(older.changes << is_further | 1) & _ALL)
 
 
 def share(flaps: Flaps) -> float:
