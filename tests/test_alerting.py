@@ -348,3 +348,25 @@ def test_a_disk_that_hangs_holds_no_page_back(
             assert states(engine) == {"hot": "firing"}
             feed(engine, "heat", 200.0, 3, kind="gauge")
         assert statuses(server) == ["firing"]
+
+
+def test_an_alert_that_the_dispatcher_fails_on_is_paged_and_costs_its_neighbours_nothing(
+    hot: dict[str, Any], wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering() as server:
+        rules = [{**hot, "alert": name, "notify": f"webhook:{server.url}/{name}"} for name in ("good", "odd", "other")]
+        with manual(config={"rules": rules}) as engine:
+            dispatcher = engine.duty.keeper.dispatcher
+            take = dispatcher._take
+
+            def fail(alert: Alert, now: float) -> None:
+                if alert.name == "odd":
+                    raise RuntimeError("planted")
+                take(alert, now)
+
+            monkeypatch.setattr(dispatcher, "_take", fail)
+            feed(engine, "heat", 200.0, 2)
+            wait_until(lambda: sorted(paths(server)) == ["/good", "/odd", "/other"])
+            feed(engine, "heat", 200.0, 3)
+            assert len(server.requests) == 3
+            assert engine.counters()["keeper"]["errors"] == 1

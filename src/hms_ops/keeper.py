@@ -10,7 +10,7 @@ other while they wait.
 
 When the disk refuses, or hangs for some seconds, pages leave all the same and `problem` says so: what could not be kept
 waits for the next turn.
-When the dispatcher fails, which is a mistake of ours, each alert goes to its own receivers ungrouped.
+Alerts on which the dispatcher fails, which is a mistake of ours, go to their own receivers ungrouped.
 Threads: `put` from any thread, it never waits; `command` and `settle` wait for a turn. One thread runs `run`.
 Limits: EVENTS_WAITING_MAX events and CHANGES_WAITING_MAX keys whose changes wait; what is beyond is counted as `lost`.
 """
@@ -190,14 +190,19 @@ class Keeper:
         self.refused_count = counts["members_refused"] + counts["silences_refused"]
 
     def _dispatch(self, batch: Batch) -> Dispatch:
+        """What the dispatcher made; events it failed on go to their own receivers, ungrouped."""
         try:
             with self._stepping:
-                return self.dispatcher.step(self._clock.now_ns() / SECOND_NS, batch.events, batch.commands)
+                made = self.dispatcher.step(self._clock.now_ns() / SECOND_NS, batch.events, batch.commands)
         except Exception:
-            self._counts["errors"] += 1
-            log.exception("the dispatcher failed; alerts go to their own receivers, ungrouped")
-            plain = [one for event in batch.events for one in notifications_of(event, event.notify, self._origin)]
-            return Dispatch(plain, [], [], [])
+            log.exception("the dispatcher failed")
+            made = Dispatch([], [], [], [], batch.events)
+        if not made.failed:
+            return made
+        self._counts["errors"] += len(made.failed)
+        log.error("%d alerts go to their own receivers, ungrouped", len(made.failed))
+        plain = [one for event in made.failed for one in notifications_of(event, event.notify, self._origin)]
+        return made._replace(notifications=[*made.notifications, *plain])
 
     def _commit(self, changes: list[Change]) -> None:
         """All or none; what the disk refuses waits, and may be replaced by younger changes of the same keys."""

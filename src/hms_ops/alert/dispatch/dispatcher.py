@@ -30,6 +30,7 @@ Parts: `desk` (what they share), `telling` (groups and budgets), `climbing` (pol
 Bounds and counters: those of grouping, silence, storm and decision; see `counters`.
 """
 
+import logging
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -58,13 +59,18 @@ Command: TypeAlias = Ack | Unack | AddSilence | EndSilence
 Tables: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
+LOGGER: Final = logging.getLogger("hms_ops.alert")
+
+
 class Dispatch(NamedTuple):
-    """What one step came to. cancelled: ids of notifications that must not leave any more; decisions: decision.py."""
+    """What one step came to. cancelled: ids of notifications that must not leave any more; decisions: decision.py.
+    failed: events that a mistake of ours kept from being dispatched; the caller tells their own receivers."""
 
     notifications: list[Notification]
     changes: list[Change]
     decisions: list[Decision]
     cancelled: list[str]
+    failed: Sequence[Alert] = ()
 
 
 class Dispatcher:
@@ -106,12 +112,11 @@ class Dispatcher:
                 self._reroute(now)
             for name in [name for name, due in self._mutes_due.items() if due <= now]:
                 self._look(name, now)
-            for alert in events:
-                self._take(alert, now)
+            failed = [alert for alert in events if not tried(self._take, alert, now)]
             for command in commands:
-                self._obey(command, now)
-            self._work(now)
-            return self._result()
+                tried(self._obey, command, now)
+            tried(self._work, now)
+            return self._result()._replace(failed=failed)
 
     def next_due(self) -> float:
         """When `step` wants to be called again, in Unix seconds; inf when nothing is waited for, -inf for at once."""
@@ -482,3 +487,13 @@ def ack_document(member: Member) -> dict[str, Any]:
     assert ack is not None
     until = None if ack.until == math.inf else ack.until
     return {"who": ack.who, "comment": ack.comment, "at": ack.at, "until": until}
+
+
+def tried(work: Callable[..., None], *arguments: Any) -> bool:
+    """Whether one piece of work was done: one that fails is a mistake of ours, and costs its neighbours nothing."""
+    try:
+        work(*arguments)
+    except Exception:
+        LOGGER.exception("the dispatcher failed in one of its parts")
+        return False
+    return True
