@@ -1,7 +1,8 @@
 """From the first breaching datagram to the webhook received, `FOR 0s`: what a page costs in time.
 
 RULES rules of one daemon breach within a second, each at a moment of its own, so that every phase of the tick is met; a
-real HTTP server in this process receives. A wave of breaches is followed by a wave of recoveries, then the next. Each
+real HTTP server in this process receives. A wave of breaches is followed by a wave of recoveries, then the next wave
+has rules of its own: one that came and went so often would be told as flapping. Each
 rule has its own URL and with it its own lane of the outbox, and notifies three receivers besides that take connections
 and never answer. Every breach must be paged exactly once.
 """
@@ -100,39 +101,43 @@ def rule(n: int, url: str, stuck: list[str]) -> dict[str, Any]:
     return {"alert": f"page.rule{n}", "if": f"last(page.gauge{n}) > 200", "notify": [*stuck, f"webhook:{url}/{n}"]}
 
 
-def send_wave(sock: socket.socket, value: int) -> list[int]:
+def send_wave(sock: socket.socket, wave: int, value: int) -> list[int]:
     """One datagram a gauge, evenly over WAVE_SECONDS; when each was sent, in ns."""
     begun = time.monotonic()
     sent_ns = []
-    for n in range(RULES):
+    for n in rules_of(wave):
         # A pace, not a wait for something to happen.
-        time.sleep(max(0.0, begun + n * WAVE_SECONDS / RULES - time.monotonic()))
+        time.sleep(max(0.0, begun + n % RULES * WAVE_SECONDS / RULES - time.monotonic()))
         sent_ns.append(time.monotonic_ns())
         sock.send(b"page.gauge%d:%d|g" % (n, value))
     return sent_ns
 
 
+def rules_of(wave: int) -> range:
+    return range(wave * RULES, (wave + 1) * RULES)
+
+
 def latencies_ms(waves: int) -> list[list[float]]:
     """One list a wave, of RULES latencies."""
-    names = [f"page.rule{n}" for n in range(RULES)]
     found = []
     with (
         receiver() as (url, pages),
         hanging() as stuck,
-        Daemon({"rules": [rule(n, url, stuck) for n in range(RULES)]}) as daemon,
+        Daemon({"rules": [rule(n, url, stuck) for n in range(RULES * waves)]}) as daemon,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
     ):
         sock.connect(daemon.udp_address)
-        send_wave(sock, CALM)
         for wave in range(waves):
-            sent_ns = send_wave(sock, BREACH)
-            pages.wait_for(names, "firing", wave + 1)
-            came_ns = [pages.times_ns[name, "firing"][wave] for name in names]
+            names = [f"page.rule{n}" for n in rules_of(wave)]
+            send_wave(sock, wave, CALM)
+            sent_ns = send_wave(sock, wave, BREACH)
+            pages.wait_for(names, "firing", 1)
+            came_ns = [pages.times_ns[name, "firing"][0] for name in names]
             found.append([(came - sent) / 1e6 for came, sent in zip(came_ns, sent_ns, strict=True)])
-            send_wave(sock, CALM)
-            pages.wait_for(names, "resolved", wave + 1)
-    if any(len(times) != waves for times in pages.times_ns.values()):
-        raise BenchError(f"{waves} episodes a rule, but some were paged more often")
+            send_wave(sock, wave, CALM)
+            pages.wait_for(names, "resolved", 1)
+    if any(len(times) != 1 for times in pages.times_ns.values()):
+        raise BenchError("an episode a rule, but some were paged more often")
     return found
 
 
