@@ -133,39 +133,11 @@ class Engine(AlertCalls):
         self._is_open = False
         self._child: Child | None = None
         self._units: dict[str, str] = {}
-        self._make_store()
-        self.recorder = Recorder(self.store)
-        self.sealer = Sealer(self.store.now_ns)
-        self.past = Past(self.recorder)
-        self.values = ValueHooks(self.store)
-        self.journalist = Journalist(self.clock)
-        self._reading = Reading(self.store, self.past, self._unit, lambda name: self.duty.objectives.objective(name))
-        self._remotes = Remotes(self.config.remote, self.past, self.clock, self._unit)
-        self.recorder.on_patch = self._remotes.late
-        self.operations = Operations(
-            self.recorder,
-            self.past,
-            self.clock,
-            self._emit,
-            let_go=self._in_process.forget,
-            describe=self.describe,
-        )
         self._watches_itself = bool(choose("self_metrics", self_metrics, False))
+        self._make_store()
+        self._make_history()
         self._make_duty()
-        self.account = Account(
-            self.store,
-            self.clock,
-            self.duty,
-            self.values,
-            self.recorder,
-            self.sealer,
-            self.journalist,
-            self._remotes,
-            lambda: self._listeners,
-        )
-        vitals = Vitals() if choose("host_metrics", host_metrics, False) else None
-        signs = self.account.signs if self._watches_itself else None
-        self.account.publisher = self._publisher = Publisher(self.store, vitals, signs)
+        self._make_account(Vitals() if choose("host_metrics", host_metrics, False) else None)
         self.paging = Paging(self.duty, self.config.profiles(), self.clock, self._emit)
         self.duty.actions.audit = self.paging.note
         follow_forks(self)
@@ -187,6 +159,25 @@ class Engine(AlertCalls):
         # Bound straight to the native method: a Python frame in between would cost as much as the call.
         self.metric = self._in_process.metric
 
+    def _make_history(self) -> None:
+        """What goes to disk, what comes back from there, and what is done to both."""
+        self.recorder = Recorder(self.store)
+        self.sealer = Sealer(self.store.now_ns)
+        self.past = Past(self.recorder)
+        self.values = ValueHooks(self.store)
+        self.journalist = Journalist(self.clock)
+        self._reading = Reading(self.store, self.past, self._unit, lambda name: self.duty.objectives.objective(name))
+        self._remotes = Remotes(self.config.remote, self.past, self.clock, self._unit)
+        self.recorder.on_patch = self._remotes.late
+        self.operations = Operations(
+            self.recorder,
+            self.past,
+            self.clock,
+            self._emit,
+            let_go=self._in_process.forget,
+            describe=self.describe,
+        )
+
     def _make_duty(self) -> None:
         self.duty = Duty(
             self.store,
@@ -202,6 +193,22 @@ class Engine(AlertCalls):
             is_halted=self.config.actions.stop,
         )
         self.duty.load(self._load_rules())
+
+    def _make_account(self, vitals: Vitals | None) -> None:
+        """What the engine says of itself, and of its host with `vitals`."""
+        self.account = Account(
+            self.store,
+            self.clock,
+            self.duty,
+            self.values,
+            self.recorder,
+            self.sealer,
+            self.journalist,
+            self._remotes,
+            lambda: self._listeners,
+        )
+        signs = self.account.signs if self._watches_itself else None
+        self.account.publisher = self._publisher = Publisher(self.store, vitals, signs)
 
     def _load_rules(self) -> RuleFile:
         file = self.config.load_rules()
