@@ -162,9 +162,11 @@ def test_handlers_of_values_take_no_more_than_a_tenth_of_a_core() -> None:
         while time.monotonic() - begun < 1.5:
             engine.metric("a", 1.0)
             time.sleep(0.01)
-        share = (time.process_time() - cpu_begun) / (time.monotonic() - begun)
+        seconds = time.monotonic() - begun
+        share = (time.process_time() - cpu_begun) / seconds
         delivered = engine.counters()["on_metric"]["delivered"]
-    assert 0 < delivered * 0.002 / 1.5 < 0.2
+    # A tenth, and for each handler the round it may just have had.
+    assert 0 < delivered * 0.002 / seconds < 0.15
     assert share < 0.35  # the loop above and the engine's own threads are in it
 
 

@@ -5,7 +5,8 @@
 
 Each handler has a queue and a thread of its own, so one that is slow, hangs or raises costs no other handler anything:
 it is late with its own values, and loses its oldest beyond QUEUE_MAX. All handlers of values together are given a tenth
-of a core: after a round that took t of CPU, one of k rests 10·k·t − t. Handlers of alerts are not slowed down.
+of a core: after a round that took t of CPU, one of k rests 10·k·t − t. A round ends after ROUND_SECONDS of CPU, so that
+a queue that has filled meanwhile makes no long burst. Handlers of alerts are not slowed down.
 
 Counters: delivered (values or alerts handed to a handler), dropped, errors (calls that raised; the first ERRORS_LOGGED
 are logged), and for the store's own queue `subscribed_dropped` there. `problems` names handlers that have not returned
@@ -35,6 +36,7 @@ log = logging.getLogger("hms_ops.hooks")
 
 PAUSE_SECONDS: Final = 0.02
 CORES_PER_SHARE: Final = 10  # the handlers of values may have one core in so many
+ROUND_SECONDS: Final = 0.01
 HANDLERS_MAX: Final = 64
 QUEUE_MAX: Final = 65_536
 ERRORS_LOGGED: Final = 10
@@ -122,6 +124,9 @@ class Worker:
             begun = thread_seconds()
             while (taken := self._take(generation)) is not None:
                 self._call(generation, *taken)
+                if not is_stopped and thread_seconds() - begun > ROUND_SECONDS:
+                    self._wake.set()  # the rest of the queue is the next round's
+                    break
             if is_stopped:
                 return
             self._stop.wait(self._rest_factor() * (thread_seconds() - begun))
