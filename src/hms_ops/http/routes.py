@@ -13,13 +13,31 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hms_ops.errors import HmsOpsError
-from hms_ops.http import actions, alerts, audit, events, ingest, lookup, metrics, operations, page, paging, slos
+from hms_ops.http import (
+    actions,
+    alerts,
+    audit,
+    boards,
+    events,
+    ingest,
+    listing,
+    lookup,
+    metrics,
+    openapi,
+    operations,
+    paging,
+    prometheus,
+    screens,
+    session,
+    slos,
+    status,
+    stream,
+)
 from hms_ops.http.answer import Problem, http_problem, problem_of
 from hms_ops.http.site import Site, site_of
 
 # An alert's name may hold a slash, as %2F, hence `path`.
 ROUTES: Final = (
-    Route("/", page.page),
     Route("/healthz", lookup.health),
     Route("/readyz", lookup.readiness),
     Route("/metrics", metrics.metrics),
@@ -56,6 +74,14 @@ ROUTES: Final = (
     Route("/v1/dead-letters", paging.dead_letters),
     Route("/v1/dead-letters/{id}/resend", paging.resend, methods=["POST"]),
     Route("/v1/notifications/test", paging.test_notify, methods=["POST"]),
+    *screens.ROUTES,
+    *stream.ROUTES,
+    *listing.ROUTES,
+    *openapi.ROUTES,
+    *session.ROUTES,
+    *boards.ROUTES,
+    *status.ROUTES,
+    *prometheus.ROUTES,
 )
 
 

@@ -26,6 +26,7 @@ REFUSALS: Final = (
     "body-too-large",
     "busy",
     "connections",
+    "csp-report",
     "head-timeout",
     "head-too-large",
     "host",
