@@ -12,10 +12,10 @@ KERNELS := $(wildcard src/hms_ops/kernels/*.py)
 FUZZ_DATAGRAMS ?= 1000000
 KILLS ?= 200
 FLIPS ?= 10000
-export PATH := $(PATH):$(CURDIR)/.make/servers/usr/bin
+export PATH := $(CURDIR)/.make/node/bin:$(PATH):$(CURDIR)/.make/servers/usr/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint check bench annotate wheel fuzz crash flips pagekill faults build clean servers
+.PHONY: help demo test quick lint check bench annotate wheel fuzz crash flips pagekill faults build clean servers browser ui
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,11 +23,11 @@ help: ## this list
 demo: .make/warm ## the refund rush, told live in a minute (ARGS="--headless --seconds 60 --json")
 	@$(VENV)/bin/hms-ops-engine demo $(ARGS)
 
-test: lint .make/warm .make/tools servers ## everything CI runs: style, types, all tests, a short fuzz with sanitizers
+test: lint .make/warm .make/tools .make/js servers browser ## everything CI runs: style, types, all tests, a short fuzz with sanitizers
 	$(PY) -m pytest $(ARGS)
 	@$(MAKE) --no-print-directory fuzz FUZZ_DATAGRAMS=100000
 
-quick: lint .make/warm .make/tools servers ## before a commit: style, types, and the tests that take less than ten seconds each
+quick: lint .make/warm .make/tools .make/js servers browser ## before a commit: style, types, and the tests that take less than ten seconds each
 	$(PY) -m pytest -m "not slow" $(ARGS)
 
 lint: .make/tools ## ruff and mypy
@@ -39,6 +39,9 @@ check: test ## the same: what CI runs
 
 bench: .make/warm .make/bench ## measure everything and write the figures into README.md
 	$(PY) -m benchmarks $(ARGS)
+
+ui: .make/js ## the JavaScript packages and the dashboard, which is committed as built (needs Node)
+	cd js && npx tsc -p tsconfig.json && npm run --silent packages && npm run --silent ui
 
 annotate: .make/installed ## pages that show where the native core still calls Python
 	HMS_OPS_BUILD=annotate $(PY) -W ignore setup.py -q build_ext --build-lib build/annotate/lib
@@ -83,17 +86,24 @@ $(PY):
 	@.ci/preflight $(PY)
 	@echo "→ installing what is needed into $(VENV) and building the native core (a few minutes the first time)"
 	@$(PIP) install -qq "setuptools>=65" "cython>=3.1" wheel
-	@$(PIP) install -qq --no-build-isolation -e ".[server]"
+	@$(PIP) install -qq --no-build-isolation -e ".[server,top]"
 	@touch $@
 
 # Apart, so that a first `make demo` does not wait for test tools.
 .make/tools: .make/installed
 	@echo "→ installing the test tools"
-	@$(PIP) install -qq --no-build-isolation -e ".[server,notify,mcp,test]"
+	@$(PIP) install -qq --no-build-isolation -e ".[server,top,notify,mcp,test]"
 	@touch $@
 
 servers:
 	@.ci/servers
+
+browser:
+	@.ci/browser
+
+.make/js: js/package-lock.json | .make/tools
+	@.ci/node $(PY)
+	@touch $@
 
 .make/built: .make/installed $(NATIVE)
 	@echo "→ building the native core"
