@@ -38,6 +38,7 @@ from hms_ops.account import Account
 from hms_ops.alert.rulefile import RuleFile
 from hms_ops.alertcalls import AlertCalls
 from hms_ops.books import ledger_of, rejects_of
+from hms_ops.census import Census
 from hms_ops.clock import SECOND_NS, Clock, ManualClock, WallAnchor, steady_ns
 from hms_ops.collector.listener import Listener, ListenerConfig, open_listeners
 from hms_ops.config import NOT_SENT, UNSET, Config, Unset, load
@@ -137,6 +138,9 @@ class Engine(AlertCalls):
         self._make_store()
         self._make_history()
         self._make_duty()
+        self.census = Census(
+            self.store, self.past, self.operations.descriptions, self._units, lambda: self.duty.reserved, lambda _: {}
+        )
         self._make_account(Vitals() if choose("host_metrics", host_metrics, False) else None)
         self.paging = Paging(self.duty, self.config.profiles(), self.clock, self._emit)
         self.duty.actions.audit = self.paging.note

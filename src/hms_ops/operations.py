@@ -24,6 +24,7 @@ from hms_ops.storage.tier import HOUR, MINUTE, TIERS
 
 if TYPE_CHECKING:
     from hms_ops.alert.selection import Selection
+    from hms_ops.storage.catalogue import Description
     from hms_ops.storage.exchange import Touched
     from hms_ops.storage.store import Storage
 
@@ -72,6 +73,11 @@ class Operations:
         """{kind, unit, help} of a metric; empty without a data directory."""
         storage = self._recorder.storage
         return {"kind": 0, "unit": "", "help": ""} if storage is None else storage.catalogue.description(name)
+
+    def descriptions(self) -> "dict[str, Description]":
+        """Those of all metrics; none without a data directory."""
+        storage = self._recorder.storage
+        return {} if storage is None else storage.catalogue.descriptions()
 
     def delete(self, selector: str, by: str) -> list[SeriesInfo]:
         """Delete series: gone from queries at once, from disk with the partitions their rows are in. Returns them.

@@ -16,7 +16,7 @@ Errors: StorageError when the disk fails, ValueError for a name that cannot be o
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,14 @@ from hms_ops.storage.record import RecordDamaged, pack_record, unpack_record
 SERIES_MAX: Final = 16_777_216
 NOT_KEPT: Final = 0
 DATABASES: Final = {b"series", b"ids", b"metrics"}
+
+
+class Description(TypedDict):
+    """What is known of a metric: the number of its kind, and what people have said of it, "" where nothing."""
+
+    kind: int
+    unit: str
+    help: str
 
 
 class Catalogue:
@@ -104,6 +112,18 @@ class Catalogue:
         keys.name_prefix(name)
         changes = {member: value for member, value in (("unit", unit), ("help", help)) if value is not None}
         self.environment.commit(lambda transaction: self._change_metric(transaction, name, changes))
+
+    def descriptions(self) -> dict[str, Description]:
+        """Those of all metrics that have one, read at one moment."""
+        with self.environment.read() as transaction, transaction.cursor(self._metrics) as cursor:
+            found = [(self._decoded(bytes(key)), self._readable(value)) for key, value in cursor.iternext()]
+        return {
+            name: Description(
+                kind=members.get("kind", kinds.UNKNOWN), unit=members.get("unit", ""), help=members.get("help", "")
+            )
+            for name, members in found
+            if name is not None
+        }
 
     def description(self, name: str) -> dict[str, Any]:
         """{kind: int, unit: str, help: str}; unknown and empty for a metric nobody has described."""
