@@ -337,11 +337,13 @@ def test_doctor_gives_the_memory_bound_of_the_store_itself() -> None:
 
 @pytest.mark.parametrize(("series_max", "state"), [(10_000, "fine"), (500, "warn")])
 def test_doctor_names_the_tag_that_explodes(series_max: int, state: str) -> None:
-    users = [{"metric": "api_ms", "tags": {"user": str(n), "host": str(n % 3)}, "kind": "timer"} for n in range(50)]
-    listed = {"series": [{"metric": "up", "tags": {}, "kind": "gauge"}, *users], "is_complete": True}
-    (finding,) = widest(listed, series_max)
+    from hms_ops import Engine
+
+    engine = Engine(udp=None, data_dir=None, config={"limits": {"series": series_max}})
+    assert list(widest(dict(engine.census.cardinality(1)))) == []
+    engine.ingest(b"\n".join([b"up:1|g", *(b"api_ms:1|ms|#user:%d,host:%d" % (n, n % 3) for n in range(50))]))
+    (finding,) = widest(dict(engine.census.cardinality(1)))
     assert (finding.state, finding.found) == (state, "api_ms has the most, 50 of 51; its tag user has 50 values")
-    assert list(widest({"series": [], "is_complete": True}, 500)) == []
 
 
 def captured(tmp_path: Path, receiver: socket.socket, datagrams: list[bytes]) -> Path:

@@ -196,9 +196,9 @@ def counted_of(store: Store, changes: int, now_ns: int) -> Counted:
         for tag, found in of_metric.items():
             values.setdefault(tag, set()).update(found)
     metrics.sort(key=lambda one: (-one["series"], one["metric"]))
-    tags = [TagSpread(tag=tag, values=len(found), series=bearing[tag]) for tag, found in values.items()]
-    tags.sort(key=lambda one: (-one["values"], one["tag"]))
-    return Counted(changes, now_ns, sum(one["series"] for one in metrics), metrics, tags)
+    spreads = [TagSpread(tag=tag, values=len(found), series=bearing[tag]) for tag, found in values.items()]
+    spreads.sort(key=lambda one: (-one["values"], one["tag"]))
+    return Counted(changes, now_ns, sum(one["series"] for one in metrics), metrics, spreads)
 
 
 def tags_of(store: Store, name: str) -> Iterator[dict[str, str]]:

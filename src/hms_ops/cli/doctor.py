@@ -9,7 +9,6 @@ import platform
 import resource
 import socket
 import sys
-from collections import defaultdict
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +25,6 @@ from hms_ops.quantity import Address, size_text
 if TYPE_CHECKING:
     from hms_ops.config import Config
 
-SERIES_ASKED: Final = 10_000  # the most /v1/series gives at once
 EXPLODING_SHARE: Final = 0.1  # of limits.series, in one metric
 DISK_FREE_BYTES_MIN: Final = 1024**3
 OPEN_FILES_MIN: Final = 1024
@@ -220,10 +218,10 @@ def running(config: "Config", url: str) -> Iterator[Finding]:
         return
     yield from books(ledger, url)
     try:
-        listed = get(url, "/v1/series", timeout_seconds=10.0, limit=SERIES_ASKED)
+        counted = get(url, "/v1/cardinality", timeout_seconds=10.0, limit=1)
     except HmsOpsError:
         return
-    yield from widest(listed, config.limits.series)
+    yield from widest(counted)
 
 
 def free_port(check: str, address: Address, kind: socket.SocketKind) -> Finding:
@@ -259,25 +257,16 @@ def books(ledger: dict[str, Any], url: str) -> Iterator[Finding]:
         yield Finding("rejects", "warn", reasons, f"see the last of them at {url}/v1/rejects, and mend their senders")
 
 
-def widest(listed: dict[str, Any], series_max: int) -> Iterator[Finding]:
+def widest(counted: dict[str, Any]) -> Iterator[Finding]:
     """The metric with most series, and which of its tags makes them."""
-    by_metric: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for series in listed.get("series", []):  # an engine of another version may have none
-        by_metric[series["metric"]].append(series["tags"])
-    if not by_metric:
+    if not counted.get("metrics"):
         return
-    metric, all_tags = max(by_metric.items(), key=lambda item: len(item[1]))
-    values: dict[str, set[str]] = defaultdict(set)
-    for tags in all_tags:
-        for key, value in tags.items():
-            values[key].add(value)
-    seen = len(listed["series"])
-    among = f"{seen:,}" if listed["is_complete"] else f"the first {seen:,} by name"
-    found = f"{metric} has the most, {len(all_tags):,} of {among}"
-    if values:
-        tag, distinct = max(values.items(), key=lambda item: len(item[1]))
-        found += f"; its tag {tag} has {len(distinct):,} values"
-    if len(all_tags) < series_max * EXPLODING_SHARE:
+    metric, series_max = counted["metrics"][0], counted["limit"]
+    found = f"{metric['metric']} has the most, {metric['series']:,} of {counted['series']:,}"
+    if metric["tags"]:
+        tag = metric["tags"][0]
+        found += f"; its tag {tag['tag']} has {tag['values']:,} values"
+    if metric["series"] < series_max * EXPLODING_SHARE:
         yield Finding("series", "fine", found)
     else:
         yield Finding("series", "warn", found, "leave that tag out where it is sent, or raise limits.series")
