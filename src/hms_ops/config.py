@@ -40,6 +40,7 @@ from hms_ops.setting import (
     duration,
     node_of,
     power_of_two,
+    quoted,
     read_section,
     section,
     setting,
@@ -89,6 +90,19 @@ def shown(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [shown(one) for one in value]
     return without_secrets(value) if isinstance(value, str) else value
+
+
+def read_folders(node: Node, path: str, base: Path) -> tuple[Path, ...]:
+    """Folders that have to be there: a misspelt one would show no dashboard and say nothing."""
+    folders: list[Path] = []
+    for element in [node] if isinstance(node.value, str) else node.elements():
+        if not isinstance(element.value, str) or not (base / element.value).is_dir():
+            raise ConfigError(element.problem(f"{path}: {quoted(element.value)} is no folder; make it, or correct it"))
+        folders.append(base / element.value)
+    return tuple(folders)
+
+
+FOLDERS: Final = Kind(read_folders, lambda folders: [str(folder) for folder in folders])
 
 
 class Unset(Enum):
@@ -196,6 +210,7 @@ class Config:
     statsd: Statsd = setting(Statsd(), section(Statsd))
     http: Address | None = setting(Address("127.0.0.1", 8126), ADDRESS)
     http_tokens: tuple[Secret, ...] = setting((), TOKENS)
+    dashboards: tuple[Path, ...] = setting((), FOLDERS)
     data_dir: Path | None = setting(Path("data"), PATH)
     history: History = setting(History(), HISTORY)
     limits: Limits = setting(Limits(), section(Limits))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from starlette.requests import Request
 
+from hms_ops.boards.folder import Folders
 from hms_ops.http.answer import Problem
 from hms_ops.http.worker import StartThread, Worker
 
@@ -65,6 +66,7 @@ class Site:
     writes: Worker
     operations: Worker
     bodies: Bodies
+    boards: Folders
     tally: Counter[str]
 
     @property
@@ -83,6 +85,7 @@ def site_for(engine: "Engine") -> Site:
         Worker("hms-http-writes", CALLS_WAITING_MAX),
         Worker("hms-http-operations", OPERATIONS_WAITING_MAX),
         Bodies(),
+        Folders(engine.config.dashboards),
         Counter(dict.fromkeys(REFUSALS, 0)),
     )
 
