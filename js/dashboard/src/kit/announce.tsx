@@ -1,0 +1,69 @@
+/**
+ * What is said aloud and what pops up: one polite live region for the whole page, so that nothing is said twice, and
+ * short notes at the edge. Errors of a form stand at the form, not here.
+ */
+
+import { useSyncExternalStore } from "react";
+
+export type Tone = "plain" | "good" | "bad" | "warn";
+
+interface Note {
+  readonly id: number;
+  readonly text: string;
+  readonly tone: Tone;
+}
+
+export const NOTE_MS = 8_000;
+export const NOTES_MAX = 4;
+
+let said = "";
+let notes: readonly Note[] = [];
+let last = 0;
+const listeners = new Set<() => void>();
+
+function tell(): void {
+  for (const changed of [...listeners]) changed();
+}
+
+function subscribe(changed: () => void): () => void {
+  listeners.add(changed);
+  return () => listeners.delete(changed);
+}
+
+/** Say it to who listens with a screen reader; nothing is shown. The same text twice is said twice. */
+export function announce(text: string): void {
+  said = text === said ? `${text}\u00a0` : text;
+  tell();
+}
+
+/** Show it for some seconds, and say it. */
+export function toast(text: string, tone: Tone = "plain"): void {
+  const id = ++last;
+  notes = [...notes, { id, text, tone }].slice(-NOTES_MAX);
+  announce(text);
+  setTimeout(() => dismiss(id), NOTE_MS);
+}
+
+function dismiss(id: number): void {
+  notes = notes.filter((note) => note.id !== id);
+  tell();
+}
+
+/** Stands once, in the shell. */
+export function Announcer() {
+  const text = useSyncExternalStore(subscribe, () => said);
+  const shown = useSyncExternalStore(subscribe, () => notes);
+  return (
+    <>
+      <div className="unseen" role="status" aria-live="polite">{text}</div>
+      <ul className="toasts">
+        {shown.map((note) => (
+          <li key={note.id} className={`toast tone-${note.tone}`}>
+            <span>{note.text}</span>
+            <button type="button" className="button quiet small" onClick={() => dismiss(note.id)} aria-label="Close this note">✕</button>
+          </li>
+        ))}
+      </ul>
+    </>
+  );
+}

@@ -1,0 +1,44 @@
+/** A modal dialog: the browser's own `<dialog>` keeps the focus inside, Escape closes, the focus returns where it was. */
+
+import { useEffect, useId, useRef, type ReactNode } from "react";
+
+export interface DialogProps {
+  readonly title: string;
+  readonly onClose: () => void;
+  readonly children: ReactNode;
+  /** Buttons at the end; a Close button stands at the top in any case. */
+  readonly actions?: ReactNode;
+  readonly isWide?: boolean;
+}
+
+export function Dialog({ title, onClose, children, actions, isWide = false }: DialogProps) {
+  const id = useId();
+  const box = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const dialog = box.current;
+    const before = document.activeElement;
+    if (dialog && !dialog.open) dialog.showModal();
+    return () => {
+      dialog?.close();
+      if (before instanceof HTMLElement) before.focus();
+    };
+  }, []);
+  return (
+    <dialog
+      ref={box}
+      className={isWide ? "dialog wide" : "dialog"}
+      aria-labelledby={id}
+      onCancel={(event) => (event.preventDefault(), onClose())}
+      onClick={(event) => event.target === box.current && onClose()}
+    >
+      <div className="dialog-inside">
+        <header className="dialog-head">
+          <h2 id={id}>{title}</h2>
+          <button type="button" className="button quiet small" aria-label="Close" onClick={onClose}>✕</button>
+        </header>
+        <div className="dialog-body">{children}</div>
+        {actions && <footer className="dialog-actions">{actions}</footer>}
+      </div>
+    </dialog>
+  );
+}

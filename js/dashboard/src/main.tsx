@@ -1,0 +1,12 @@
+import { createRoot } from "react-dom/client";
+import { App } from "./shell/app";
+import "./style/tokens.css";
+import "./style/base.css";
+import "./style/kit.css";
+import "./style/shell.css";
+
+const place = document.getElementById("app");
+if (place) {
+  place.replaceChildren();
+  createRoot(place).render(<App />);
+}

@@ -1,0 +1,5 @@
+import { Page } from "../kit/page";
+
+export default function Alerts() {
+  return <Page title="Alerts">This page is being written.</Page>;
+}
