@@ -126,6 +126,7 @@ class Engine(AlertCalls):
         self._threads = Threads()
         self._listeners: list[Listener] = []
         self._watchers: list[Watcher] = []
+        self._second_watchers: list[Callable[[int], None]] = []
         self._storage: Storage | None = None
         self._server: Server | None = None
         self._wake = threading.Event()
@@ -316,7 +317,13 @@ class Engine(AlertCalls):
 
             tick = Tick(self.store, self.recorder, self.duty)
             self.account.ticker = Ticker(
-                tick, self.clock, self.duty, self._publisher, self._in_process, lambda: self._listeners
+                tick,
+                self.clock,
+                self.duty,
+                self._publisher,
+                self._in_process,
+                lambda: self._listeners,
+                self._tell_sealed,
             )
             self.duty.warm()
             if self._storage is not None:
@@ -426,6 +433,20 @@ class Engine(AlertCalls):
             self._ticker().once()
             self.duty.settle()
             self.recorder.let_write()
+
+    def watch_seconds(self, watcher: Callable[[int], None]) -> Callable[[], None]:
+        """Call `watcher` with the last sealed second after each tick, in the tick's thread, until the returned function
+        is called. It sets an event or the like: every tick waits for it."""
+        self._second_watchers = [*self._second_watchers, watcher]
+
+        def end() -> None:
+            self._second_watchers = [known for known in self._second_watchers if known is not watcher]
+
+        return end
+
+    def _tell_sealed(self, second: int) -> None:
+        for watcher in self._second_watchers:
+            watcher(second)
 
     def _ticker(self) -> "Ticker":
         assert self.account.ticker is not None  # since `start`

@@ -23,7 +23,8 @@ FORGET_TICKS: Final = 600
 
 
 class Ticker:
-    """What runs `tick` once a second. cost_ms: of the last run, publishing included."""
+    """What runs `tick` once a second. cost_ms: of the last run, publishing included. tell: called after each run with
+    the last sealed second; it sets an event or the like, for every tick waits for it."""
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class Ticker:
         publisher: Publisher,
         in_process: InProcess,
         listeners: Callable[[], Sequence[Listener]],
+        tell: Callable[[int], None] = lambda second: None,
     ) -> None:
         self.tick = tick
         self.cost_ms = 0.0
@@ -41,6 +43,7 @@ class Ticker:
         self._publisher = publisher
         self._in_process = in_process
         self._listeners = listeners
+        self._tell = tell
 
     def run(self, wake: threading.Event) -> None:
         """Until `wake` is set."""
@@ -62,6 +65,7 @@ class Ticker:
         if self.tick.count % FORGET_TICKS == 0:
             self._in_process.forget()
             self._publisher.forget()
+        self.tick.part("tell", lambda: self._tell(self.tick.store.sealed_second))
         self.cost_ms = (steady_ns() - begun_ns) / 1e6
 
     def _publish(self, now_ns: int) -> None:
