@@ -613,6 +613,10 @@ class Engine(AlertCalls):
             except Exception:
                 log.exception("a watcher of events failed")
 
+    def described_unit(self, metric: str) -> str | None:
+        """What `describe` said; None for nothing."""
+        return self._unit(metric)
+
     def _unit(self, name: str) -> str | None:
         unit = self._units.get(name)
         if unit is None and self._storage is not None:

@@ -18,6 +18,7 @@ from hms_ops.http.answer import Json, Problem
 from hms_ops.http.operations import client_of
 from hms_ops.http.parameters import read_document
 from hms_ops.http.site import site_of
+from hms_ops.http.why import value_unit
 
 if TYPE_CHECKING:
     from hms_ops.engine import Engine
@@ -44,7 +45,7 @@ def alerts_document(engine: "Engine") -> dict[str, Any]:
     standings = engine.alert_standings()
     return {
         "alerts": [alert_document(alert) | standing_document(alert, standings) for alert in engine.alerts()],
-        "rules": [rule_document(rule) for rule in engine.rules()],
+        "rules": [rule_document(engine, rule) for rule in engine.rules()],
     }
 
 
@@ -68,8 +69,8 @@ def alert_document(alert: Alert) -> dict[str, Any]:
     }
 
 
-def rule_document(rule: Rule) -> dict[str, Any]:
-    """A rule in the keys of a rule file; receivers without what may be their secrets."""
+def rule_document(engine: "Engine", rule: Rule) -> dict[str, Any]:
+    """A rule in the keys of a rule file, receivers without what may be their secrets; and the unit of its value."""
     return {
         "alert": rule.name,
         "if": rule.shown,
@@ -86,6 +87,7 @@ def rule_document(rule: Rule) -> dict[str, Any]:
         "tags": dict(rule.tags),
         "annotations": dict(rule.annotations),
         "source": rule.source,
+        "unit": value_unit(engine, rule),
     }
 
 
@@ -94,7 +96,7 @@ async def post_rule(request: Request) -> Response:
     site = site_of(request)
     given = await read_document(request, site.bodies)
     rule, source = checked(given), client_of(request)
-    return await site.writes.run(lambda: Json(rule_document(added(site.engine, rule, given, source)), 201))
+    return await site.writes.run(lambda: Json(rule_document(site.engine, added(site.engine, rule, given, source)), 201))
 
 
 async def delete_rule(request: Request) -> Response:

@@ -35,6 +35,7 @@ from hms_ops.http.operations import client_of
 from hms_ops.http.parameters import UNIX_SECONDS_END, one_of, read_document, read_parameters
 from hms_ops.http.parameters import Reader as TextReader
 from hms_ops.http.site import Site, site_of
+from hms_ops.http.why import why_document
 
 if TYPE_CHECKING:
     from hms_ops.engine import Engine
@@ -180,7 +181,7 @@ def silence_document(one: Silence, now: float) -> dict[str, Any]:
 
 
 async def explain(request: Request) -> Response:
-    """The decisions about an alert that are remembered, newest last, and how it stands now."""
+    """The decisions about an alert that are remembered, newest last, how it stands now, and what its rule sees."""
     tags = read_parameters(request, EXPLAIN_PARAMETERS).get("tags")
     site, name = site_of(request), request.path_params["name"]
 
@@ -190,7 +191,8 @@ async def explain(request: Request) -> Response:
         wanted = (tags or {}).items()
         live = [one for one in engine.alerts() if one.name == name and wanted <= one.tags.items()]
         found = [{"tags": dict(one.tags), "state": one.state, **standings.get(one.key, {})} for one in live]
-        return Json({"name": name, "alerts": found, "decisions": engine.explain_alert(name, tags)})
+        decisions = engine.explain_alert(name, tags)
+        return Json({"name": name, "alerts": found, "decisions": decisions, **why_document(engine, name, tags)})
 
     return await site.reads.run(explained)
 

@@ -1,0 +1,95 @@
+"""What a rule sees now, for `GET /v1/alerts/{name}/explain`: its words, and each part of its condition with numbers.
+
+    {"words": ["Fires when …", "Ends when …"],
+     "parts": [{"expression", "query", "role", "depth", "unit", "values": [{"tags", "value"}], "count", "problem"?}],
+     "drawn": {"query", "operator", "threshold", "unit"} | null}        what to draw: the first comparison's left side
+
+As `rules explain --url` prints it. Read by the dashboard's page of an alert. A worker's call: each part is a query of
+now. Bounds: PARTS_MAX parts are asked, VALUES_MAX values of each are told, the greatest first; `count` is of all.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from hms_ops.alert.language.explaining import Part, parts_of, words_of
+from hms_ops.alert.language.tree import CONDITIONS, Arith, Compare, Condition, Number, children
+from hms_ops.alert.language.units import METRIC_UNITS, Unit, number_value, unit_of
+from hms_ops.alert.rule import Rule
+from hms_ops.errors import HmsOpsError
+
+if TYPE_CHECKING:
+    from hms_ops.engine import Engine
+
+PARTS_MAX: Final = 24
+VALUES_MAX: Final = 20
+UNIT_NAMES: Final = {unit: name for name, unit in reversed(METRIC_UNITS.items())}
+
+
+def why_document(engine: "Engine", name: str, tags: Mapping[str, str] | None) -> dict[str, Any]:
+    """Of the rule of that name, about the instances that have these tags; empty for an alert without a rule."""
+    rule = next((one for one in engine.rules() if one.name == name), None)
+    if rule is None:
+        return {"words": [], "parts": [], "drawn": None}
+    parts = parts_of(rule)
+    return {
+        "words": words_of(rule),
+        "parts": [part_document(engine, part, tags or {}) for part in parts[:PARTS_MAX]],
+        "drawn": drawn(engine, rule, parts),
+    }
+
+
+def part_document(engine: "Engine", part: Part, tags: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "expression": part.text,
+        "query": part.query,
+        "role": part.role,
+        "depth": part.depth,
+        "unit": unit_text(engine, part.node),
+        **numbers_of(engine, part.query, tags),
+    }
+
+
+def numbers_of(engine: "Engine", query: str, tags: Mapping[str, str]) -> dict[str, Any]:
+    """Its values now, or why there are none."""
+    try:
+        series = engine.query(query)["series"]
+    except (HmsOpsError, ValueError) as error:
+        return {"values": [], "count": 0, "problem": str(error)}
+    wanted = tags.items()
+    found = [{"tags": one["tags"], "value": one["points"][-1][1]} for one in series if wanted <= one["tags"].items()]
+    found.sort(key=lambda one: (one["value"] is None, -(one["value"] or 0.0)))
+    return {"values": found[:VALUES_MAX], "count": len(found)}
+
+
+def drawn(engine: "Engine", rule: Rule, parts: list[Part]) -> dict[str, Any] | None:
+    """The left side of the first comparison, which is the value of its alerts; None where nothing is compared."""
+    compare = next(comparisons(rule.condition), None)
+    query = next((part.query for part in parts if compare and part.node == compare.left), None)
+    if compare is None or query is None:
+        return None
+    unit, threshold = unit_of(compare.left, engine.described_unit), None
+    if isinstance(compare.right, Number):
+        threshold = number_value(compare.right.value, compare.right.unit, unit)
+    return {"query": query, "operator": compare.op, "threshold": threshold, "unit": unit_name(unit)}
+
+
+def value_unit(engine: "Engine", rule: Rule) -> str:
+    """The unit of its alerts' values; "" where there is none, or nobody knows."""
+    compare = next(comparisons(rule.condition), None)
+    return "" if compare is None else unit_text(engine, compare.left)
+
+
+def comparisons(node: Condition | Arith) -> Iterator[Compare]:
+    if isinstance(node, Compare):
+        yield node
+    for child in children(node):
+        yield from comparisons(child)
+
+
+def unit_text(engine: "Engine", node: Condition | Arith) -> str:
+    """None of a condition, and "" too where nobody knows."""
+    return "" if isinstance(node, CONDITIONS) else unit_name(unit_of(node, engine.described_unit))
+
+
+def unit_name(unit: Unit | None) -> str:
+    return "" if unit is None else UNIT_NAMES[unit]
