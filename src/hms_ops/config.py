@@ -48,6 +48,7 @@ from hms_ops.setting import (
     size,
     whole,
 )
+from hms_ops.statuspage.settings import StatusPage
 from hms_ops.yamlfile import Node, load_file
 
 NOT_SENT: Final = "nothing is sent to `remote`, it is asked only: what is sent is read from disk; give a data_dir"
@@ -211,6 +212,7 @@ class Config:
     http: Address | None = setting(Address("127.0.0.1", 8126), ADDRESS)
     http_tokens: tuple[Secret, ...] = setting((), TOKENS)
     dashboards: tuple[Path, ...] = setting((), FOLDERS)
+    status: StatusPage = setting(StatusPage(), section(StatusPage))
     data_dir: Path | None = setting(Path("data"), PATH)
     history: History = setting(History(), HISTORY)
     limits: Limits = setting(Limits(), section(Limits))

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from hms_ops.boards.folder import Folders
 from hms_ops.http.answer import Problem
 from hms_ops.http.worker import StartThread, Worker
+from hms_ops.statuspage.maker import StatusMaker
 
 if TYPE_CHECKING:
     from hms_ops.engine import Engine
@@ -67,6 +68,7 @@ class Site:
     operations: Worker
     bodies: Bodies
     boards: Folders
+    status: StatusMaker
     tally: Counter[str]
 
     @property
@@ -86,6 +88,7 @@ def site_for(engine: "Engine") -> Site:
         Worker("hms-http-operations", OPERATIONS_WAITING_MAX),
         Bodies(),
         Folders(engine.config.dashboards),
+        StatusMaker(engine),
         Counter(dict.fromkeys(REFUSALS, 0)),
     )
 

@@ -1,7 +1,92 @@
-"""The public status page, its data, badges and the widget: no login, cacheable, nothing private."""
+"""The public status page, its data, badges and the widget: no login, cacheable, nothing private.
 
+    GET /status  GET /status.json  GET /badge/NAME.svg  GET /badge/all.svg  GET /hms-status.js  GET /status.css
+
+What is answered is made every few seconds at most, whoever asks and however often: crowds come when something is
+wrong. Other pages may read it (CORS) and embed it. Without services in the setting `status` there is no page: 404.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
 from typing import Final
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
-ROUTES: Final[tuple[Route, ...]] = ()
+from hms_ops.http.answer import ENCODER, Problem
+from hms_ops.http.site import site_of
+from hms_ops.statuspage.badge import badge_text
+from hms_ops.statuspage.page import page_text
+from hms_ops.statuspage.settings import ALL
+from hms_ops.statuspage.standing import WORDS, Status, document
+
+POLICY: Final = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors *"
+SHARED: Final = {
+    "Access-Control-Allow-Origin": "*",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Cache-Control": "public, max-age=15",
+    "Content-Security-Policy": POLICY,
+}
+KEPT: Final = {**SHARED, "Cache-Control": "public, max-age=3600"}
+
+
+async def status_of(request: Request) -> Status:
+    site = site_of(request)
+    if not site.engine.config.status.services:
+        raise Problem(404, "no-status-page", "this engine has no status page; name services under `status` to have one")
+    # Whoever are many wait for nobody.
+    return site.status.fresh() or await site.reads.run(site.status.make)
+
+
+def shared(request: Request, content: bytes, media_type: str, headers: Mapping[str, str] = SHARED) -> Response:
+    etag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
+    given = {**headers, "ETag": etag}
+    if etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=given)
+    return Response(content, headers=given, media_type=media_type)
+
+
+async def page(request: Request) -> Response:
+    return shared(request, page_text(await status_of(request)).encode(), "text/html")
+
+
+async def data(request: Request) -> Response:
+    return shared(request, ENCODER.encode(document(await status_of(request))), "application/json")
+
+
+async def badge(request: Request) -> Response:
+    """`all`, or a service of the page."""
+    status, name = await status_of(request), request.path_params["name"]
+    if name == ALL:
+        text = badge_text(status.page.title, WORDS[status.state], status.state)
+    else:
+        found = [one for one in status.standings if one.service.name == name]
+        if not found:
+            raise Problem(404, "no-service", f"the status page has no service {name[:60]!r}; /status.json lists them")
+        text = badge_text(found[0].label, WORDS[found[0].state], found[0].state)
+    return shared(request, text.encode(), "image/svg+xml")
+
+
+async def style(request: Request) -> Response:
+    return shared(request, content_of("status.css"), "text/css", KEPT)
+
+
+async def widget(request: Request) -> Response:
+    return shared(request, content_of("hms-status.js"), "text/javascript", KEPT)
+
+
+@cache
+def content_of(name: str) -> bytes:
+    return (files("hms_ops.http") / "widget" / name).read_bytes()
+
+
+ROUTES: Final = (
+    Route("/status", page),
+    Route("/status.json", data),
+    Route("/status.css", style),
+    Route("/badge/{name}.svg", badge),
+    Route("/hms-status.js", widget),
+)
