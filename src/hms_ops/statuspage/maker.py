@@ -47,10 +47,10 @@ class StatusMaker:
         return self._status
 
     def _read_days(self) -> dict[str, list[Day]]:
-        """Service → its last days, from history."""
+        """Service → its last days, from history. Slow is not out, unless nothing else is watched."""
         now = int(self._engine.clock.now_ns() // SECOND_NS)
         services = self._engine.config.status.services
-        return {service.name: days_of(service.rules, now, self._read) for service in services}
+        return {service.name: days_of(service.outage or service.degraded, now, self._read) for service in services}
 
     def _read(self, rule: str, start: int, end: int, step: str) -> Any:
         try:

@@ -7,11 +7,12 @@ first. The style is a file beside, so that the policy needs no exception.
 
 import html
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Final
 
 from hms_ops.escape import printable
 from hms_ops.statuspage.standing import DEGRADED, OUT, UNKNOWN, WORDS, WORKING, Standing, Status
-from hms_ops.statuspage.uptime import DAYS, Day, Incident, words_of_span, words_of_time
+from hms_ops.statuspage.uptime import DAYS, Day, Incident, words_of_day, words_of_span, words_of_time
 
 REFRESH_SECONDS: Final = 30
 INCIDENTS_SHOWN: Final = 20
@@ -51,7 +52,7 @@ PAGE: Final = """<!doctype html>
 {incidents}
 </main>
 <footer>
-<p>As of <time datetime="{updated}">{updated}</time>; this page brings itself up to date. Days are UTC.
+<p>As of <time datetime="{updated_iso}">{updated}</time>; this page brings itself up to date. Days are UTC.
 <a href="/status.json">The same as data</a>.</p>
 </footer>
 </body>
@@ -75,6 +76,7 @@ def page_text(status: Status) -> str:
         services="\n".join(map(service_item, status.standings)),
         incidents=incident_list(status),
         updated=words_of_time(status.updated),
+        updated_iso=datetime.fromtimestamp(status.updated, UTC).isoformat(timespec="seconds"),
     )
 
 
@@ -108,8 +110,8 @@ def days_sentence(standing: Standing) -> str:
         return "Nobody has watched this service yet."
     worst = min(known, key=lambda day: day.share or 0.0)
     told = f"It worked {percent(standing.uptime)} of the time in the last {DAYS} days"
-    told += f", {len(known)} of which were watched" if len(known) < DAYS else ""
-    return told + (f"; the worst day was {worst.date}, {percent(worst.share)}." if worst.share != 1 else ".")
+    told += f" (of which {len(known)} watched)" if len(known) < DAYS else ""
+    return told + (f"; worst on {words_of_day(worst.date)}: {percent(worst.share)}." if worst.share != 1 else ".")
 
 
 def bars(standing: Standing, label: str) -> str:
@@ -125,8 +127,8 @@ def bars(standing: Standing, label: str) -> str:
 def bar(number: int, day: Day) -> str:
     kind, height = bar_of(day.share)
     return (
-        f'<rect class="{kind}" x="{number * BAR_WIDTH + 1}" y="{BAR_HEIGHT - height}" '
-        f'width="{BAR_WIDTH - 2}" height="{height}"><title>{day.date}: {percent(day.share)}</title></rect>'
+        f'<rect class="{kind}" x="{number * BAR_WIDTH + 1}" y="{BAR_HEIGHT - height}" width="{BAR_WIDTH - 2}" '
+        f'height="{height}"><title>{words_of_day(day.date)}: {percent(day.share)}</title></rect>'
     )
 
 
@@ -144,7 +146,8 @@ def day_table(standing: Standing, label: str) -> str:
     if not marked:
         return ""
     rows = "".join(
-        f'<tr><th scope="row">{day.date}</th><td>{percent(day.share)}</td><td>{words_of_span(day.out)}</td></tr>'
+        f'<tr><th scope="row">{words_of_day(day.date)}</th><td>{percent(day.share)}</td>'
+        f"<td>{words_of_span(day.out)}</td></tr>"
         for day in reversed(marked)
     )
     return (

@@ -112,8 +112,13 @@ def incidents_of(events: Iterable[Mapping[str, Any]], watching: Mapping[str, lis
     return sorted([*done, *still], key=lambda incident: incident.start, reverse=True)
 
 
+def words_of_day(day: date) -> str:
+    return f"{day.day}\N{NO-BREAK SPACE}{day:%b}\N{NO-BREAK SPACE}{day.year}"
+
+
 def words_of_time(second: float) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    moment = datetime.fromtimestamp(second, UTC)
+    return f"{words_of_day(moment.date())}, {moment:%H:%M}\N{NO-BREAK SPACE}UTC"
 
 
 def words_of_span(seconds: float) -> str:
