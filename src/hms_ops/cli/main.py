@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "check-config": ("check_config", "check_config", "Check configuration and rule files."),
     "emit": ("emit", "emit", "Send one sample."),
     "query": ("query", "query", "Evaluate an expression, now or over a time."),
+    "top": ("top", "top", "Every metric live, in the terminal."),
     "alerts": ("alerts", "alerts", "What fires; acknowledge, silence, explain it."),
     "rules": ("rules", "rules", "Rules: explain, test, replay, export, import."),
     "actions": ("actions", "actions", "Self-healing: what ran, and the stop switch."),

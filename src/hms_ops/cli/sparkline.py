@@ -27,7 +27,7 @@ def sparklines(
     first = start - start % step
     cells = max(1, math.ceil((end - first) / step))
     columns = min(cells, max(WIDTH_MIN, room))
-    lines = [_line(some, first, step * cells / columns, columns, ramp) for some in points]
+    lines = [line_of(some, first, step * cells / columns, columns, ramp) for some in points]
     return list(zip(names, lines, ranges, strict=True))
 
 
@@ -40,7 +40,7 @@ def ramp_of(encoding: str | None) -> str:
     return BLOCKS
 
 
-def _line(points: Sequence[tuple[float, float]], first: float, span: float, columns: int, ramp: str) -> str:
+def line_of(points: Sequence[tuple[float, float]], first: float, span: float, columns: int, ramp: str) -> str:
     found: list[list[float]] = [[] for _ in range(columns)]
     for t, value in points:
         found[min(columns - 1, max(0, int((t - first) / span)))].append(value)

@@ -38,7 +38,8 @@ async def status_of(request: Request) -> Status:
     if not site.engine.config.status.services:
         raise Problem(404, "no-status-page", "this engine has no status page; name services under `status` to have one")
     # Whoever are many wait for nobody.
-    return site.status.fresh() or await site.reads.run(site.status.make)
+    fresh = site.status.fresh()
+    return fresh if fresh is not None else await site.reads.run(site.status.make)
 
 
 def shared(request: Request, content: bytes, media_type: str, headers: Mapping[str, str] = SHARED) -> Response:

@@ -62,7 +62,7 @@ class StatusMaker:
         engine = self._engine
         page, now = engine.config.status, engine.clock.now_ns() / SECOND_NS
         firing = {alert.name for alert in engine.alerts() if alert.state == "firing"}
-        known = {rule.name for rule in (*engine.rules(), *engine.duty.anomaly_rules())}
+        known = {rule.name for rule in engine.rules()} | {rule.name for rule in engine.duty.anomaly_rules()}
         standings = [
             Standing(service, state_of(service, known, firing, engine.is_ready), self._days[service.name])
             for service in page.services
