@@ -46,7 +46,7 @@ def alerts_document(engine: "Engine") -> dict[str, Any]:
     standings = engine.alert_standings()
     return {
         "alerts": [alert_document(alert) | standing_document(alert, standings) for alert in engine.alerts()],
-        "rules": [rule_document(rule) | {"unit": value_unit(engine, rule)} for rule in engine.rules()],
+        "rules": [running_rule(engine, rule) for rule in engine.rules()],
     }
 
 
@@ -91,12 +91,17 @@ def rule_document(rule: Rule) -> dict[str, Any]:
     }
 
 
+def running_rule(engine: "Engine", rule: Rule) -> dict[str, Any]:
+    """The same of an engine that knows units."""
+    return rule_document(rule) | {"unit": value_unit(engine, rule)}
+
+
 async def post_rule(request: Request) -> Response:
     """201 and the rule, which is kept until it is deleted; posted again it replaces the one posted before."""
     site = site_of(request)
     given = await read_document(request, site.bodies)
     rule, source = checked(given), client_of(request)
-    return await site.writes.run(lambda: Json(rule_document(added(site.engine, rule, given, source)), 201))
+    return await site.writes.run(lambda: Json(running_rule(site.engine, added(site.engine, rule, given, source)), 201))
 
 
 async def delete_rule(request: Request) -> Response:
