@@ -12,6 +12,8 @@ import httpx
 from hms_ops.clock import ManualClock
 from hms_ops.engine import Engine
 from hms_ops.http.server import Server
+from hms_ops.http.tls import TlsFiles
+from hms_ops.http.token import Token, plain_token
 
 
 @dataclass
@@ -46,13 +48,21 @@ def serving(**config: Any) -> Iterator[Serving]:
 
 
 @contextmanager
-def server_of(engine: Engine, host: str = "127.0.0.1", tokens: tuple[str, ...] = ()) -> Iterator[tuple[Server, str]]:
-    """A server of its own for an engine, and its URL; it is stopped, and its threads end."""
+def server_of(
+    engine: Engine,
+    host: str = "127.0.0.1",
+    tokens: tuple[str | Token, ...] = (),
+    tls: TlsFiles | None = None,
+    is_insecure: bool = True,
+) -> Iterator[tuple[Server, str]]:
+    """A server of its own for an engine, and its URL; it is stopped, and its threads end. tokens: secrets in full, or
+    as engine.yaml has them."""
     threads: list[threading.Thread] = []
-    server = Server(engine, host, 0, tokens)
+    known = tuple(plain_token(token) if isinstance(token, str) else token for token in tokens)
+    server = Server(engine, host, 0, known, tls, is_insecure)
     _, port = server.start(starter(threads))
     try:
-        yield server, f"http://127.0.0.1:{port}"
+        yield server, f"{'https' if tls else 'http'}://127.0.0.1:{port}"
     finally:
         server.stop(4.0)
         assert [thread.name for thread in threads if thread.is_alive()] == []

@@ -291,7 +291,7 @@ def test_check_config_refuses_http_that_run_would_not_open(tmp_path: Path) -> No
         done = run(*arguments)
         assert done.returncode == 3
         assert f"{file}:2: {said}" in done.stdout + done.stderr
-    file.write_text("http: 0.0.0.0:0\nhttp_tokens: [t-1]\n")
+    file.write_text("http: 0.0.0.0:0\nhttp_tokens: [t-1]\nhttp_insecure: true\n")
     assert run("check-config", file).returncode == 0
 
 

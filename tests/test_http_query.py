@@ -10,6 +10,7 @@ from tests.serving import Serving, serving
 
 from hms_ops.csvtext import csv_text
 from hms_ops.errors import StorageError
+from hms_ops.query import POINTS_MAX, STEPS, step_of_points
 
 SECONDS = 40
 
@@ -184,3 +185,44 @@ def test_a_format_that_is_none_is_refused(site: Serving, text: str) -> None:
 def test_what_is_refused_is_a_problem_in_csv_too(site: Serving) -> None:
     refused(site, 400, "expression", expr="avg(", format="csv")
     refused(site, 404, "unknown-metric", expr="avg(q_mss)", format="csv")
+
+
+@pytest.mark.parametrize(("points", "step"), [(60, 1), (40, 1), (39, 2), (20, 2), (9, 5), (5, 10), (2, 20), (1, 60)])
+def test_points_choose_the_step_of_what_is_kept(site: Serving, points: int, step: int) -> None:
+    end = int(now(site))
+    answer = asked(site, expr="max(q_ms)", start=end - 40, end=end, points=points)
+    (series,) = answer["series"]
+    assert answer["step"] == step
+    assert len(series["points"]) <= points
+    assert max(value for _, value in series["points"]) == 400.0
+
+
+def test_a_step_of_points_is_the_smallest_that_is_kept_and_makes_few_enough() -> None:
+    for span in (1, 59, 60, 3600, 86_399, 31 * 86_400, 900 * 86_400):
+        for start in (1_700_000_000, 1_700_000_007):
+            for kept in (1, 10, 60, 3600):
+                for points in (1, 7, 300, POINTS_MAX):
+                    step = step_of_points(start, start + span, points, kept)
+                    assert step % kept == 0
+                    assert count_of(start, start + span, step) <= points
+                    finer = [one for one in STEPS if one % kept == 0 and one < step]
+                    assert not finer or count_of(start, start + span, finer[-1]) > points
+
+
+def count_of(start: int, end: int, step: int) -> int:
+    return -(-end // step) - start // step
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"points": 10}, "need a start"),
+        ({"points": 10, "step": 10, "start": 1_700_000_000}, "give one of them"),
+        ({"points": 0, "start": 1_700_000_000}, "1 to 11,000"),
+        ({"points": POINTS_MAX + 1, "start": 1_700_000_000}, "1 to 11,000"),
+    ],
+)
+def test_points_that_cannot_be_are_a_problem(site: Serving, given: dict[str, Any], said: str) -> None:
+    answer = site.get("/v1/query", params={"expr": "max(q_ms)", **given})
+    assert answer.status_code == 400
+    assert said in answer.json()["detail"]

@@ -92,6 +92,8 @@ def test_a_range_that_begins_before_local_history_continues_at_the_remote(
         for ours, theirs in zip(answer["series"], known, strict=True):
             assert ours["points"][:5] == theirs["points"]
             assert ours["points"][-1][0] >= NOW + 600
+        few = engine.query("max(api.ms) GROUP BY agency", START, points=40)
+        assert (few["step"], few["series"][0]["points"][0][0] < NOW + 600) == (20, True)
         local = engine.query("max(api.ms) GROUP BY agency", START, step=10, source="local")
         assert local["series"][0]["points"][0][0] >= NOW + 600
         vm.stop()

@@ -22,6 +22,7 @@ from hms_ops.remote.remotes import Remotes
 from hms_ops.sealer import Sealer
 
 if TYPE_CHECKING:
+    from hms_ops.http.server import Server
     from hms_ops.storage.store import Storage
     from hms_ops.ticker import Ticker
 
@@ -30,7 +31,7 @@ TICK_LATE_SECONDS: Final = 3
 
 @dataclass
 class Account:
-    """The parts of one engine that have something to say. storage, ticker and heartbeat come with the start."""
+    """The parts of one engine that have something to say. storage, ticker, heartbeat and server come with the start."""
 
     store: Store
     clock: Clock
@@ -45,6 +46,7 @@ class Account:
     storage: "Storage | None" = None
     ticker: "Ticker | None" = None
     heartbeat: Heartbeat | None = None
+    server: "Server | None" = None
 
     def stalls(self, is_ready: bool) -> list[str]:
         """What stands still and only a restart would mend, one line each: a watchdog is fed while there is none."""
@@ -62,6 +64,8 @@ class Account:
             problems += self.storage.problems()
         if self.heartbeat is not None and self.heartbeat.problem:
             problems.append(self.heartbeat.problem)
+        if self.server is not None:
+            problems += self.server.problems()
         return problems
 
     def _storage_problems(self) -> list[str]:
@@ -88,6 +92,8 @@ class Account:
             sections["tick"] = self.ticker.tick.counters()
         if self.heartbeat is not None:
             sections["heartbeat"] = self.heartbeat.counters()
+        if self.server is not None:
+            sections["http"] = self.server.counters()
         for listener in self.listeners():
             sections[listener.name] = {"buffer_bytes": listener.buffer_bytes(), "stall_ms": listener.stall_ms()}
         return sections

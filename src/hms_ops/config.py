@@ -25,10 +25,12 @@ from hms_ops.alert.notification import Profile
 from hms_ops.alert.rulefile import RuleFile, load_rules
 from hms_ops.errors import ConfigError
 from hms_ops.heartbeat import HeartbeatConfig
+from hms_ops.http.tls import TLS, TlsFiles
+from hms_ops.http.token import TOKENS, Token
 from hms_ops.profiles import RECEIVERS, Receiver, template_warnings
-from hms_ops.quantity import Address, duration_text, is_address, is_loopback, reachable_text
+from hms_ops.quantity import Address, clear_text, duration_text, is_address, is_loopback, reachable_text
 from hms_ops.remote.settings import REMOTES, RemoteConfig
-from hms_ops.secret import SECRET_TEXT, TOKENS, Secret, without_secrets
+from hms_ops.secret import SECRET_TEXT, Secret, without_secrets
 from hms_ops.setting import (
     ADDRESS,
     ADDRESSES,
@@ -210,7 +212,9 @@ class Config:
     receive_buffer_bytes: int = setting(64 * 1024**2, size(4096, 1024**3), key="receive_buffer")
     statsd: Statsd = setting(Statsd(), section(Statsd))
     http: Address | None = setting(Address("127.0.0.1", 8126), ADDRESS)
-    http_tokens: tuple[Secret, ...] = setting((), TOKENS)
+    http_tokens: tuple[Token, ...] = setting((), TOKENS)
+    http_tls: TlsFiles | None = setting(None, TLS)
+    http_insecure: bool = setting(False, TRUTH)
     dashboards: tuple[Path, ...] = setting((), FOLDERS)
     status: StatusPage = setting(StatusPage(), section(StatusPage))
     data_dir: Path | None = setting(Path("data"), PATH)
@@ -306,18 +310,22 @@ def load_mapping(source: Mapping[str, Any]) -> Config:
 
 def load_node(root: Node, base: Path) -> Config:
     config: Config = read_section(root, Config, "", base)
-    if (http := root.get("http")) is not None and is_open_to_all(config):
-        assert config.http is not None
-        raise ConfigError(http.problem(reachable_text(config.http.host)))
+    if (http := root.get("http")) is not None and (problem := open_problem(config)):
+        raise ConfigError(http.problem(problem))
     object.__setattr__(config, "base", base)
     object.__setattr__(config, "given", frozenset(key for key, _ in root.items()))
     return config
 
 
-def is_open_to_all(config: Config) -> bool:
-    """HTTP on an address others can reach, without tokens. What a name stands for is known at the start only."""
+def open_problem(config: Config) -> str:
+    """Why HTTP is not opened on an address others can reach: no tokens, or no TLS. What a name stands for is known at
+    the start only."""
     host = config.http.host if config.http is not None else "localhost"
-    return not config.http_tokens and is_address(host) and not is_loopback(host)
+    if not is_address(host) or is_loopback(host):
+        return ""
+    if not config.http_tokens:
+        return reachable_text(host)
+    return "" if config.http_tls is not None or config.http_insecure else clear_text(host)
 
 
 def effective(config: Config) -> dict[str, Any]:

@@ -294,6 +294,8 @@ class Engine(AlertCalls):
         self.is_ready = self._state == "started"
         self._emit({"kind": "start", "udp": self.udp_address, "http": self.http_address})
         self.paging.note("start", BY_PROGRAM, "engine", "", version=__version__)
+        if self._server is not None and self._server.insecure:
+            self.paging.note("http-insecure", BY_PROGRAM, "http", "", comment=self._server.insecure)
 
     def _start_heartbeat(self) -> None:
         wanted = self.config.heartbeat
@@ -356,7 +358,15 @@ class Engine(AlertCalls):
     def _open_http(self, address: Address) -> None:
         from hms_ops.http.server import Server
 
-        self._server = Server(self, address.host, address.port, tuple(t.value for t in self.config.http_tokens))
+        self._server = Server(
+            self,
+            address.host,
+            address.port,
+            self.config.http_tokens,
+            self.config.http_tls,
+            self.config.http_insecure,
+        )
+        self.account.server = self._server
         self._http = Address(*self._server.start(self._threads.start))
 
     def _shut(self) -> None:
@@ -369,7 +379,7 @@ class Engine(AlertCalls):
         self.operations.is_stopping.set()
         if self._server is not None:
             self._server.stop(HTTP_SECONDS)
-            self._server = None
+            self._server = self.account.server = None
         self._shut_listeners()
         self._wake.set()
         self._threads.join(end_ns, "hms-tick", "hms-progress")
@@ -514,12 +524,14 @@ class Engine(AlertCalls):
         end: float | None = None,
         step: str | float | None = None,
         source: str | None = None,
+        points: int | None = None,
     ) -> dict[str, Any]:
-        """The answer of /v1/query: see query.py; step is "10s" or seconds. source: "local", "remote", or None: local,
-        continued at the remote before local history begins. ExpressionError, UnknownMetricError, ValueError."""
+        """The answer of /v1/query: see query.py; step is "10s" or seconds; points: at most so many, instead of a step.
+        source: "local", "remote", or None: local, continued at the remote before local history begins.
+        ExpressionError, UnknownMetricError, ValueError."""
         self._check_not_forked()
         seconds = parse_duration(step) if isinstance(step, str) else step
-        return self._remotes.query(self._reading.query, expr, start, end, seconds, source)
+        return self._remotes.query(self._reading.query, expr, start, end, seconds, source, points)
 
     def recent(self, name: str, tags: Tags | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """(time_ns int64[n], value float64[n]): copies of the latest raw samples, oldest first; all series for None."""

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hms_ops.alert.keys import Reader, read_keys, read_mapping, read_name, read_text
+from hms_ops.alert.keys import cut, read_keys, read_mapping, read_name, read_text
+from hms_ops.reader import Reader, takes
 
 EVENTS_MAX: Final = 1_000  # in one request
 COUNT_MAX: Final = 1e9
@@ -41,18 +42,26 @@ class Reported:
         return self.name if self.name.endswith(SUFFIX) else self.name + SUFFIX
 
 
+@takes(type="number", exclusiveMinimum=0, maximum=COUNT_MAX)
 def read_count(value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= COUNT_MAX:
         raise ValueError(f"expected a number above 0, at most {COUNT_MAX:g}, found {value!r}")
     return float(value)
 
 
+@takes(type="number", minimum=0, exclusiveMaximum=1e11)
 def read_time(value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e11 or math.isnan(value):
         raise ValueError(f"expected Unix seconds, found {value!r}")
     return float(value)
 
 
+@takes(
+    type="object",
+    maxProperties=TAGS_MAX,
+    propertyNames=read_name.schema,
+    additionalProperties=read_text.schema,
+)
 def read_tags(value: Any) -> dict[str, str]:
     tags = read_mapping(value)
     if len(tags) > TAGS_MAX:
@@ -60,13 +69,13 @@ def read_tags(value: Any) -> dict[str, str]:
     return {read_name(tag): read_text(text)[:TAG_CHARS_MAX] for tag, text in tags.items()}
 
 
-EVENT_READERS: Final[dict[str, Reader]] = {
-    "event": read_name,
-    "count": read_count,
-    "tags": read_tags,
-    "severity": read_name,
-    "text": lambda value: read_text(value)[:TEXT_CHARS_MAX],
-    "time": read_time,
+EVENT_READERS: Final[dict[str, Reader[Any]]] = {
+    "event": read_name.about("What happened; the counter event_count is moved by it.", example="esq.violation"),
+    "count": read_count.about("How often.", example=1),
+    "tags": read_tags.about("Tags of the counter's series.", example={"agency": "irs"}),
+    "severity": read_name.about("A word for people.", example="high"),
+    "text": cut(TEXT_CHARS_MAX).about("What people should know of it."),
+    "time": read_time.about("When it happened, Unix seconds; it is counted as it arrives."),
 }
 
 

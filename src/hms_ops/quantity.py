@@ -67,6 +67,14 @@ def reachable_text(host: str) -> str:
     )
 
 
+def clear_text(host: str) -> str:
+    """Why HTTP is not opened on a host that is not loopback, without TLS."""
+    return (
+        f"HTTP on {host} can be reached from other machines and tokens would go there in clear; set http_tls, or "
+        "http_insecure: true where something else keeps the wire secret, or bind 127.0.0.1"
+    )
+
+
 def parse_duration(text: str) -> float:
     """`10s` as float seconds; ValueError unless it is a number with one of the units ms, s, m, h, d, w."""
     amount = AMOUNT.match(text)

@@ -23,7 +23,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hms_ops import kinds
+from hms_ops import kinds, retained
 from hms_ops._ring import Store
 from hms_ops.alert.evaluate import nearest_metrics, query_now
 from hms_ops.alert.figure import Figure
@@ -47,6 +47,8 @@ POINTS_MAX: Final = 11_000  # of one series
 SERIES_MAX: Final = 1_000
 STATS_MAX: Final = 8 * VALUES_MAX  # statistics in all, of 64 bytes: each selector of an expression, and each figure
 DEFAULT_POINTS: Final = 1_000
+# Steps that a chart's points may have, each a multiple of one that is kept; beyond a day, whole days.
+STEPS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
 SECOND_MAX: Final = 1 << 36  # far above any Unix second, far below one in milliseconds
 
 Points = list[tuple[int, float]]
@@ -70,28 +72,36 @@ def answer(
     end: float | None = None,
     step: float | None = None,
     *,
+    points: int | None = None,
     unit: UnitLookup = no_units,
     objective: Objectives = none_known,
 ) -> dict[str, Any]:
     """`expr` over [start, end) by `step`, as /v1/query answers it; without start and end its value now.
 
     Unix seconds; end defaults to now, step to the smallest multiple of 10 s that makes at most DEFAULT_POINTS points.
+    With `points` instead of a step it is the smallest of STEPS that is kept of the range and makes at most so many.
     A step is made a multiple of what is kept of the range: `step` in the answer says which it is.
     The value now is one point of step 1, at the last sealed second.
     """
     query = parse_query(expr)
     if start is None and end is None:
-        if step is not None:
-            raise ValueError("step needs a start: without one, a query answers the value now")
+        if step is not None or points is not None:
+            raise ValueError("step and points need a start: without one, a query answers the value now")
         second = int(store.sealed_second)
         series = [(tags, [(second, value)]) for tags, value in _now(query, past, store, unit, objective)]
         return _shaped(expr, 1, _metric_of(query, unit, objective), series)
     if start is None:
         raise ValueError("end needs a start")
+    if step is not None and points is not None:
+        raise ValueError("step and points say the same; give one of them")
     first, last = _range(start, end, store)
     plan = compile_query(query, unit, objective, by_step=True)
-    seconds = _default_step(first, last, _kept(plan, first, past)) if step is None else _whole_step(step)
-    seconds = _kept_step(seconds, plan, first, past)
+    if points is not None:
+        seconds = step_of_points(first, last, points, _finest(plan, first, past))
+    elif step is not None:
+        seconds = _kept_step(_whole_step(step), plan, first, past)
+    else:
+        seconds = _default_step(first, last, _kept(plan, first, past))
     found = query_range(query, past, store, first, last, seconds, unit, objective)
     return _shaped(expr, seconds, _metric_of(query, unit, objective), found)
 
@@ -162,6 +172,12 @@ def _kept(plan: Plan, start: int, past: Past) -> int:
     return past.finest_sketch_step(start) if has_figures else past.finest_step(start)
 
 
+def _finest(plan: Plan, start: int, past: Past) -> int:
+    """The same, from a second: single seconds are kept for a minute, but no percentiles of them."""
+    has_figures = any(reading.figure is not None for reading in plan.readings)
+    return 1 if not has_figures and start >= retained.first_second(past.store) else _kept(plan, start, past)
+
+
 def _kept_step(step: int, plan: Plan, start: int, past: Past) -> int:
     """The step, made a multiple of what is kept of the range: what is older is kept by minute, then by hour."""
     if step < STEP_SECONDS and not any(reading.figure for reading in plan.readings):
@@ -174,6 +190,19 @@ def _default_step(start: int, end: int, unit: int) -> int:
     step = unit * max(1, -(-(end - start) // (unit * DEFAULT_POINTS)))
     while _step_count(start, end, step) > DEFAULT_POINTS:  # one more, for the start is rounded down
         step += unit
+    return step
+
+
+def step_of_points(start: int, end: int, points: int, kept: int) -> int:
+    """The smallest of STEPS, or of whole days, that is a multiple of what is kept and makes at most so many points."""
+    if not 1 <= points <= POINTS_MAX:
+        raise ValueError(f"points is {points}; it must be 1 to {POINTS_MAX}")
+    for step in STEPS:
+        if step % kept == 0 and _step_count(start, end, step) <= points:
+            return step
+    step = STEPS[-1]
+    while _step_count(start, end, step) > points:
+        step += STEPS[-1] * max(1, (end - start) // (STEPS[-1] * points) - step // STEPS[-1])
     return step
 
 

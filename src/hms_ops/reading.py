@@ -77,13 +77,30 @@ class Reading:
             raise ValueError(f"{expression!r} has {len(found)} values; pool them, as in avg(…), or use query()")
         return found[0][1] if found else math.nan
 
-    def query(self, expr: str, start: float | None, end: float | None, step: str | float | None) -> dict[str, Any]:
+    def query(
+        self,
+        expr: str,
+        start: float | None,
+        end: float | None,
+        step: str | float | None,
+        points: int | None = None,
+    ) -> dict[str, Any]:
         """See Engine.query."""
         from hms_ops.query import answer
 
         seconds = parse_duration(step) if isinstance(step, str) else step
         self._store.flush()
-        return answer(expr, self._past, self._store, start, end, seconds, unit=self._unit, objective=self._objective)
+        return answer(
+            expr,
+            self._past,
+            self._store,
+            start,
+            end,
+            seconds,
+            points=points,
+            unit=self._unit,
+            objective=self._objective,
+        )
 
     def recent(self, name: str, tags: Tags | None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """See Engine.recent."""

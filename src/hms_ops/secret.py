@@ -79,10 +79,5 @@ def read_hidden(node: Node, path: str, base: Path) -> Secret | None:
     return None if node.value is None else read_secret(node, path, base, is_secret=True)
 
 
-def read_tokens(node: Node, path: str, base: Path) -> tuple[Secret, ...]:
-    return tuple(read_secret(element, path, base, is_secret=True) for element in node.elements())
-
-
 SECRET_TEXT: Final = Kind(read_optional_secret, show_optional)
 HIDDEN_TEXT: Final = Kind(read_hidden, show_optional)
-TOKENS: Final = Kind(read_tokens, lambda tokens: list(map(str, tokens)))

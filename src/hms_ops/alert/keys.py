@@ -7,18 +7,21 @@ all problems of a mapping are gathered, each with its key, so that a rule file c
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 from hms_ops.alert.language.grammar import parse_duration
 from hms_ops.alert.receivers import parse_target
 from hms_ops.errors import ExpressionError
+from hms_ops.reader import Reader, takes
 from hms_ops.yamlfile import nearest
 
 NAME_BYTES_MAX: Final = 200
 RECEIVERS_MAX: Final = 32
 
-Reader = Callable[[Any], Any]
-Choice = TypeVar("Choice", bound=str)
+Read = Callable[[Any], Any]
+
+NOT_BLANK: Final = r"\S"
+DURATION: Final = r"^\s*[0-9]+(\.[0-9]+)?(ms|s|m|h|d|w)\s*$"
 
 
 class KeyProblem(NamedTuple):
@@ -29,7 +32,7 @@ class KeyProblem(NamedTuple):
 
 
 def read_keys(
-    given: Mapping[str, Any], readers: Mapping[str, Reader], required: Collection[str] = ()
+    given: Mapping[str, Any], readers: Mapping[str, Read], required: Collection[str] = ()
 ) -> tuple[dict[str, Any], list[KeyProblem]]:
     """What the keys mean, and all that is wrong with them. A key without a value counts as not given."""
     values: dict[str, Any] = {}
@@ -45,12 +48,14 @@ def read_keys(
     return values, problems
 
 
+@takes(type="string", pattern=NOT_BLANK)
 def read_text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"expected text, found {value!r}")
     return value.strip()
 
 
+@takes(type="string", pattern=r"^\S+$", maxLength=NAME_BYTES_MAX)
 def read_name(value: Any) -> str:
     """The name of an alert or a metric: printable, without blanks, as it becomes a series of its own."""
     name = read_text(value)
@@ -59,12 +64,14 @@ def read_name(value: Any) -> str:
     return name
 
 
+@takes(type="boolean")
 def read_flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"expected true or false, found {value!r}")
     return value
 
 
+@takes(oneOf=[{"type": "string", "pattern": DURATION}, {"const": 0}])
 def read_duration(value: Any) -> float:
     """Seconds of `3m`; a bare 0 needs no unit."""
     if isinstance(value, str):
@@ -74,9 +81,15 @@ def read_duration(value: Any) -> float:
     raise ValueError(f"expected a duration such as 500ms, 10s, 3m or 1h, found {value!r}")
 
 
-def duration_from(low_seconds: float) -> Reader:
+def cut(chars: int) -> Reader[str]:
+    """A reader of texts of which so many characters are kept."""
+    return Reader(lambda value: read_text(value)[:chars], read_text.schema)
+
+
+def duration_from(low_seconds: float) -> Reader[float]:
     """A reader of durations that are at least this long."""
 
+    @takes(type="string", pattern=DURATION)
     def read(value: Any) -> float:
         seconds = read_duration(value)
         if seconds < low_seconds:
@@ -86,9 +99,10 @@ def duration_from(low_seconds: float) -> Reader:
     return read
 
 
-def number_from(low: float, *, above: bool = False, whole: bool = False) -> Reader:
+def number_from(low: float, *, above: bool = False, whole: bool = False) -> Reader[float]:
     """A reader of finite numbers from `low` on, or above it."""
 
+    @takes(**{"type": "integer" if whole else "number", "exclusiveMinimum" if above else "minimum": low})
     def read(value: Any) -> float:
         kinds = (int,) if whole else (int, float)
         if not isinstance(value, kinds) or isinstance(value, bool) or not math.isfinite(value):
@@ -100,9 +114,12 @@ def number_from(low: float, *, above: bool = False, whole: bool = False) -> Read
     return read
 
 
-def at_most(high: float, read: Reader) -> Reader:
+def at_most(high: float, read: Reader[Any]) -> Reader[Any]:
     """The same reader, of numbers (of durations: seconds) up to `high`."""
 
+    is_number = read.schema.get("type") in ("integer", "number")
+
+    @takes(**read.schema, **({"maximum": high} if is_number else {}))
     def read_bounded(value: Any) -> Any:
         found = read(value)
         if found > high:
@@ -112,9 +129,10 @@ def at_most(high: float, read: Reader) -> Reader:
     return read_bounded
 
 
-def one_of(choices: Collection[str]) -> Reader:
+def one_of(choices: Collection[str]) -> Reader[str]:
     """A reader of one word out of a few, in any case."""
 
+    @takes(type="string", enum=list(choices))
     def read(value: Any) -> str:
         if not isinstance(value, str) or value.lower() not in choices:
             raise ValueError(f"{value!r} is none of {', '.join(choices)}")
@@ -123,12 +141,19 @@ def one_of(choices: Collection[str]) -> Reader:
     return read
 
 
+@takes(type="object")
 def read_mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"expected keys with values, found {value!r}")
     return value
 
 
+@takes(
+    oneOf=[
+        {"type": "string"},
+        {"type": "array", "items": {"type": "string"}, "maxItems": RECEIVERS_MAX},
+    ]
+)
 def read_receivers(value: Any) -> tuple[str, ...]:
     """One receiver's URL or a list of them, each checked, without repeats."""
     texts = [value] if isinstance(value, str) else value

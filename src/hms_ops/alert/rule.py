@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 from hms_ops.alert.keys import (
+    NOT_BLANK,
     KeyProblem,
-    Reader,
+    Read,
     at_most,
     duration_from,
     number_from,
@@ -30,6 +31,7 @@ from hms_ops.alert.language.wording import format
 from hms_ops.alert.receivers import is_http
 from hms_ops.alert.states.state import NODATA_POLICIES, Nodata
 from hms_ops.errors import ConfigError, ExpressionError
+from hms_ops.reader import Reader, takes
 
 DEFAULT_SEVERITY: Final = "page"
 COMMAND_SECONDS_MAX: Final = 3600
@@ -102,6 +104,7 @@ class AnomalyRule:
     source: str = ""
 
 
+@takes(oneOf=[{"type": "string"}, {"type": "array", "items": {"type": "string", "minLength": 1}}])
 def read_group_by(value: Any) -> tuple[str, ...]:
     """Tags, as a list or as the language has them, parted by commas, or `*`."""
     if isinstance(value, str):
@@ -136,6 +139,7 @@ class ActionRule:
         return f"{self.on} -> {self.template or ' '.join(self.command)}"
 
 
+@takes(type="object", additionalProperties={"type": ["string", "number", "boolean"]})
 def read_texts(value: Any) -> dict[str, str]:
     """Texts by name, such as tags and annotations; numbers and truth are taken as they are written."""
     texts = {}
@@ -177,24 +181,37 @@ def read_command(value: Any) -> tuple[str, ...]:
     return parts
 
 
-RULE_READERS: Final[dict[str, Reader]] = {
-    "alert": read_name,
-    "if": lambda value: parse_statement(read_text(value)),
-    "for": read_duration,
-    "keep": read_duration,
-    "recover": read_text,  # `< 150` borrows the left side of the condition, so it is read after that
-    "where": lambda value: parse_where(read_text(value)),
-    "group_by": read_group_by,
-    "nodata": one_of(NODATA_POLICIES),
-    "severity": read_name,
-    "notify": read_receivers,
-    "every": duration_from(1),
-    "policy": read_name,
-    "tags": read_texts,
-    "annotations": read_texts,
+@takes(type="string", pattern=NOT_BLANK)
+def read_statement(value: Any) -> Statement:
+    return parse_statement(read_text(value))
+
+
+@takes(type="string", pattern=NOT_BLANK)
+def read_where(value: Any) -> Tags:
+    return parse_where(read_text(value))
+
+
+RULE_READERS: Final[dict[str, Reader[Any]]] = {
+    "alert": read_name.about("The rule's name, and of the gauge it publishes.", example="finance.latency_high"),
+    "if": read_statement.about(
+        "The condition, or a whole sentence of the alert language.", example="avg(finance.api_ms, 5m) > 200"
+    ),
+    "for": read_duration.about("How long the condition must hold before the alert fires.", example="3m"),
+    "keep": read_duration.about("How long the alert goes on firing after the condition ended.", example="5m"),
+    # `< 150` borrows the left side of the condition, so it is read after that
+    "recover": read_text.about("The condition under which it recovers.", example="< 150"),
+    "where": read_where.about("Which series, by their tags.", example='agency = "irs"'),
+    "group_by": read_group_by.about("Tags that make an instance each; * for each series.", example=["agency"]),
+    "nodata": one_of(NODATA_POLICIES).about("What it means that nothing is sent."),
+    "severity": read_name.about("A word for routes and receivers.", example="page"),
+    "notify": read_receivers.about("Who is told.", example=["sms:+1-555-0100"]),
+    "every": duration_from(1).about("How often it is judged, 1s or more.", example="1s"),
+    "policy": read_name.about("The name of its escalation policy."),
+    "tags": read_texts.about("Tags that go with each of its alerts.", example={"team": "finance"}),
+    "annotations": read_texts.about("Texts for people.", example={"summary": "{name} is {value}"}),
 }
 
-ANOMALY_READERS: Final[dict[str, Reader]] = {
+ANOMALY_READERS: Final[dict[str, Read]] = {
     "anomaly": read_name,
     "metric": read_name,
     "factor": number_from(1, above=True),
@@ -208,14 +225,14 @@ ANOMALY_READERS: Final[dict[str, Reader]] = {
     "ttl": duration_from(1),
 }
 
-ACT_READERS: Final[dict[str, Reader]] = {
+ACT_READERS: Final[dict[str, Read]] = {
     "template": read_name,
     "input": read_mapping,
     "command": read_command,
     "timeout": at_most(COMMAND_SECONDS_MAX, duration_from(1)),
 }
 
-ACTION_READERS: Final[dict[str, Reader]] = {
+ACTION_READERS: Final[dict[str, Read]] = {
     "on": read_name,
     "act": read_act,
     "url": read_url,

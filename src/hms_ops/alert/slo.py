@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from hms_ops.alert.keys import (
     KeyProblem,
-    Reader,
+    Read,
     at_most,
     duration_from,
     number_from,
@@ -323,7 +323,7 @@ def read_slo_name(value: Any) -> str:
     return name
 
 
-SLO_READERS: Final[dict[str, Reader]] = {
+SLO_READERS: Final[dict[str, Read]] = {
     "slo": read_slo_name,
     "objective": read_objective,
     "good": read_series,

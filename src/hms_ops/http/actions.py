@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hms_ops.alert.keys import Reader, read_keys, read_name, read_text
+from hms_ops.alert.keys import cut, read_keys, read_name
 from hms_ops.alert.rule import ActionRule
 from hms_ops.http.alerts import invalid
 from hms_ops.http.answer import Json
 from hms_ops.http.operations import client_of
 from hms_ops.http.parameters import read_document, read_parameters, whole_number
 from hms_ops.http.site import site_of
+from hms_ops.reader import Reader
 
 if TYPE_CHECKING:
     from hms_ops.engine import Engine
@@ -19,16 +20,19 @@ if TYPE_CHECKING:
 LISTED: Final = 100
 LISTED_MAX: Final = 10_000
 REASON_CHARS_MAX: Final = 1_000
-SWITCH_READERS: Final[dict[str, Reader]] = {
-    "who": read_name,
-    "reason": lambda value: read_text(value)[:REASON_CHARS_MAX],
+PARAMETERS: Final[dict[str, Reader[Any]]] = {
+    "limit": whole_number(1, LISTED_MAX).about("How many runs at most, the newest.", default=LISTED)
+}
+SWITCH_READERS: Final[dict[str, Reader[Any]]] = {
+    "who": read_name.about("Who does it; the asking address, if it is not given.", example="ann"),
+    "reason": cut(REASON_CHARS_MAX).about("Why."),
 }
 
 
 async def actions(request: Request) -> Response:
     """The rules of actions, their latest runs, newest first, and who has stopped them all, "" for nobody."""
     site = site_of(request)
-    limit = read_parameters(request, {"limit": whole_number(1, LISTED_MAX)}).get("limit", LISTED)
+    limit = read_parameters(request, PARAMETERS)["limit"]
     return await site.reads.run(lambda: Json(document(site.engine, limit)))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hms_ops.alert.keys import KeyProblem, Reader, read_duration, read_keys, read_mapping, read_name, read_text
+from hms_ops.alert.keys import DURATION, KeyProblem, cut, read_duration, read_keys, read_mapping, read_name, read_text
 from hms_ops.alert.language.tokens import duration_text
 from hms_ops.alert.language.wording import format, format_tags
 from hms_ops.alert.notification import Alert
@@ -19,6 +19,7 @@ from hms_ops.http.operations import client_of
 from hms_ops.http.parameters import read_document
 from hms_ops.http.site import site_of
 from hms_ops.http.why import value_unit
+from hms_ops.reader import Reader, takes
 
 if TYPE_CHECKING:
     from hms_ops.engine import Engine
@@ -45,7 +46,7 @@ def alerts_document(engine: "Engine") -> dict[str, Any]:
     standings = engine.alert_standings()
     return {
         "alerts": [alert_document(alert) | standing_document(alert, standings) for alert in engine.alerts()],
-        "rules": [rule_document(engine, rule) for rule in engine.rules()],
+        "rules": [running_rule(engine, rule) for rule in engine.rules()],
     }
 
 
@@ -69,8 +70,8 @@ def alert_document(alert: Alert) -> dict[str, Any]:
     }
 
 
-def rule_document(engine: "Engine", rule: Rule) -> dict[str, Any]:
-    """A rule in the keys of a rule file, receivers without what may be their secrets; and the unit of its value."""
+def rule_document(rule: Rule) -> dict[str, Any]:
+    """A rule in the keys of a rule file; receivers without what may be their secrets."""
     return {
         "alert": rule.name,
         "if": rule.shown,
@@ -87,8 +88,12 @@ def rule_document(engine: "Engine", rule: Rule) -> dict[str, Any]:
         "tags": dict(rule.tags),
         "annotations": dict(rule.annotations),
         "source": rule.source,
-        "unit": value_unit(engine, rule),
     }
+
+
+def running_rule(engine: "Engine", rule: Rule) -> dict[str, Any]:
+    """The same of an engine that knows units."""
+    return rule_document(rule) | {"unit": value_unit(engine, rule)}
 
 
 async def post_rule(request: Request) -> Response:
@@ -96,7 +101,7 @@ async def post_rule(request: Request) -> Response:
     site = site_of(request)
     given = await read_document(request, site.bodies)
     rule, source = checked(given), client_of(request)
-    return await site.writes.run(lambda: Json(rule_document(site.engine, added(site.engine, rule, given, source)), 201))
+    return await site.writes.run(lambda: Json(running_rule(site.engine, added(site.engine, rule, given, source)), 201))
 
 
 async def delete_rule(request: Request) -> Response:
@@ -156,12 +161,19 @@ def fire_arguments(name: str, given: Mapping[str, Any]) -> tuple[str, dict[str, 
     return values.pop("name"), values
 
 
+@takes(type="number", minimum=-VALUE_MAX, maximum=VALUE_MAX)
 def read_value(value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= VALUE_MAX:
         raise ValueError(f"expected a number of at most {VALUE_MAX:g}, found {value!r}")
     return float(value)
 
 
+@takes(
+    oneOf=[
+        {"type": "string", "pattern": DURATION},
+        {"type": "number", "minimum": 1, "maximum": TTL_SECONDS_MAX},
+    ]
+)
 def read_ttl(value: Any) -> float:
     """A duration such as 5m, or seconds."""
     is_seconds = isinstance(value, int | float) and not isinstance(value, bool)
@@ -171,6 +183,12 @@ def read_ttl(value: Any) -> float:
     return seconds
 
 
+@takes(
+    type="object",
+    maxProperties=TAGS_MAX,
+    propertyNames=read_name.schema,
+    additionalProperties=read_text.schema,
+)
 def read_tags(value: Any) -> dict[str, str]:
     tags = read_mapping(value)
     if len(tags) > TAGS_MAX:
@@ -178,11 +196,11 @@ def read_tags(value: Any) -> dict[str, str]:
     return {read_name(tag): read_text(tags[tag])[:TAG_CHARS_MAX] for tag in tags}
 
 
-FIRE_READERS: Final[dict[str, Reader]] = {
+FIRE_READERS: Final[dict[str, Reader[Any]]] = {
     "name": read_name,
-    "value": read_value,
-    "tags": read_tags,
-    "ttl": read_ttl,
-    "severity": read_name,
-    "reason": lambda value: read_text(value)[:REASON_CHARS_MAX],
+    "value": read_value.about("What it is about, as a number.", example=480),
+    "tags": read_tags.about("An alert of its own for each set of tags.", example={"agency": "irs"}),
+    "ttl": read_ttl.about("It resolves so long after the last repeat.", example="5m"),
+    "severity": read_name.about("A word for routes and receivers.", example="page"),
+    "reason": cut(REASON_CHARS_MAX).about("Why it fires, for people."),
 }

@@ -4,25 +4,28 @@ Read among the queries, piece by piece, as fast as the client takes it. An expor
 last chunk, so that nobody takes it for whole.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from hms_ops.http.answer import Json
 from hms_ops.http.operations import gathered, streamed
-from hms_ops.http.parameters import Reader, read_parameters, whole_number
+from hms_ops.http.parameters import read_parameters, whole_number
 from hms_ops.http.site import site_of
+from hms_ops.reader import Reader
 
 RECORDS_LISTED: Final = 100
 RECORDS_LISTED_MAX: Final = 10_000
-PARAMETERS: Final[dict[str, Reader]] = {"limit": whole_number(1, RECORDS_LISTED_MAX)}
+PARAMETERS: Final[dict[str, Reader[Any]]] = {
+    "limit": whole_number(1, RECORDS_LISTED_MAX).about("How many at most, the newest.", default=RECORDS_LISTED)
+}
 MEDIA_TYPE: Final = "application/x-ndjson"
 
 
 async def audit(request: Request) -> Response:
     """The newest `limit` records, oldest first."""
-    limit = read_parameters(request, PARAMETERS).get("limit", RECORDS_LISTED)
+    limit = read_parameters(request, PARAMETERS)["limit"]
     site = site_of(request)
     found = await site.reads.run(lambda: site.engine.audit_log(limit))
     return Json({"audit": [{"time": record["time_ns"] / 1e9, **record} for record in found]})

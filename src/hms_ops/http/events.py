@@ -8,8 +8,9 @@ from starlette.responses import Response
 
 from hms_ops.events import read_events, shown
 from hms_ops.http.answer import Json, Problem
-from hms_ops.http.parameters import Reader, read_body, read_parameters, read_unix_seconds, whole_number
+from hms_ops.http.parameters import read_body, read_parameters, read_unix_seconds, whole_number
 from hms_ops.http.site import site_of
+from hms_ops.reader import TEXT, Reader
 
 if TYPE_CHECKING:
     from hms_ops.engine import Engine
@@ -19,7 +20,11 @@ LISTED: Final = 100
 BODY_BYTES_MAX: Final = 1024 * 1024
 TOLD_MAX: Final = 20  # problems in an answer
 
-READERS: Final[dict[str, Reader]] = {"limit": whole_number(1, LISTED_MAX), "kind": str, "since": read_unix_seconds}
+READERS: Final[dict[str, Reader[Any]]] = {
+    "limit": whole_number(1, LISTED_MAX).about("How many at most, the newest.", default=LISTED),
+    "kind": TEXT.about("Which kinds, parted by commas.", default="", example="notification,decision"),
+    "since": read_unix_seconds.about("Only what happened since.", default=None),
+}
 
 
 async def events(request: Request) -> Response:
@@ -30,8 +35,8 @@ async def events(request: Request) -> Response:
 
 
 def listed(engine: "Engine", wanted: dict[str, Any]) -> dict[str, Any]:
-    kinds = tuple(filter(None, wanted.get("kind", "").split(",")))
-    found = engine.events(wanted.get("limit", LISTED), kinds or None, wanted.get("since"))
+    kinds = tuple(filter(None, wanted["kind"].split(",")))
+    found = engine.events(wanted["limit"], kinds or None, wanted["since"])
     return {"events": shown(found)}
 
 

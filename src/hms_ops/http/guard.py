@@ -2,32 +2,32 @@
 
 A page in a browser on this host can reach loopback too, by a name of its own that resolves to 127.0.0.1 (DNS
 rebinding) or by a form that posts across origins. So `Host` must name this machine, and `Origin`, which browsers add
-to whatever a page sends elsewhere, must be `Host` itself. An address that others can reach needs tokens besides.
+to whatever a page sends elsewhere, must be `Host` itself. What a browser sends with a session's cookie and changes
+something must carry that `Origin`: a page cannot leave it out, and cannot forge it.
 
 `refusal` is pure: headers in, problem or None out. `Guard` applies it, counts what it turned away under the problem's
-kind, and adds the headers that keep answers out of other pages and caches.
-Source: RFC 9110 section 7.2 (Host), RFC 6454 (Origin), RFC 6750 (Bearer).
+kind, says in the scope who asks ("caller"; what that one may is held in front of each handler, by scopes.py), and adds
+the headers that keep answers out of other pages and caches.
+Source: RFC 9110 section 7.2 (Host), RFC 6454 (Origin), RFC 6797 (HSTS), W3C Fetch Metadata.
 """
 
 import re
-from collections.abc import Iterable, MutableMapping
-from dataclasses import dataclass
-from hmac import compare_digest
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hms_ops.errors import StartError
+from hms_ops.http.access import Access
 from hms_ops.http.answer import Problem
-from hms_ops.quantity import is_address, is_loopback, reachable_text
+from hms_ops.http.entrance import Entrance
+from hms_ops.quantity import is_address, is_loopback
 
 HEAD_BYTES_MAX: Final = 16 * 1024
 HOST: Final = re.compile(r"(?:\[([0-9a-f:.]{2,45})\]|([^\s:/@\[\]]{1,255}))(?::[0-9]{1,5})?\Z")
-TOKEN: Final = re.compile(r"[!-~]{1,4096}\Z")
-
-# What load balancers and kubelets ask; they tell nothing but one word to those without a token.
-PROBES: Final = ("/healthz", "/readyz")
+SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS", "TRACE")
+# Public, and made to be shown in pages of others: these may read them, since they could fetch them themselves.
+EMBEDDED: Final = ("/status", "/badge/", "/hms-status.js")
 
 ANSWER_HEADERS: Final = {
     b"cache-control": b"no-store",
@@ -36,43 +36,22 @@ ANSWER_HEADERS: Final = {
     b"referrer-policy": b"no-referrer",
     b"x-content-type-options": b"nosniff",
 }
+# A year, as OMB M-15-13 asks. Never for loopback: it would hold for every port of the developer's own host.
+HSTS: Final = {b"strict-transport-security": b"max-age=31536000"}
+
+FOREIGN_PAGE: Final = "the request comes from a page of another origin"
+NO_ORIGIN: Final = "a browser's session changes things only with an Origin header; programs send a bearer token"
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """hosts: names and addresses of ours, lower case, loopback ones need not be listed. with_addresses: any literal
-    IP address may stand in Host (only a name can be rebound). tokens: () asks for none."""
-
-    hosts: frozenset[str] = frozenset()
-    with_addresses: bool = False
-    tokens: tuple[bytes, ...] = ()
-
-
-def access_of(host: str, bound_host: str, machine_name: str, tokens: Iterable[str]) -> Access:
-    """The access for a bound address; StartError when it can be reached from elsewhere and no token is asked for.
-
-    host: as configured. bound_host: the address it resolved to.
-    """
-    secrets = tuple(tokens)
-    if not all(TOKEN.match(token) for token in secrets):
-        raise StartError("http_tokens holds a token that is empty or not plain ASCII without blanks; generate others")
-    if is_loopback(bound_host):
-        return Access(frozenset({host.lower()}), tokens=encoded(secrets))
-    if not secrets:
-        raise StartError(reachable_text(host))
-    return Access(frozenset({host.lower(), machine_name.lower()}), with_addresses=True, tokens=encoded(secrets))
-
-
-def encoded(tokens: Iterable[str]) -> tuple[bytes, ...]:
-    return tuple(token.encode() for token in tokens)
-
-
-def refusal(access: Access, path: str, headers: Headers) -> Problem | None:
-    """Why the request is turned away, None when it is not."""
+def refusal(
+    access: Access, headers: Headers, method: str = "GET", path: str = "", is_tls: bool = False
+) -> Problem | None:
+    """Why the request is turned away, whoever asks; None when it is not."""
+    is_embedded = method in SAFE_METHODS and path.startswith(EMBEDDED)
     return (
         head_refusal(headers)
         or host_refusal(access, headers)
-        or (None if path in PROBES else token_refusal(access, headers))
+        or (None if is_embedded else page_refusal(headers, method, is_tls))
     )
 
 
@@ -84,16 +63,35 @@ def head_refusal(headers: Headers) -> Problem | None:
 
 
 def host_refusal(access: Access, headers: Headers) -> Problem | None:
-    hosts, origins = headers.getlist("host"), headers.getlist("origin")
+    hosts = headers.getlist("host")
     host = hosts[0].lower() if len(hosts) == 1 else ""
-    if not is_ours(access, host):
-        shown = host.encode("ascii", "replace").decode()[:100]
-        return Problem(
-            403, "host", f"Host {shown!r} is not this engine's address; ask for it by the address it listens on"
-        )
-    # One Origin, ours; https where a proxy of ours takes TLS off.
-    if origins and (len(origins) > 1 or origins[0].lower() not in (f"http://{host}", f"https://{host}")):
-        return Problem(403, "origin", "the request comes from a page of another origin")
+    if is_ours(access, host):
+        return None
+    shown = host.encode("ascii", "replace").decode()[:100]
+    return Problem(403, "host", f"Host {shown!r} is not this engine's address; ask for it by the address it listens on")
+
+
+def page_refusal(headers: Headers, method: str, is_tls: bool) -> Problem | None:
+    """One Origin, ours, where there is one; and no word of the browser that another page is behind a change."""
+    origins, host = headers.getlist("origin"), headers["host"].lower()
+    # https without TLS of ours: where a proxy of ours takes it off.
+    ours = (f"https://{host}",) if is_tls else (f"http://{host}", f"https://{host}")
+    if origins and (len(origins) > 1 or origins[0].lower() not in ours):
+        return Problem(403, "origin", FOREIGN_PAGE)
+    sites = headers.getlist("sec-fetch-site")
+    if method not in SAFE_METHODS and any(site not in ("same-origin", "none") for site in sites):
+        return Problem(403, "origin", FOREIGN_PAGE)
+    return None
+
+
+def session_refusal(headers: Headers, method: str) -> Problem | None:
+    """What a request with a session's cookie needs besides: browsers send that cookie by themselves."""
+    sites = headers.getlist("sec-fetch-site")
+    if method in SAFE_METHODS:
+        is_foreign = any(site not in ("same-origin", "none") for site in sites)
+        return Problem(403, "origin", FOREIGN_PAGE) if is_foreign else None
+    if not headers.getlist("origin") or any(site != "same-origin" for site in sites):
+        return Problem(403, "origin", NO_ORIGIN)
     return None
 
 
@@ -106,49 +104,48 @@ def is_ours(access: Access, host: str) -> bool:
     return is_loopback(name) or name in access.hosts or (access.with_addresses and is_address(name))
 
 
-def token_refusal(access: Access, headers: Headers) -> Problem | None:
-    if not access.tokens or has_token(access.tokens, headers):
-        return None
-    return Problem(
-        401, "token", "a token is needed: Authorization: Bearer TOKEN", {"WWW-Authenticate": 'Bearer realm="hms-ops"'}
-    )
-
-
-def has_token(tokens: tuple[bytes, ...], headers: Headers) -> bool:
-    given = headers.getlist("authorization")
-    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-    # All of them are compared, so that the time says nothing about which one was near.
-    matches = [compare_digest(token.strip().encode("latin-1"), known) for known in tokens]
-    return scheme.lower() == "bearer" and any(matches)
-
-
 class Guard:
     """The ASGI layer around the routes. tally: reason → count, written on the event loop's thread only."""
 
-    def __init__(self, app: ASGIApp, access: Access, tally: MutableMapping[str, int]) -> None:
+    def __init__(self, app: ASGIApp, entrance: Entrance, tally: MutableMapping[str, int]) -> None:
         self._app = app
-        self._access = access
+        self._entrance = entrance
         self._tally = tally
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
-        problem = refusal(self._access, scope["path"], headers)
+        headers, method, is_tls = Headers(scope=scope), scope["method"], scope["scheme"] == "https"
+        access = self._entrance.access
+        problem = refusal(access, headers, method, scope["path"], is_tls)
+        if problem is None:
+            caller = self._entrance.identify(headers, is_tls)
+            problem = session_refusal(headers, method) if caller.by == "cookie" else None
+            scope["caller"] = caller
+            scope["entrance"] = self._entrance
+            # May be told what is wrong with the engine: a token that only brings samples in may not.
+            scope["is_trusted"] = "read" in caller.scopes
         app: Any = self._app
         if problem is not None:
             self._tally[problem.kind] += 1
             app = problem.response()
-        scope["is_trusted"] = not self._access.tokens or has_token(self._access.tokens, headers)
-        await app(scope, receive, guarded(send))
+        await app(
+            scope, receive, guarded(send, ANSWER_HEADERS | HSTS if is_tls and is_named(headers) else ANSWER_HEADERS)
+        )
 
 
-def guarded(send: Send) -> Send:
-    """`send` that adds ANSWER_HEADERS where an answer does not set them itself."""
+def is_named(headers: Headers) -> bool:
+    """Whether the engine is asked for by a name that is not loopback's."""
+    match = HOST.match(headers.get("host", "").lower())
+    return match is not None and match[2] is not None and not is_loopback(match[2])
+
+
+def guarded(send: Send, headers: Mapping[bytes, bytes]) -> Send:
+    """`send` that adds headers where an answer does not set them itself."""
 
     async def send_guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
             given = list(message.get("headers", ()))
             names = {name.lower() for name, _ in given}
-            message["headers"] = given + [item for item in ANSWER_HEADERS.items() if item[0] not in names]
+            message["headers"] = given + [item for item in headers.items() if item[0] not in names]
         await send(message)
 
     return send_guarded

@@ -13,22 +13,30 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hms_ops.http.answer import Json, Problem
-from hms_ops.http.parameters import Reader, read_parameters, whole_number
+from hms_ops.http.answer import Json
+from hms_ops.http.parameters import read_parameters, whole_number
 from hms_ops.http.site import site_of
+from hms_ops.reader import TEXT, Reader
 
 METRICS_LISTED: Final = 1_000
 METRICS_LISTED_MAX: Final = 20_000
 LARGEST_LISTED: Final = 20
 LARGEST_LISTED_MAX: Final = 1_000
-METRICS_PARAMETERS: Final[dict[str, Reader]] = {"prefix": str, "limit": whole_number(1, METRICS_LISTED_MAX)}
-TAGS_PARAMETERS: Final[dict[str, Reader]] = {"metric": str}
-CARDINALITY_PARAMETERS: Final[dict[str, Reader]] = {"limit": whole_number(1, LARGEST_LISTED_MAX)}
+METRICS_PARAMETERS: Final[dict[str, Reader[Any]]] = {
+    "prefix": TEXT.about("What the name begins with.", default="", example="finance."),
+    "limit": whole_number(1, METRICS_LISTED_MAX).about("How many at most.", default=METRICS_LISTED),
+}
+TAGS_PARAMETERS: Final[dict[str, Reader[Any]]] = {
+    "metric": TEXT.about("The metric's name.", example="finance.api_ms", required=True)
+}
+CARDINALITY_PARAMETERS: Final[dict[str, Reader[Any]]] = {
+    "limit": whole_number(1, LARGEST_LISTED_MAX).about("How many of each list at most.", default=LARGEST_LISTED)
+}
 
 
 async def metrics(request: Request) -> Response:
     """Metrics that memory or disk knows, with kind, unit, help, how many series each has, and its last second."""
-    given: dict[str, Any] = {"prefix": "", "limit": METRICS_LISTED, **read_parameters(request, METRICS_PARAMETERS)}
+    given = read_parameters(request, METRICS_PARAMETERS)
     site = site_of(request)
 
     def look() -> Response:
@@ -40,16 +48,14 @@ async def metrics(request: Request) -> Response:
 
 async def tags(request: Request) -> Response:
     """The tags of a metric, each with its first values and how many there are."""
-    metric = read_parameters(request, TAGS_PARAMETERS).get("metric", "")
-    if not metric:
-        raise Problem(400, "parameter", "the parameter 'metric' is missing; as in ?metric=finance.api_ms")
+    metric = read_parameters(request, TAGS_PARAMETERS)["metric"]
     site = site_of(request)
     return await site.reads.run(lambda: Json({"metric": metric, "tags": site.engine.census.tags(metric)}))
 
 
 async def cardinality(request: Request) -> Response:
     """How many series there are against the limit, and which metrics and tags make them many."""
-    limit = read_parameters(request, CARDINALITY_PARAMETERS).get("limit", LARGEST_LISTED)
+    limit = read_parameters(request, CARDINALITY_PARAMETERS)["limit"]
     site = site_of(request)
     return await site.reads.run(lambda: Json(site.engine.census.cardinality(limit)))
 

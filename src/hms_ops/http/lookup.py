@@ -11,8 +11,10 @@ from hms_ops import kinds
 from hms_ops.alert.selection import parse_selection
 from hms_ops.csvtext import csv_text
 from hms_ops.http.answer import Json, Problem
-from hms_ops.http.parameters import Reader, one_of, read_parameters, read_step, read_unix_seconds, whole_number
+from hms_ops.http.parameters import one_of, read_parameters, read_step, read_unix_seconds, whole_number
 from hms_ops.http.site import site_of
+from hms_ops.query import POINTS_MAX
+from hms_ops.reader import TEXT, Reader
 from hms_ops.series import SeriesInfo
 
 if TYPE_CHECKING:
@@ -20,18 +22,19 @@ if TYPE_CHECKING:
 
 SERIES_LISTED: Final = 1000
 SERIES_LISTED_MAX: Final = 10_000
-QUERY_PARAMETERS: Final[dict[str, Reader]] = {
-    "expr": str,
-    "start": read_unix_seconds,
-    "end": read_unix_seconds,
-    "step": read_step,
-    "format": one_of("json", "csv"),
-    "source": one_of("local", "remote"),
+QUERY_PARAMETERS: Final[dict[str, Reader[Any]]] = {
+    "expr": TEXT.about("An expression of the alert language.", example="avg(finance.api_ms)", required=True),
+    "start": read_unix_seconds.about("Where the range begins; without it the answer is the value now."),
+    "end": read_unix_seconds.about("Where the range ends, itself not in it; now, if it is not given."),
+    "step": read_step.about("The distance of points; made a multiple of what is kept of the range.", example="1m"),
+    "points": whole_number(1, POINTS_MAX).about("At most so many points; the engine chooses the step.", example=300),
+    "format": one_of("json", "csv").about("How to answer.", default="json"),
+    "source": one_of("local", "remote").about("Where to look; else here, then at the remote for what is older."),
 }
-SERIES_PARAMETERS: Final[dict[str, Reader]] = {
-    "match": str,
-    "prefix": str,
-    "limit": whole_number(1, SERIES_LISTED_MAX),
+SERIES_PARAMETERS: Final[dict[str, Reader[Any]]] = {
+    "match": TEXT.about("A selector; not together with prefix.", example='finance.api_ms{agency="irs"}'),
+    "prefix": TEXT.about("What the metric's name begins with.", default=""),
+    "limit": whole_number(1, SERIES_LISTED_MAX).about("How many at most.", default=SERIES_LISTED),
 }
 
 
@@ -65,9 +68,7 @@ async def ledger(request: Request) -> Response:
 async def query(request: Request) -> Response:
     """The contract's answer, of now or of a span of time; as JSON or as CSV."""
     given = read_parameters(request, QUERY_PARAMETERS)
-    if not given.get("expr", "").strip():
-        raise Problem(400, "parameter", "the parameter 'expr' is missing; as in ?expr=avg(finance.api_ms)")
-    site, answer = site_of(request), ANSWERS[given.pop("format", "json")]
+    site, answer = site_of(request), ANSWERS[given.pop("format")]
     try:
         return await site.reads.run(lambda: answer(site.engine.query(**given)))
     except ValueError as error:
@@ -76,7 +77,7 @@ async def query(request: Request) -> Response:
 
 async def series(request: Request) -> Response:
     """Series of `match`, or whose name begins with `prefix`; `is_complete` is false where `limit` cut the list."""
-    given = {"prefix": "", "limit": SERIES_LISTED, **read_parameters(request, SERIES_PARAMETERS)}
+    given = read_parameters(request, SERIES_PARAMETERS)
     site, limit = site_of(request), given["limit"]
     if given["prefix"] and "match" in given:
         raise Problem(400, "parameter", "give either match or prefix")

@@ -14,10 +14,14 @@ from starlette.responses import Response, StreamingResponse
 
 from hms_ops.errors import ConfigError, StorageError
 from hms_ops.http.answer import Json, Problem
+from hms_ops.http.caller import caller_of
 from hms_ops.http.ingest import UNPACKED_BYTES_MAX, is_gzip, unpacked
 from hms_ops.http.lookup import SERIES_LISTED, series_documents
-from hms_ops.http.parameters import Reader, read_body, read_document, read_parameters, read_unix_seconds
+from hms_ops.http.parameters import BOOLEAN, one_of, read_body, read_document, read_parameters, read_unix_seconds
 from hms_ops.http.site import Site, site_of
+from hms_ops.operations import ALL_TIERS
+from hms_ops.reader import TEXT, Reader
+from hms_ops.storage.tier import TIERS
 
 PIECE_CHARS: Final = 64 * 1024
 IMPORT_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -28,29 +32,25 @@ MEDIA_TYPES: Final = {
 }
 
 
-def read_boolean(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError(f"{text[:50]!r} is neither true nor false")
-    return text == "true"
-
-
-DELETE_PARAMETERS: Final[dict[str, Reader]] = {"match": str}
-IMPORT_PARAMETERS: Final[dict[str, Reader]] = {"fill": read_boolean}
-EXPORT_PARAMETERS: Final[dict[str, Reader]] = {
-    "match": str,
-    "start": read_unix_seconds,
-    "end": read_unix_seconds,
-    "tier": str,
-    "format": str,
+DELETE_PARAMETERS: Final[dict[str, Reader[Any]]] = {
+    "match": TEXT.about("A selector; an empty one deletes nothing.", example='{host="db-1"}', required=True)
+}
+IMPORT_PARAMETERS: Final[dict[str, Reader[Any]]] = {
+    "fill": BOOLEAN.about("Whether this is the last part, after which coarser tiers are made.", default=True)
+}
+EXPORT_PARAMETERS: Final[dict[str, Reader[Any]]] = {
+    "match": TEXT.about("A selector; all series without one.", default="", example='{agency="irs"}'),
+    "start": read_unix_seconds.about("From here on.", default=None),
+    "end": read_unix_seconds.about("Up to here; now, if it is not given.", default=None),
+    "tier": one_of(*(tier.name for tier in TIERS), ALL_TIERS).about("How fine.", default=TIERS[0].name),
+    "format": one_of(*MEDIA_TYPES).about("Which text.", default="csv"),
 }
 
 
 async def delete(request: Request) -> Response:
     """The series of `match` are deleted; how many there were, and the first of them."""
     given = read_parameters(request, DELETE_PARAMETERS)
-    site, selector = site_of(request), given.get("match", "")
-    if not selector.strip():
-        raise Problem(400, "parameter", "the parameter 'match' is missing; as in ?match={host=\"db-1\"}")
+    site, selector = site_of(request), given["match"]
 
     def drop() -> Response:
         deleted = site.engine.operations.delete(selector, client_of(request))
@@ -87,8 +87,7 @@ def described(given: dict[str, Any]) -> tuple[str, str | None, str | None]:
 
 async def export(request: Request) -> Response:
     """Rows on disk as text, in chunks."""
-    given: dict[str, Any] = {"match": "", "start": None, "end": None, "tier": "10s", "format": "csv"}
-    given |= read_parameters(request, EXPORT_PARAMETERS)
+    given = read_parameters(request, EXPORT_PARAMETERS)
     site = site_of(request)
     pieces = await begun(site, given)
     first = await site.reads.run(lambda: gathered(pieces))
@@ -127,7 +126,7 @@ def gathered(pieces: Iterator[str]) -> str:
 async def import_(request: Request) -> Response:
     """The rows of an export; 400 when it is none, or none of its rows could be read."""
     site = site_of(request)
-    is_last = read_parameters(request, IMPORT_PARAMETERS).get("fill", True)
+    is_last = read_parameters(request, IMPORT_PARAMETERS)["fill"]
     is_packed = is_gzip(request.headers.get("content-encoding", ""))
     body = await read_body(request, IMPORT_BYTES_MAX, site.bodies)
 
@@ -176,5 +175,7 @@ def check_place(directory: Path) -> None:
 
 
 def client_of(request: Request) -> str:
-    """Who asks, for the journal."""
-    return f"HTTP {request.client.host}" if request.client is not None else "HTTP"
+    """Who asks, for the journal: the name of the token, where it has one, and the address."""
+    place = f"HTTP {request.client.host}" if request.client is not None else "HTTP"
+    name = caller_of(request).name
+    return f"{name}, {place}" if name else place

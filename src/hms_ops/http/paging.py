@@ -24,7 +24,7 @@ from starlette.responses import Response
 
 from hms_ops.alert.dispatch.matching import Matchers, parse_matchers, read_match
 from hms_ops.alert.dispatch.silence import SILENCE_SECONDS_MAX, Silence, SilenceRefused, of_alert
-from hms_ops.alert.keys import KeyProblem, Reader, read_duration, read_keys, read_name, read_text
+from hms_ops.alert.keys import DURATION, NOT_BLANK, KeyProblem, read_duration, read_keys, read_name, read_text
 from hms_ops.alert.language.tokens import duration_text
 from hms_ops.alert.receivers import parse_target
 from hms_ops.clock import SECOND_NS
@@ -33,9 +33,9 @@ from hms_ops.http.alerts import invalid, read_tags
 from hms_ops.http.answer import Json, Problem
 from hms_ops.http.operations import client_of
 from hms_ops.http.parameters import UNIX_SECONDS_END, one_of, read_document, read_parameters
-from hms_ops.http.parameters import Reader as TextReader
 from hms_ops.http.site import Site, site_of
 from hms_ops.http.why import why_document
+from hms_ops.reader import Reader, takes
 
 if TYPE_CHECKING:
     from hms_ops.engine import Engine
@@ -144,7 +144,7 @@ async def unsilence(request: Request) -> Response:
 
 async def silences(request: Request) -> Response:
     """Active and coming ones first, then those that ended lately; `state` chooses."""
-    wanted = read_parameters(request, SILENCES_PARAMETERS).get("state")
+    wanted = read_parameters(request, SILENCES_PARAMETERS)["state"]
     site = site_of(request)
 
     def listed() -> Response:
@@ -182,7 +182,7 @@ def silence_document(one: Silence, now: float) -> dict[str, Any]:
 
 async def explain(request: Request) -> Response:
     """The decisions about an alert that are remembered, newest last, how it stands now, and what its rule sees."""
-    tags = read_parameters(request, EXPLAIN_PARAMETERS).get("tags")
+    tags = read_parameters(request, EXPLAIN_PARAMETERS)["tags"]
     site, name = site_of(request), request.path_params["name"]
 
     def explained() -> Response:
@@ -209,7 +209,7 @@ async def dead_letters(request: Request) -> Response:
 async def resend(request: Request) -> Response:
     """202: the dead letter is on its way again."""
     site, key = site_of(request), request.path_params["id"]
-    given = checked(await read_document(request, site.bodies), {"who": read_who}, "resend")
+    given = checked(await read_document(request, site.bodies), RESEND_READERS, "resend")
     who = given.get("who", client_of(request))
     if not await site.writes.run(lambda: site.engine.resend(key, who, client_of(request))):
         why = f"no dead letter {key[:50]!r} can be sent again; GET /v1/dead-letters lists them"
@@ -233,7 +233,7 @@ async def test_notify(request: Request) -> Response:
 # ---- bodies
 
 
-async def asked(request: Request, site: Site, readers: Mapping[str, Reader]) -> tuple[str, dict[str, Any]]:
+async def asked(request: Request, site: Site, readers: Mapping[str, Reader[Any]]) -> tuple[str, dict[str, Any]]:
     """The alert of the path and what the body says; `who` is there, whoever asks."""
     given = await read_document(request, site.bodies)
     values = checked({"name": request.path_params["name"], **given}, {**readers, "name": read_name}, "request")
@@ -242,7 +242,7 @@ async def asked(request: Request, site: Site, readers: Mapping[str, Reader]) -> 
 
 
 def checked(
-    given: Mapping[str, Any], readers: Mapping[str, Reader], what: str, required: tuple[str, ...] = ()
+    given: Mapping[str, Any], readers: Mapping[str, Reader[Any]], what: str, required: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """The values of a body; Problem with all that is wrong, each under its key."""
     values, problems = read_keys(given, readers, required)
@@ -263,6 +263,12 @@ def now_of(engine: "Engine") -> float:
     return engine.clock.now_ns() / SECOND_NS
 
 
+@takes(
+    oneOf=[
+        {"type": "string", "pattern": DURATION},
+        {"type": "number", "exclusiveMinimum": 0, "maximum": SILENCE_SECONDS_MAX},
+    ]
+)
 def read_span(value: Any) -> float:
     """A duration such as 2h, or seconds; longer than nothing."""
     is_seconds = isinstance(value, int | float) and not isinstance(value, bool)
@@ -272,6 +278,7 @@ def read_span(value: Any) -> float:
     return seconds
 
 
+@takes(type="number", exclusiveMinimum=0, exclusiveMaximum=UNIX_SECONDS_END)
 def read_until(value: Any) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 < value < UNIX_SECONDS_END:
@@ -279,14 +286,17 @@ def read_until(value: Any) -> float:
     return float(value)
 
 
+@takes(type="string", pattern=NOT_BLANK)
 def read_who(value: Any) -> str:
     return read_text(value)[:WHO_CHARS_MAX]
 
 
+@takes(type="string")
 def read_comment(value: Any) -> str:
     return value if value == "" else read_text(value)[:COMMENT_CHARS_MAX]
 
 
+@takes(type="string", maxLength=TEXT_CHARS_MAX)
 def read_tag_text(text: str) -> dict[str, str]:
     """`agency=irs,region=east` of a query string, as tags."""
     if len(text) > TEXT_CHARS_MAX:
@@ -300,15 +310,40 @@ def read_tag_text(text: str) -> dict[str, str]:
     return {match.tag: match.values[0] for match in matches}
 
 
-UNACK_READERS: Final[dict[str, Reader]] = {"tags": read_tags, "who": read_who}
-ACK_READERS: Final[dict[str, Reader]] = UNACK_READERS | {
-    "comment": read_comment,
-    "for": read_span,
-    "until": read_until,
+@takes(
+    oneOf=[
+        {"type": "string", "pattern": NOT_BLANK},
+        {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        {"type": "object", "minProperties": 1},
+    ]
+)
+def read_matchers(value: Any) -> Matchers:
+    return read_match(value)
+
+
+WHO: Final = read_who.about("Who does it; the asking address, if it is not given.", example="ann")
+UNACK_READERS: Final[dict[str, Reader[Any]]] = {
+    "tags": read_tags.about("Only the instances that have these tags.", example={"agency": "irs"}),
+    "who": WHO,
 }
-SILENCE_READERS: Final[dict[str, Reader]] = ACK_READERS | {"match": read_match}
+ACK_READERS: Final[dict[str, Reader[Any]]] = UNACK_READERS | {
+    "comment": read_comment.about("Why, for people.", example="looking into it"),
+    "for": read_span.about("How long: a duration or seconds.", example="2h"),
+    "until": read_until.about("Until when, Unix seconds; not together with `for`."),
+}
+SILENCE_READERS: Final[dict[str, Reader[Any]]] = ACK_READERS | {
+    "match": read_matchers.about("Which alerts, by their tags.", example='agency=~"irs|ssa"')
+}
 ANY_SILENCE_READERS: Final = {key: read for key, read in SILENCE_READERS.items() if key != "tags"}
-TEST_READERS: Final[dict[str, Reader]] = {"receiver": read_text, "who": read_who}
-SILENCES_PARAMETERS: Final[dict[str, TextReader]] = {"state": one_of("pending", "active", "ended")}
-WHO_PARAMETERS: Final[dict[str, TextReader]] = {"who": read_who}
-EXPLAIN_PARAMETERS: Final[dict[str, TextReader]] = {"tags": read_tag_text}
+RESEND_READERS: Final[dict[str, Reader[Any]]] = {"who": WHO}
+TEST_READERS: Final[dict[str, Reader[Any]]] = {
+    "receiver": read_text.about("The receiver's URL.", example="sms:+1-555-0100"),
+    "who": WHO,
+}
+SILENCES_PARAMETERS: Final[dict[str, Reader[Any]]] = {
+    "state": one_of("pending", "active", "ended").about("Only those in this state.", default=None)
+}
+WHO_PARAMETERS: Final[dict[str, Reader[Any]]] = {"who": WHO}
+EXPLAIN_PARAMETERS: Final[dict[str, Reader[Any]]] = {
+    "tags": read_tag_text.about("Of the instances that have these tags.", default=None, example="agency=irs")
+}

@@ -1,11 +1,12 @@
 """What stands in a request's query string or JSON body, read through a table of one reader per name.
 
-A reader takes the text and returns what it means, or raises ValueError. An unknown or repeated name is an error that
-proposes the nearest: a misspelt `stpe` must not answer with a step of its own.
+A reader (reader.py) takes the text and returns what it means, or raises ValueError; its schema is what /openapi.json
+and /docs show. An unknown or repeated name is an error that proposes the nearest: a misspelt `stpe` must not answer
+with a step of its own.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -14,29 +15,48 @@ from starlette.requests import Request
 from hms_ops.http.answer import Problem
 from hms_ops.http.site import Bodies
 from hms_ops.quantity import parse_duration
+from hms_ops.reader import NOT_GIVEN, Reader, takes
 from hms_ops.yamlfile import nearest
-
-Reader = Callable[[str], Any]
 
 DOCUMENT_BYTES_MAX: Final = 64 * 1024
 UNIX_SECONDS_END: Final = 1e11  # the year 5138; what is above is milliseconds
+STEP_SECONDS_END: Final = 1e9
 
 
-def read_parameters(request: Request, readers: Mapping[str, Reader]) -> dict[str, Any]:
-    """The query string's parameters; a Problem names the first that is wrong."""
+def read_parameters(request: Request, readers: Mapping[str, Reader[Any]]) -> dict[str, Any]:
+    """The query string's parameters, and the defaults of those that have one; a Problem names the first that is
+    wrong. A repeatable one is a list of all that is given."""
     values: dict[str, Any] = {}
     for name, text in request.query_params.multi_items():
-        if name not in readers:
+        reader = readers.get(name)
+        if reader is None:
             raise Problem(400, "parameter", f"unknown parameter {name[:100]!r}, {nearest(name[:100], readers)}")
-        if name in values:
+        if reader.is_required and not text.strip():
+            continue
+        if name in values and not reader.is_repeatable:
             raise Problem(400, "parameter", f"the parameter {name!r} is given twice")
         try:
-            values[name] = readers[name](text)
+            one = reader(text)
         except ValueError as error:
             raise Problem(400, "parameter", f"{name}: {error}") from None
+        values[name] = [*values.get(name, ()), one] if reader.is_repeatable else one
+    return completed(values, readers)
+
+
+def completed(values: dict[str, Any], readers: Mapping[str, Reader[Any]]) -> dict[str, Any]:
+    """The values with the defaults of what is not given; Problem for what must be, and for a list that is too long."""
+    for name, reader in readers.items():
+        if name not in values and reader.is_required:
+            example = reader.schema.get("examples", ["…"])[0]
+            raise Problem(400, "parameter", f"the parameter {name!r} is missing; as in ?{name}={example}")
+        if reader.is_repeatable and len(values.get(name, ())) > reader.times_max:
+            raise Problem(400, "parameter", f"the parameter {name!r} is given more than {reader.times_max:,} times")
+        if reader.default is not NOT_GIVEN:
+            values.setdefault(name, reader.default)
     return values
 
 
+@takes(type="number", minimum=0, exclusiveMaximum=UNIX_SECONDS_END)
 def read_unix_seconds(text: str) -> float:
     """A time: Unix seconds, with a fraction or without."""
     try:
@@ -48,20 +68,36 @@ def read_unix_seconds(text: str) -> float:
     return seconds
 
 
+@takes(
+    oneOf=[
+        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": STEP_SECONDS_END},
+        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d|w)$"},
+    ]
+)
 def read_step(text: str) -> float:
     """A distance of points: seconds, or a number with its unit."""
     try:
         seconds = float(text)
     except ValueError:
         seconds = parse_duration(text)
-    if not 0 < seconds < 1e9:
+    if not 0 < seconds < STEP_SECONDS_END:
         raise ValueError(f"{text[:50]!r} is no step; give seconds, or a duration such as 10s or 1m")
     return seconds
 
 
-def whole_number(low: int, high: int) -> Reader:
+def read_boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{text[:50]!r} is neither true nor false")
+    return text == "true"
+
+
+BOOLEAN: Final = Reader(read_boolean, {"type": "boolean"})
+
+
+def whole_number(low: int, high: int) -> Reader[int]:
     """A reader of integers between two bounds, both allowed."""
 
+    @takes(type="integer", minimum=low, maximum=high)
     def read(text: str) -> int:
         if not (text.isascii() and text.isdecimal() and len(text) < 16 and low <= int(text) <= high):
             raise ValueError(f"{text[:50]!r} is no whole number from {low:,} to {high:,}")
@@ -70,9 +106,10 @@ def whole_number(low: int, high: int) -> Reader:
     return read
 
 
-def one_of(*words: str) -> Reader:
+def one_of(*words: str) -> Reader[str]:
     """A reader of one of a few words."""
 
+    @takes(type="string", enum=list(words))
     def read(text: str) -> str:
         if text not in words:
             raise ValueError(f"{text[:50]!r} is none of {', '.join(words)}")

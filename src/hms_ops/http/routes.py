@@ -34,6 +34,7 @@ from hms_ops.http import (
     stream,
 )
 from hms_ops.http.answer import Problem, http_problem, problem_of
+from hms_ops.http.scopes import protected
 from hms_ops.http.site import Site, site_of
 
 # An alert's name may hold a slash, as %2F, hence `path`.
@@ -86,9 +87,9 @@ ROUTES: Final = (
 
 
 def application(site: Site) -> Starlette:
-    """The routes with their site; errors of all sorts answer as problems."""
+    """The routes with their site, each behind the scope it needs; errors of all sorts answer as problems."""
     handlers = dict.fromkeys((Problem, HmsOpsError, ClientDisconnect, Exception), answer_problem)
-    app = Starlette(routes=list(ROUTES), exception_handlers={**handlers, HTTPException: answer_refusal})
+    app = Starlette(routes=list(map(protected, ROUTES)), exception_handlers={**handlers, HTTPException: answer_refusal})
     app.state.site = site
     return app
 

@@ -5,25 +5,34 @@ uvicorn runs in a thread of its own, `hms-http`, without signal handlers, beside
 `stop` lets answers under way finish for half of its deadline, then cuts every connection: a client that does not read
 cannot hold the engine. The engine reaches uvicorn and starlette only through this module, imported when it has one.
 
+`renew` takes other tokens and reads the certificate again, while it serves.
+
 Bounds: connections, heads, times in `connection.py`; bodies in `ingest.py`; waiting calls in `site.py`; who may ask in
-`guard.py`. What they turn away is in `tally`, and in /metrics as hms_ops_http_refused_total.
+`guard.py` and `scopes.py`; handshakes in `tls.py`. What they turn away is in `tally`, and in /metrics as
+hms_ops_http_refused_total.
 """
 
+import asyncio
 import errno
 import logging
 import os
 import socket
-from functools import partial
+from collections import Counter
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import uvicorn
 
+from hms_ops.clock import SECOND_NS
 from hms_ops.errors import StartError
-from hms_ops.http.connection import KEEP_ALIVE_SECONDS, Connection
-from hms_ops.http.guard import Guard, access_of
+from hms_ops.http.access import Access, access_of
+from hms_ops.http.connection import CONNECTIONS_MAX, KEEP_ALIVE_SECONDS, Connection
+from hms_ops.http.entrance import Entrance
+from hms_ops.http.guard import Guard
 from hms_ops.http.routes import application
 from hms_ops.http.site import site_for
+from hms_ops.http.tls import Handshake, Tls, TlsFiles, context_of, ending_problem
+from hms_ops.http.token import Token, token_warnings
 from hms_ops.http.worker import StartThread
 from hms_ops.quantity import Address
 
@@ -38,13 +47,27 @@ log = logging.getLogger("hms_ops.http")
 
 
 class Server:
-    """One HTTP server of one engine; started once, stopped once."""
+    """One HTTP server of one engine; started once, stopped once. is_insecure: an address that others reach may be
+    served without TLS."""
 
-    def __init__(self, engine: "Engine", host: str, port: int, tokens: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        engine: "Engine",
+        host: str,
+        port: int,
+        tokens: tuple[Token, ...] = (),
+        tls: TlsFiles | None = None,
+        is_insecure: bool = False,
+    ) -> None:
         self.site = site_for(engine)
         self.tally = self.site.tally
         self._asked = Address(host, port)
         self._tokens = tokens
+        self._is_insecure = is_insecure
+        self._files = tls
+        self._tls: Tls | None = None
+        self._bound_host = ""
+        self.entrance = Entrance(Access(), lambda: engine.clock.now_ns() / SECOND_NS)
         self._socket: socket.socket | None = None
         self._uvicorn: uvicorn.Server | None = None
         self._thread: Thread | None = None
@@ -52,17 +75,66 @@ class Server:
     def start(self, start_thread: StartThread) -> tuple[str, int]:
         """Bind and serve; returns the bound (host, port). StartError: nothing was started."""
         listener = bound(self._asked)
-        host, port = listener.getsockname()[:2]
+        self._bound_host, port = listener.getsockname()[:2]
         try:
-            access = access_of(self._asked.host, host, socket.gethostname(), self._tokens)
+            self.entrance.access = self._access(self._tokens)
+            self._tls = tls_of(self._files, self.tally)
         except StartError:
             listener.close()
             raise
         self._socket = listener
-        self._uvicorn = uvicorn.Server(config_of(Guard(application(self.site), access, self.tally), self))
+        self._uvicorn = uvicorn.Server(config_of(Guard(application(self.site), self.entrance, self.tally), self))
+        self._say()
         self.site.start(start_thread)
         self._thread = start_thread("hms-http", self._serve)
-        return host, port
+        return self._bound_host, port
+
+    @property
+    def has_tls(self) -> bool:
+        return self._files is not None
+
+    @property
+    def insecure(self) -> str:
+        """What there is to say of an address that others reach without TLS; "" where all is well."""
+        return self.entrance.access.insecure
+
+    def renew(self, tokens: tuple[Token, ...], tls: TlsFiles | None) -> None:
+        """Take these tokens, and the certificate as its files are now. StartError: all stays as it was.
+
+        Sessions of tokens that are gone end. TLS is not begun or ended while it serves.
+        """
+        if (tls is None) != (self._files is None):
+            raise StartError("http_tls was put in or taken out: that needs a restart")
+        access, renewed = self._access(tokens), tls_of(tls, self.tally)
+        if self._tls is not None and renewed is not None:
+            self._tls.context, self._files = renewed.context, tls
+        self.entrance.access = access
+        self._say()
+
+    def problems(self) -> list[str]:
+        """What is not well with tokens, certificate and address, one line each."""
+        ending = ending_problem(self._files, self.entrance.now()) if self._files is not None else ""
+        return self.entrance.problems() + ([ending] if ending else [])
+
+    def counters(self) -> dict[str, int]:
+        """Tokens, sessions, log-ins."""
+        return self.entrance.counters()
+
+    def _access(self, tokens: tuple[Token, ...]) -> Access:
+        name = socket.gethostname()
+        return access_of(
+            self._asked.host,
+            self._bound_host,
+            name,
+            tokens,
+            has_tls=self._files is not None,
+            is_insecure=self._is_insecure,
+        )
+
+    def _say(self) -> None:
+        told = token_warnings(self.entrance.access.tokens, self.entrance.now())
+        for problem in dict.fromkeys([*told, *self.problems()]):
+            log.warning("%s", problem)
 
     def stop(self, deadline_seconds: float) -> None:
         """End within the deadline: answers under way get half of it."""
@@ -83,6 +155,7 @@ class Server:
         They are replaced by /dev/null, not closed: their numbers stay taken for whoever still holds the objects.
         """
         sockets = [self._socket, *(open_.transport.get_extra_info("socket") for open_ in self._connections())]
+        sockets += [shaking.raw.get_extra_info("socket") for shaking in self._handshakes() if shaking.raw is not None]
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         for known in sockets:
             if known is not None and known.fileno() >= 0:
@@ -105,6 +178,19 @@ class Server:
         self._uvicorn.force_exit = True
         for connection in self._connections():
             connection.cut_from_outside()
+        for shaking in self._handshakes():
+            shaking.cut_from_outside()
+
+    def _handshakes(self) -> list[Handshake]:
+        """The TLS side of all connections, those without a handshake too."""
+        return list(self._tls.open) if self._tls is not None else []
+
+    def protocol(self, **uvicorn_arguments: Any) -> asyncio.BaseProtocol:
+        """What answers a new connection: for each one uvicorn asks anew."""
+        connection = Connection(tally=self.tally, **uvicorn_arguments)
+        if self._tls is None:
+            return connection
+        return Handshake(self._tls, connection, asyncio.get_running_loop())
 
     def _connections(self) -> list[Connection]:
         return cast("list[Connection]", list(self._uvicorn.server_state.connections) if self._uvicorn else [])
@@ -115,7 +201,7 @@ def config_of(app: Any, server: Server) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="asyncio",
-        http=cast(Any, partial(Connection, tally=server.tally)),
+        http=cast(Any, server.protocol),
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -126,6 +212,16 @@ def config_of(app: Any, server: Server) -> uvicorn.Config:
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
+
+
+def tls_of(files: TlsFiles | None, tally: Counter[str]) -> Tls | None:
+    """StartError where the files cannot be used."""
+    if files is None:
+        return None
+    try:
+        return Tls(files, context_of(files), CONNECTIONS_MAX, tally)
+    except ValueError as error:
+        raise StartError(f"http_tls: {error}") from None
 
 
 def resolved(address: Address) -> list[tuple[str, int]]:

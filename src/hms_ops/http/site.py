@@ -32,11 +32,17 @@ REFUSALS: Final = (
     "head-timeout",
     "head-too-large",
     "host",
+    "log-in-failed",
+    "log-ins",
     "malformed",
     "origin",
     "pipelined",
+    "scope",
+    "session-ended",
     "stalled",
+    "tls",
     "token",
+    "token-expired",
 )
 
 

@@ -10,16 +10,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hms_ops.http.answer import Json, Problem
-from hms_ops.http.parameters import Reader, read_parameters
+from hms_ops.http.parameters import read_parameters
 from hms_ops.http.site import site_of
+from hms_ops.reader import TEXT, Reader
 from hms_ops.yamlfile import nearest
 
-PARAMETERS: Final[dict[str, Reader]] = {"name": str}
+PARAMETERS: Final[dict[str, Reader[Any]]] = {
+    "name": TEXT.about("Of one only.", default=None, example="payments.availability")
+}
 
 
 async def slos(request: Request) -> Response:
     """All of them, or the one that is asked for."""
-    site, name = site_of(request), read_parameters(request, PARAMETERS).get("name")
+    site, name = site_of(request), read_parameters(request, PARAMETERS)["name"]
     found: list[dict[str, Any]] = await site.reads.run(site.engine.slos)
     if name is not None:
         chosen = [one for one in found if one["slo"] == name]

@@ -10,6 +10,7 @@ Errors: those of local queries; RemoteError where the remote was asked for by na
 is answered with what is here when it does not answer, and `remote` in the answer says why.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 SOURCES: Final = ("local", "remote")
 
-Local = Callable[[str, float | None, float | None, float | None], dict[str, Any]]
+Local = Callable[[str, float | None, float | None, float | None, int | None], dict[str, Any]]
 
 
 class Remotes:
@@ -75,12 +76,21 @@ class Remotes:
     # ---- queries
 
     def query(
-        self, local: Local, expr: str, start: float | None, end: float | None, step: float | None, source: str | None
+        self,
+        local: Local,
+        expr: str,
+        start: float | None,
+        end: float | None,
+        step: float | None,
+        source: str | None,
+        points: int | None = None,
     ) -> dict[str, Any]:
         """The answer of /v1/query. source: "local", "remote", or None: local, continued remotely before its beginning.
 
         ValueError for another source, or for "remote" without a remote.
         """
+        if points is not None and start is not None and step is None and source != "local":
+            step, points = self._step_for(source, start, end, points)
         if source is not None and source not in SOURCES:
             raise ValueError(f"source is {source!r}; it must be local or remote")
         if source == "remote":
@@ -88,7 +98,7 @@ class Remotes:
                 raise ValueError("there is no remote to ask; configure one under `remote`")
             now = self._clock.now_ns() / SECOND_NS
             return self._reading.query(expr, start, now if end is None else min(end, now), step)
-        answer = local(expr, start, end, step)
+        answer = local(expr, start, end, step, points)
         if source is None and self._reading is not None and start is not None:
             return self._continued(self._reading, answer, expr, start)
         return answer
@@ -104,6 +114,18 @@ class Remotes:
         except (RemoteError, ValueError) as error:
             return {**answer, "remote": str(error)}
         return joined(answer, before, border)
+
+    def _step_for(
+        self, source: str | None, start: float, end: float | None, points: int
+    ) -> tuple[float | None, int | None]:
+        """The step of so many points, where the remote is asked: a multiple of what it has; else as it was."""
+        from hms_ops.query import step_of_points
+
+        if self._reading is None or (source is None and start >= self._past.first_second):
+            return None, points
+        last = end if end is not None else self._clock.now_ns() / SECOND_NS
+        kept = TIERS[self._reading.config.tier_number].step_seconds
+        return step_of_points(int(start), math.ceil(last), points, kept), None
 
     def _kind(self, metric: str) -> int:
         known = self._past.known(metric)

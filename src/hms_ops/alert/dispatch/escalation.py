@@ -31,7 +31,7 @@ from typing import Any, Final, NamedTuple
 from hms_ops.alert.dispatch.matching import Matchers, read_match
 from hms_ops.alert.keys import (
     KeyProblem,
-    Reader,
+    Read,
     at_most,
     duration_from,
     number_from,
@@ -175,12 +175,12 @@ def read_severities(value: Any) -> tuple[str, ...]:
     return tuple(map(read_name, value)) if isinstance(value, list) else (read_name(value),)
 
 
-LEVEL_READERS: Final[dict[str, Reader]] = {
+LEVEL_READERS: Final[dict[str, Read]] = {
     "after": read_duration,
     "notify": read_some_receivers,
     "until": one_of(ENDS),
 }
-POLICY_READERS: Final[dict[str, Reader]] = {
+POLICY_READERS: Final[dict[str, Read]] = {
     "policy": read_name,
     "match": read_match,
     "severity": read_severities,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hms_ops.alert.dispatch.matching import Matchers, read_match
-from hms_ops.alert.keys import KeyProblem, Reader, read_keys, read_name
+from hms_ops.alert.keys import KeyProblem, Read, read_keys, read_name
 
 EQUAL_MAX: Final = 16
 
@@ -81,7 +81,7 @@ def read_equal(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(read_name, tags)))
 
 
-INHIBITION_READERS: Final[dict[str, Reader]] = {
+INHIBITION_READERS: Final[dict[str, Read]] = {
     "inhibition": read_name,
     "source": read_match,
     "target": read_match,

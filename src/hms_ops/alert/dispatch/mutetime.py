@@ -29,7 +29,7 @@ from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hms_ops.alert.dispatch.matching import Matchers, read_match
-from hms_ops.alert.keys import KeyProblem, Reader, read_keys, read_name, read_text
+from hms_ops.alert.keys import KeyProblem, Read, read_keys, read_name, read_text
 
 RANGES_MAX: Final = 50
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -174,7 +174,7 @@ def read_moment(value: Any) -> datetime:
         raise ValueError(f"{value!r} is no time; write 2026-11-28 22:00, in the zone of `zone`") from None
 
 
-MUTE_TIME_READERS: Final[dict[str, Reader]] = {
+MUTE_TIME_READERS: Final[dict[str, Read]] = {
     "mute_time": read_name,
     "zone": read_zone,
     "weekly": read_ranges,

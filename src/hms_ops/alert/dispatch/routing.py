@@ -29,7 +29,7 @@ from hms_ops.alert.dispatch.matching import EVERY_ALERT, Matchers, read_match
 from hms_ops.alert.dispatch.mutetime import MuteTime
 from hms_ops.alert.keys import (
     KeyProblem,
-    Reader,
+    Read,
     duration_from,
     read_duration,
     read_flag,
@@ -170,7 +170,7 @@ def read_names(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(read_name, names)))
 
 
-ROUTE_READERS: Final[dict[str, Reader]] = {
+ROUTE_READERS: Final[dict[str, Read]] = {
     "route": read_name,
     "match": read_match,
     "notify": read_receivers,

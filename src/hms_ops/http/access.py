@@ -1,0 +1,48 @@
+"""Which address may be served how: pure, decided once at the start and again at a reload.
+
+loopback                  nothing is needed; tokens hold where there are any
+any other, no tokens      refused
+any other, no TLS         refused, unless `http_insecure: true` says that it is meant: tokens go over the wire in clear
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hms_ops.errors import StartError
+from hms_ops.http.token import Token
+from hms_ops.quantity import clear_text, is_loopback, reachable_text
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """hosts: names and addresses of ours, lower case, loopback ones need not be listed. with_addresses: any literal
+    IP address may stand in Host (only a name can be rebound). tokens: () asks for none. insecure: what health() says of
+    an address that others reach without TLS, "" where all is well."""
+
+    hosts: frozenset[str] = frozenset()
+    with_addresses: bool = False
+    tokens: tuple[Token, ...] = ()
+    insecure: str = ""
+
+
+def access_of(
+    host: str,
+    bound_host: str,
+    machine_name: str,
+    tokens: Sequence[Token],
+    *,
+    has_tls: bool = False,
+    is_insecure: bool = False,
+) -> Access:
+    """The access for a bound address; StartError when it can be reached from elsewhere without tokens, or without TLS.
+
+    host: as configured. bound_host: the address it resolved to. is_insecure: it is to be served without TLS.
+    """
+    if is_loopback(bound_host):
+        return Access(frozenset({host.lower()}), tokens=tuple(tokens))
+    if not tokens:
+        raise StartError(reachable_text(host))
+    if not has_tls and not is_insecure:
+        raise StartError(clear_text(host))
+    insecure = "" if has_tls else f"HTTP on {host} is served without TLS (http_insecure): tokens go over it in clear"
+    return Access(frozenset({host.lower(), machine_name.lower()}), True, tuple(tokens), insecure)
