@@ -169,7 +169,7 @@ def test_the_engine_reads_every_sample_that_the_services_send() -> None:
         for datagram in SERVICES.values():
             engine.ingest(datagram(Load(), 0.0, random.Random(1)))
         ledger = engine.ledger()
-    assert (ledger["accepted"], ledger["values"], ledger["samples"]) == (3, 30, 30)
+    assert (ledger["accepted"], ledger["values"], ledger["samples"]) == (4, 39, 39)
 
 
 def test_a_second_of_the_database_has_the_mean_it_simulates() -> None:
