@@ -22,8 +22,10 @@ from starlette.routing import Route
 
 from hms_ops.escape import printable
 from hms_ops.http.answer import Problem
+from hms_ops.http.endpoint import Docs, Endpoint, Media, Refusal
 from hms_ops.http.parameters import read_body
 from hms_ops.http.site import site_of
+from hms_ops.reader import TEXT
 
 POLICY: Final = "; ".join(
     (
@@ -120,6 +122,24 @@ async def report(request: Request) -> Response:
         )
     return Response(status_code=204)
 
+
+NO_FILES: Final = Refusal(503, "no-dashboard", "this installation has no built dashboard")
+DOCS: Final[Docs] = {
+    dashboard: Endpoint("Engine", "The dashboard", Media("text/html", "the page"), refusals=(NO_FILES,)),
+    asset: Endpoint(
+        "Engine",
+        "A file of the dashboard",
+        Media("text/javascript", "a script, a style, or a picture"),
+        path={"path": TEXT.about("Its name, as the page gives it.", example="index.js")},
+        refusals=(NO_FILES,),
+    ),
+    report: Endpoint(
+        "Engine",
+        "Take a browser's report of what the dashboard's policy held back",
+        status=204,
+        body=Media("application/csp-report", "what the browser says; counted, not kept"),
+    ),
+}
 
 ROUTES: Final = (
     Route("/", dashboard),

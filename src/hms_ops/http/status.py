@@ -10,14 +10,17 @@ import hashlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Annotated, Final, Literal, TypedDict
 
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from hms_ops.http.answer import ENCODER, Problem
+from hms_ops.http.endpoint import Docs, Endpoint, Media, Refusal
 from hms_ops.http.site import site_of
+from hms_ops.reader import TEXT
 from hms_ops.statuspage.badge import badge_text
 from hms_ops.statuspage.page import page_text
 from hms_ops.statuspage.settings import ALL
@@ -83,6 +86,66 @@ async def widget(request: Request) -> Response:
 def content_of(name: str) -> bytes:
     return (files("hms_ops.http") / "widget" / name).read_bytes()
 
+
+State = Literal["working", "degraded", "out", "unknown"]
+
+
+class DayDocument(TypedDict):
+    """One day of a service, UTC."""
+
+    date: Annotated[str, Meta(description="as in 2026-11-23")]
+    share: Annotated[float | None, Meta(description="of the watched time, how much it worked; null: not watched")]
+
+
+class ServiceDocument(TypedDict):
+    """One service."""
+
+    name: Annotated[str, Meta(description="as badge and widget name it")]
+    label: Annotated[str, Meta(description="as people know it")]
+    state: Annotated[State, Meta(description="for machines")]
+    words: Annotated[str, Meta(description="the state for people")]
+    uptime: Annotated[float | None, Meta(description="share of the watched time of the days; null: never watched")]
+    days: Annotated[list[DayDocument], Meta(description="the last 90, oldest first")]
+
+
+class IncidentDocument(TypedDict):
+    """A time in which a service did not work."""
+
+    service: Annotated[str, Meta(description="the service's name")]
+    state: Annotated[State, Meta(description="out or degraded")]
+    start: Annotated[float, Meta(description="Unix seconds")]
+    end: Annotated[float | None, Meta(description="Unix seconds; null while it lasts")]
+
+
+class StatusDocument(TypedDict):
+    """What the public may know."""
+
+    title: Annotated[str, Meta(description="of the page")]
+    message: Annotated[str, Meta(description="what the operators add, or empty")]
+    state: Annotated[State, Meta(description="the worst of all services")]
+    words: Annotated[str, Meta(description="the state for people")]
+    sentence: Annotated[str, Meta(description="the whole in a sentence")]
+    updated: Annotated[float, Meta(description="Unix seconds")]
+    services: Annotated[list[ServiceDocument], Meta(description="in the order of the setting")]
+    incidents: Annotated[list[IncidentDocument], Meta(description="of the last 14 days, newest first")]
+
+
+NO_PAGE: Final = Refusal(404, "no-status-page", "no services are named in the setting `status`")
+NO_SERVICE: Final = Refusal(404, "no-service", "the page has no such service")
+NAME: Final = TEXT.about("A service's name, or all.", example="all")
+DOCS: Final[Docs] = {
+    page: Endpoint("Status", "The public page", Media("text/html", "a page without a script"), refusals=(NO_PAGE,)),
+    data: Endpoint("Status", "The same as data", StatusDocument, refusals=(NO_PAGE,)),
+    style: Endpoint("Status", "The page's style", Media("text/css", "a style sheet")),
+    badge: Endpoint(
+        "Status",
+        "A badge",
+        Media("image/svg+xml", "a picture of 20 pixels' height"),
+        path={"name": NAME},
+        refusals=(NO_PAGE, NO_SERVICE),
+    ),
+    widget: Endpoint("Status", "The widget <hms-status>", Media("text/javascript", "a module: docs/status-page.md")),
+}
 
 ROUTES: Final = (
     Route("/status", page),
