@@ -1,6 +1,7 @@
 /** An alert in plain words: its state, how it stands with people, what it is about. Pure; `now` is the engine's clock. */
 
 import { ago, clockTime, dateTime, number, plural, span, tagText, utc, withUnit } from "../../kit/format";
+import { receiverName } from "./decisionwords";
 import type { AlertDoc, RuleDoc, SilenceDoc } from "./documents";
 
 const DAY_SECONDS = 86_400;
@@ -60,7 +61,7 @@ function held({ heldBy, acknowledged, silencedBy }: AlertDoc): Standing | null {
 function next({ next: coming }: AlertDoc, now: number): Standing | null {
   if (!coming) return null;
   const when = coming.at === null ? "" : ` ${ago(coming.at, now)} (${moment(coming.at, now)})`;
-  const whom = coming.notify.length ? `: ${coming.notify.join(", ")}` : "";
+  const whom = coming.notify.length ? `: ${coming.notify.map(receiverName).join(", ")}` : "";
   return { tone: "warn", kind: "next", text: `Next${when}, level ${coming.level} of the policy ${coming.policy}${whom}.` };
 }
 

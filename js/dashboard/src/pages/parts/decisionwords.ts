@@ -25,9 +25,12 @@ const NOT_TOLD: Readonly<Record<string, string>> = {
 
 const why = (reason: string, words: Readonly<Record<string, string>>): string => words[reason] ?? reason;
 
+/** A receiver in a sentence: the engine's log by its name. */
+export const receiverName = (receiver: string): string => (receiver === "log:" ? "the log" : receiver);
+
 /** One decision as a sentence. */
 export function decisionWords(one: Decision): string {
-  const whom = one.receiver || "its receivers";
+  const whom = receiverName(one.receiver) || "its receivers";
   const many = one.alerts > 1 ? ` (${plural(one.alerts, "alert")})` : "";
   switch (one.decision) {
     case "told": return `Told ${whom}${many}: ${why(one.reason, TOLD)}.`;

@@ -219,16 +219,6 @@ export const readSilences = (value: unknown): readonly SilenceDoc[] =>
     endedBy: text(from, "ended_by"),
   }), "list of silences");
 
-// ---- the engine's problems, and who asks
+// ---- the engine's problems
 
 export const readProblems = (value: unknown): readonly string[] => words(membersOf(value, "state of the engine"), "problems");
-
-export interface SessionDoc {
-  readonly user: string;
-  readonly scopes: readonly string[];
-}
-
-export function readSession(value: unknown): SessionDoc {
-  const from = membersOf(value, "session");
-  return { user: text(from, "user"), scopes: words(from, "scopes") };
-}

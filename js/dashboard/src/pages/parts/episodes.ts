@@ -76,8 +76,8 @@ export const scoreWords = (one: AnomalyEpisode): string => {
 };
 
 /** Spans for a chart to shade, as Unix seconds; those that last go on until `now`. */
-export const shades = (all: readonly AnomalyEpisode[], now: number): readonly { from: number; to: number; label: string }[] =>
-  all.filter((one) => one.began !== null).map((one) => ({ from: one.began ?? 0, to: one.ended ?? now, label: `${one.name}${tagText(one.tags)}` }));
+export const shades = (all: readonly AnomalyEpisode[], now: number): readonly { from: number; to: number; name: string }[] =>
+  all.filter((one) => one.began !== null).map((one) => ({ from: one.began ?? 0, to: one.ended ?? now, name: `${one.name}${tagText(one.tags)}` }));
 
 /** The names of tags as the expression language takes them, for the link to the metric's page. */
 export const selectorOf = (metric: string, tags: Texts): string => metric + (Object.keys(tags).length ? tagText(tags) : "");

@@ -1,7 +1,7 @@
 /** What happened to one alert since its condition became true: one list of the journal's alerts, decisions, attempts and runs. Pure. */
 
 import { tagText } from "../../kit/format";
-import { decisionTone, decisionWords, notificationSubject, outcomeLook, type DeliveryTone } from "./decisionwords";
+import { decisionTone, decisionWords, notificationSubject, outcomeLook, receiverName, type DeliveryTone } from "./decisionwords";
 import type { AlertDoc } from "./documents";
 import { decisionOf, notificationOf, runStepOf, type Happening } from "./happenings";
 import { text, texts } from "./read";
@@ -67,7 +67,7 @@ function transition({ members }: Happening): Said | null {
 function attempt(event: Happening): Said {
   const one = notificationOf(event);
   const look = outcomeLook(one.outcome);
-  return { tone: look.tone, words: `${look.word} at ${one.receiver}: ${notificationSubject(one)}.`, detail: one.detail };
+  return { tone: look.tone, words: `${look.word}, ${receiverName(one.receiver)}: ${notificationSubject(one)}.`, detail: one.detail };
 }
 
 function step(event: Happening): Said {

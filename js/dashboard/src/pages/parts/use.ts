@@ -1,8 +1,8 @@
-/** Documents as the pages use them: read, checked, and read again; what this person may do. */
+/** Documents as the pages use them: read, checked, and read again when something happened. */
 
-import { useMemo } from "react";
-import { useDocument, type DocumentAnswer } from "../../kit/document";
-import { readSession } from "./documents";
+import { useEffect, useMemo, useRef } from "react";
+import { useLive } from "@hms-ops/react";
+import { reload, useDocument, type DocumentAnswer } from "../../kit/document";
 
 export interface Readable<T> extends Omit<DocumentAnswer<unknown>, "data" | "error"> {
   readonly data: T | null;
@@ -25,15 +25,26 @@ function attempt<T>(value: unknown, read: (value: unknown) => T): { data: T | nu
   }
 }
 
-export type Scope = "read" | "silence" | "admin";
+/** What happened is read again when the stream says that something did, at most so often; documents that nobody shows are not. */
+export const NEWS_MS = 500;
 
-/** Whether this person may; true until the engine has said otherwise, and it decides in any case. */
-export function useMay(scope: Scope): boolean {
-  const { data } = useRead("/v1/session", readSession, 0);
-  return !data || data.scopes.length === 0 || data.scopes.includes(scope) || data.scopes.includes("admin");
-}
-
-/** Who is signed in; "" for nobody, as on the engine's own machine. */
-export function useWho(): string {
-  return useRead("/v1/session", readSession, 0).data?.user ?? "";
+/** Read the documents that begin so again after each alert, anomaly or action of the stream. */
+export function useNews(kinds: readonly ("alert" | "anomaly" | "action")[], prefixes: readonly string[]): void {
+  const live = useLive();
+  const wanted = useRef({ kinds, prefixes });
+  wanted.current = { kinds, prefixes };
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const tell = (): void => {
+      timer = undefined;
+      for (const prefix of wanted.current.prefixes) reload(prefix);
+    };
+    const end = live.watchEvents((event) => {
+      if (event.type !== "gap" && wanted.current.kinds.includes(event.type)) timer ??= setTimeout(tell, NEWS_MS);
+    });
+    return () => {
+      end();
+      clearTimeout(timer);
+    };
+  }, [live]);
 }
