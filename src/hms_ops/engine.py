@@ -442,6 +442,8 @@ class Engine(AlertCalls):
             self.store.set_now_ns(self.clock.advance(1.0))
             self._ticker().once()
             self.duty.settle()
+            if self._server is not None:
+                self._server.site.streams.settle()
             self.recorder.let_write()
 
     def watch_seconds(self, watcher: Callable[[int], None]) -> Callable[[], None]:
