@@ -1,7 +1,8 @@
 """What a rule sees now, for `GET /v1/alerts/{name}/explain`: its words, and each part of its condition with numbers.
 
     {"words": ["Fires when …", "Ends when …"],
-     "parts": [{"expression", "query", "role", "depth", "is_condition", "unit", "values": [{"tags", "value"}], "count", "problem"?}],
+     "parts": [{"expression", "query", "role", "depth", "is_condition", "unit", "values": [{"tags", "value"}], "count",
+                "problem"?}],
      "drawn": {"query", "operator", "threshold", "unit"} | null}        what to draw: the first comparison's left side
 
 As `rules explain --url` prints it. Read by the dashboard's page of an alert. A worker's call: each part is a query of
@@ -40,6 +41,7 @@ class PartDocument(TypedDict):
     query: str
     role: str
     depth: int
+    is_condition: bool
     unit: str
     values: list[PartValue]
     count: int
