@@ -39,5 +39,5 @@ it("says how long to wait before the next attempt, in whole milliseconds", () =>
 it("has a bound for an event", () => {
   const parse = sseParser(() => undefined, () => undefined);
   const piece = `data: ${"x".repeat(1 << 20)}\n`;
-  expect(() => { for (let n = 0; n <= EVENT_CHARS_MAX / (1 << 20); n++) parse(piece); }).toThrow(/more than/);
+  expect(() => { for (let n = 0; n <= EVENT_CHARS_MAX / (1 << 20); n++) parse(piece); }).toThrow("too long");
 });
