@@ -114,8 +114,12 @@ export function MetricChart(props: MetricChartProps) {
       {error && <p className="ops-chart-error">Not up to date: {error}</p>}
       {isTable
         ? <SampleTable title={title} lines={lines} unit={unit} window={window} anomalies={anomalies} />
-        : <div className="ops-plot" ref={host} aria-hidden="true" />}
-      {!isTable && !all.length && <Empty source={source} />}
+        : (
+          <div className="ops-plot-box">
+            <div className="ops-plot" ref={host} aria-hidden="true" />
+            {!all.length && <Empty source={source} />}
+          </div>
+        )}
       {all.length > 1 && <Legend lines={all} hidden={hidden} toggle={(key) => hide((was) => toggled(was, key))} at={at} unit={unit} />}
       {source.lines.length > LINES_MAX && <p className="ops-note">{LINES_MAX} of {source.lines.length} lines are shown.</p>}
       <p id={`${id}s`} className="ops-hidden">{summary.text}</p>

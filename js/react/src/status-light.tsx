@@ -29,8 +29,7 @@ export function StatusLight({ label, ok, state, detail }: StatusLightProps) {
     <span className="ops-light" data-state={shown}>
       <span role="status">
         <LightShape state={shown} />
-        <span className="ops-light-label">{label}</span>
-        {": "}
+        <span className="ops-light-label">{label}:</span>{" "}
         <span className="ops-light-word">{LIGHT_WORDS[shown]}</span>
       </span>
       {more && <span className="ops-light-detail">{more}</span>}

@@ -9,6 +9,8 @@ import type { Theme } from "./theme.js";
 const THRESHOLD_REACH = 0.4;
 /** Values that come within this share of the way down to zero are shown with the zero. */
 const ZERO_REACH = 0.7;
+/** Of a tick's text, in the page's font size: ticks are three quarters of it. */
+const CHARACTER_WIDTH = 0.45;
 const BINARY_STEPS = Array.from({ length: 51 }, (_, power) => 2 ** power);
 const SHARED: readonly string[] = ["mousemove", "mouseleave"];
 
@@ -74,14 +76,20 @@ function axis(theme: Theme): uPlot.Axis {
 function timeAxis(theme: Theme): uPlot.Axis {
   return {
     ...axis(theme), size: theme.fontSize * 1.75, space: theme.fontSize * 5.5,
-    values: (_, ticks, __, ___, apart) => formatTimeTicks(ticks, apart),
+    values: (plot, ticks, _, __, apart) => formatTimeTicks(ticks, apart).map((words, at) => fits(plot, ticks[at]!, words, theme)),
   };
+}
+
+/** A tick's words, or nothing where they would run over the plot's right edge. */
+function fits(plot: uPlot, tick: number, words: string, theme: Theme): string {
+  const free = plot.width - plot.bbox.left / uPlot.pxRatio - plot.valToPos(tick, "x");
+  return free > words.length * theme.fontSize * CHARACTER_WIDTH / 2 ? words : "";
 }
 
 function valueAxis(theme: Theme, unit: string): uPlot.Axis {
   const steps = /^([KM]iB|B|bytes)\b/.test(unit) ? { incrs: BINARY_STEPS } : {};
   return {
-    ...axis(theme), ...steps, space: theme.fontSize * 2,
+    ...axis(theme), ...steps, space: theme.fontSize * 1.75,
     size: (plot, values, at, cycle) => widthOf(plot, values, at, cycle, theme),
     values: (_, ticks) => formatTicks(ticks, unit),
   };
@@ -92,7 +100,7 @@ function widthOf(plot: uPlot, values: readonly string[] | null, at: number, cycl
   const known = (plot.axes[at] as { _size?: number })._size ?? 0;
   if (cycle > 1) return known;
   const longest = (values ?? []).reduce((most, value) => Math.max(most, String(value).length), 0);
-  return Math.max(known, Math.ceil(longest * theme.fontSize * 0.45) + 12);
+  return Math.max(known, Math.ceil(longest * theme.fontSize * CHARACTER_WIDTH) + 12);
 }
 
 function cursorOf({ syncKey }: PlotShape): uPlot.Cursor {

@@ -91,7 +91,6 @@ export function createPlot(host: HTMLElement, shape: PlotShape, events: PlotEven
     plot = null;
   };
 
-  host.style.height = `${shape.height}px`;
   const stops = [
     onThemeChange(() => {
       const now = readTheme(host);

@@ -11,7 +11,9 @@ export function usePlot(shape: PlotShape, view: PlotView, events: PlotEvents, is
     plot.current?.show(view);
   });
   useEffect(() => {
-    if (isHidden || !lines || !host.current) return;
+    if (!host.current) return;
+    host.current.style.height = `${height}px`;
+    if (!lines) return;
     const call = <A extends unknown[]>(name: (events: PlotEvents) => (...given: A) => void) =>
       (...given: A): void => name(latest.current.events)(...given);
     const made = plot.current = createPlot(host.current, shape, {
