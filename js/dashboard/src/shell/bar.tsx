@@ -4,7 +4,7 @@ import { useAlerts, useLiveState } from "@hms-ops/react";
 import { clockTime, plural, span } from "../kit/format";
 import { signOut, useSession } from "../kit/session";
 import { link } from "../router";
-import type { Fresh } from "./fresh";
+import { isStale, type Fresh } from "./fresh";
 import { setPaused, useFresh, usePaused } from "./state";
 import { setTheme, themes, useTheme, type Theme } from "./theme";
 
@@ -27,7 +27,7 @@ export function Bar({ isMenuOpen, onMenu, onPalette, onKeys }: BarProps) {
       <span className="host" title={session?.version ? `${host}, HMS-OPS ${session.version}` : host}>{host}</span>
       <Connection />
       <AlertCount />
-      <div className="bar-tools">
+      <div className={isMenuOpen ? "bar-tools is-open" : "bar-tools"}>
         <button type="button" className="bar-button" onClick={onPalette} aria-keyshortcuts="Control+K">Go to<kbd aria-hidden="true">Ctrl K</kbd></button>
         <PauseButton />
         <ThemeChoice />
@@ -66,11 +66,12 @@ function AlertCount() {
   const { alerts } = useAlerts();
   const firing = alerts.filter((alert) => alert.state === "firing").length;
   const pending = alerts.length - firing;
-  const words = firing ? `${firing} firing` : pending ? `${pending} pending` : "None firing";
-  const look = firing ? "is-firing" : pending ? "is-pending" : "is-quiet";
+  const isOld = isStale(useFresh().is);
+  const words = isOld ? `${firing} firing when last heard` : firing ? `${firing} firing` : pending ? `${pending} pending` : "None firing";
+  const look = isOld ? "is-old" : firing ? "is-firing" : pending ? "is-pending" : "is-quiet";
   return (
-    <a className={`alert-count ${look}`} href={link("alerts")} aria-label={`${plural(firing, "alert")} firing, ${pending} pending`}>
-      <span aria-hidden="true">{firing ? "▲" : pending ? "◆" : "●"}</span> {words}
+    <a className={`alert-count ${look}`} href={link("alerts")} aria-label={`${plural(firing, "alert")} firing, ${pending} pending${isOld ? ", when last heard" : ""}`}>
+      <span aria-hidden="true">{isOld ? "○" : firing ? "▲" : pending ? "◆" : "●"}</span> {words}
     </a>
   );
 }

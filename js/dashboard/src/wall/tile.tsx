@@ -3,7 +3,7 @@
 import { memo, useCallback, useSyncExternalStore } from "react";
 import type { Cell } from "@hms-ops/client";
 import { useLive, useLiveState } from "@hms-ops/react";
-import { number, plural, span, withUnit } from "../kit/format";
+import { plural, span, withUnit } from "../kit/format";
 import { Light, type LightState } from "../kit/marks";
 import { link } from "../router";
 import { shortName, type Metric } from "./arrange";
@@ -21,7 +21,6 @@ export interface TileProps {
 /** A metric that is silent for longer is told its age: an old value is not the present one. */
 export const SILENT_SECONDS = 3;
 
-const UNITS: Readonly<Record<string, string>> = { counter: "/s" };
 const READ_AS: Readonly<Record<string, string>> = { counter: "sum of the second", timer: "mean", histogram: "mean", distribution: "mean", gauge: "last", set: "members" };
 const WORDS: Readonly<Record<LightState, string>> = { good: "OK", bad: "Firing", warn: "Pending", waiting: "Waiting", off: "" };
 
@@ -47,30 +46,29 @@ export const Tile = memo(function Tile({ metric, light, wanted, position, size }
       <span className="tile-light">{state !== "off" && <Light state={state} word={WORDS[state]} />}</span>
       {metric.rule ? <RuleValue light={light} /> : <Value metric={metric} cell={last} />}
       <Spark cells={cells} second={second} />
-      <span className="tile-note">{noteOf(metric, isSilent ? silent : null, Boolean(last))}</span>
+      <span className="tile-note">{noteOf(metric, isSilent ? silent : null, second !== null && !last)}</span>
     </li>
   );
 });
 
 function Value({ metric, cell }: { readonly metric: Metric; readonly cell: Cell | undefined }) {
-  const value = cell ? cell.value : metric.value;
-  const isBytes = /^(bytes?|B)$/.test(metric.unit);
-  const unit = isBytes ? "" : metric.unit;
-  return (
-    <span className="tile-value value">
-      {isBytes ? withUnit(value, metric.unit) : number(value)}
-      {value !== null && value !== undefined && (unit || UNITS[metric.kind]) && <span className="tile-unit">{` ${unit}${UNITS[metric.kind] ?? ""}`}</span>}
-    </span>
-  );
+  const [value, unit] = parted(withUnit(cell ? cell.value : metric.value, `${metric.unit}${metric.kind === "counter" ? "/s" : ""}`));
+  return <span className="tile-value value">{value}<span className="tile-unit">{unit}</span></span>;
+}
+
+/** "212 ms" as number and unit, which is written smaller. */
+function parted(text: string): readonly [string, string] {
+  const at = text.search(/[^\d.,e+-]/);
+  return at > 0 ? [text.slice(0, at), text.slice(at)] : [text, ""];
 }
 
 function RuleValue({ light }: { readonly light: LightState }) {
   return <span className="tile-value value">{light === "bad" ? "Firing" : light === "warn" ? "Pending" : "Not firing"}</span>;
 }
 
-function noteOf(metric: Metric, silent: number | null, isHeard: boolean): string {
+function noteOf(metric: Metric, silent: number | null, isUnheard: boolean): string {
   if (silent !== null) return `${span(silent)} old`;
-  if (!isHeard && metric.value === null) return "silent for a minute or more";
+  if (isUnheard && metric.value === null && !metric.rule) return "silent for a minute or more";
   if (metric.rule) return "rule";
   const read = READ_AS[metric.kind];
   return `${metric.kind}${read ? `, ${read}` : ""}${metric.series > 1 ? `, ${plural(metric.series, "series", "series")}` : ""}`;

@@ -3,7 +3,7 @@
  * What happened is happenings.ts, what the engine says of itself engine.ts.
  */
 
-import { amount, figure, isMembers, list, membersOf, text, texts, words, type Members, type Texts } from "./read";
+import { amount, figure, flag, isMembers, list, membersOf, text, texts, words, type Members, type Texts } from "./read";
 
 // ---- alerts
 
@@ -139,6 +139,8 @@ export interface RulePart {
   readonly expression: string;
   readonly role: string;
   readonly depth: number;
+  /** Its values are true (1), false (0) or unknown. */
+  readonly isCondition: boolean;
   readonly unit: string;
   readonly values: readonly PartValue[];
   readonly count: number;
@@ -186,6 +188,7 @@ const readPart = (from: Members): RulePart => ({
   expression: text(from, "expression"),
   role: text(from, "role"),
   depth: amount(from, "depth"),
+  isCondition: flag(from, "is_condition"),
   unit: text(from, "unit"),
   values: list(from, "values", (one) => ({ tags: texts(one, "tags"), value: figure(one, "value") })),
   count: amount(from, "count"),
