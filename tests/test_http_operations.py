@@ -194,7 +194,7 @@ def test_a_body_that_is_too_large_is_refused(site: Serving) -> None:
     ("params", "kind"),
     [
         ({"tier": "5s"}, "export"),
-        ({"format": "xml"}, "export"),
+        ({"format": "xml"}, "parameter"),
         ({"tier": "all", "format": "openmetrics"}, "export"),
         ({"match": "x["}, "expression"),
         ({"start": "yesterday"}, "parameter"),

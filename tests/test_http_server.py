@@ -87,6 +87,7 @@ def test_a_port_is_free_again_after_a_stop(site: Serving) -> None:
         "hms-http-reads",
         "hms-http-writes",
         "hms-http-operations",
+        "hms-stream",
     }
     assert not any(thread.is_alive() for thread in threads)
 

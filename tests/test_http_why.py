@@ -41,6 +41,11 @@ def test_each_part_has_its_numbers_the_greatest_first(site: Serving) -> None:
     assert parts[2]["count"] == 2
 
 
+def test_a_part_says_whether_its_values_are_truths_or_figures(site: Serving) -> None:
+    parts = explained(site, "slow")["parts"]
+    assert [part["is_condition"] for part in parts] == [True, True, False, True, False]
+
+
 def test_only_the_instance_that_is_asked_for_is_told(site: Serving) -> None:
     part = explained(site, "slow", tags="agency=va")["parts"][2]
     assert part["values"] == [{"tags": {"agency": "va"}, "value": 100.0}]

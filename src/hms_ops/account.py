@@ -94,6 +94,7 @@ class Account:
             sections["heartbeat"] = self.heartbeat.counters()
         if self.server is not None:
             sections["http"] = self.server.counters()
+            sections["streams"] = self.server.site.streams.counters()
         for listener in self.listeners():
             sections[listener.name] = {"buffer_bytes": listener.buffer_bytes(), "stall_ms": listener.stall_ms()}
         return sections

@@ -6,7 +6,7 @@ knows, a value of the wrong type or out of range is a problem `file:line: what, 
 come in one ConfigError, so that one run mends them all.
 
 Secrets: `${env:NAME}` and `${file:PATH}` are replaced in `receivers`, `remote`, `actions.url` and `http_tokens` when
-the file is read; `effective()` shows them as `***`, see `secret.py`.
+the file is read; `effective()` shows them as `***`, see `secret.py`. Of tokens only hashes are kept: `http/token.py`.
 
 Paths: `rules` and `${file:…}` are relative to the file they stand in; `data_dir` and `unix` to the working directory,
 as on the command line. What a rule or a receiver means is not decided here: see `alert/`.
@@ -23,10 +23,11 @@ from typing import Any, Final
 
 from hms_ops.alert.notification import Profile
 from hms_ops.alert.rulefile import RuleFile, load_rules
+from hms_ops.clock import SECOND_NS, WallAnchor
 from hms_ops.errors import ConfigError
 from hms_ops.heartbeat import HeartbeatConfig
-from hms_ops.http.tls import TLS, TlsFiles
-from hms_ops.http.token import TOKENS, Token
+from hms_ops.http.tls import TLS, TlsFiles, key_warning
+from hms_ops.http.token import TOKENS, Token, token_warnings
 from hms_ops.profiles import RECEIVERS, Receiver, template_warnings
 from hms_ops.quantity import Address, clear_text, duration_text, is_address, is_loopback, reachable_text
 from hms_ops.remote.settings import REMOTES, RemoteConfig
@@ -204,7 +205,7 @@ class Log:
 
 @dataclass(frozen=True)
 class Config:
-    """All settings; `base` is the directory of the file they came from, `given` the keys that stand in it."""
+    """All settings; `base` is the directory of the file they came from, `file` that file, `given` the keys in it."""
 
     udp: tuple[Address, ...] = setting((Address("127.0.0.1", 8125),), ADDRESSES)
     listeners: int = setting(1, whole(1, 64))
@@ -236,6 +237,7 @@ class Config:
     self_metrics: bool = setting(True, TRUTH)
     log: Log = setting(Log(), section(Log))
     base: Path = field(default=Path(), compare=False)
+    file: Path | None = field(default=None, compare=False)
     given: frozenset[str] = field(default=frozenset(), compare=False)
 
     def choose(self, key: str, argument: Any, default: Any) -> Any:
@@ -257,6 +259,9 @@ class Config:
         told = template_warnings(self.receivers)
         if self.remote and self.data_dir is None:
             told.append((root.get("remote") or root).problem(NOT_SENT))
+        told += token_warnings(self.http_tokens, WallAnchor().now_ns() / SECOND_NS)
+        if self.http_tls is not None and (warning := key_warning(self.http_tls)):
+            told.append((root.get("http_tls") or root).problem(warning))
         return told
 
     def rule_files(self) -> tuple[Path, ...]:
@@ -296,8 +301,10 @@ def load(source: str | Path | Mapping[str, Any] | None = None) -> Config:
         return Config()
     if isinstance(source, Mapping):
         return load_mapping(source)
-    path = Path(source)
-    return load_node(load_file(path), path.parent)
+    path = Path(source).absolute()  # it is read again at a reload, wherever the program is by then
+    config = load_node(load_file(Path(source)), Path(source).parent)
+    object.__setattr__(config, "file", path)
+    return config
 
 
 def load_mapping(source: Mapping[str, Any]) -> Config:

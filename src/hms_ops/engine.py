@@ -43,7 +43,7 @@ from hms_ops.clock import SECOND_NS, Clock, ManualClock, WallAnchor, steady_ns
 from hms_ops.collector.listener import Listener, ListenerConfig, open_listeners
 from hms_ops.config import NOT_SENT, UNSET, Config, Unset, load
 from hms_ops.duty import Duty
-from hms_ops.errors import ForkedError, StartError, StorageError
+from hms_ops.errors import ConfigError, ForkedError, StartError, StorageError
 from hms_ops.forked import Child, follow_forks
 from hms_ops.heartbeat import Heartbeat
 from hms_ops.hooks import ValueHandler, ValueHook, ValueHooks
@@ -442,6 +442,8 @@ class Engine(AlertCalls):
             self.store.set_now_ns(self.clock.advance(1.0))
             self._ticker().once()
             self.duty.settle()
+            if self._server is not None:
+                self._server.site.streams.settle()
             self.recorder.let_write()
 
     def watch_seconds(self, watcher: Callable[[int], None]) -> Callable[[], None]:
@@ -599,11 +601,23 @@ class Engine(AlertCalls):
         return add
 
     def reload(self) -> None:
-        """Read the rule files again. ConfigError: the old rules stay."""
+        """Read the rule files again, and of the configuration's file tokens and certificate. ConfigError: the old rules
+        stay; new tokens are taken all the same where they are valid, since one may be gone for a reason."""
         self._check_not_forked()
+        self._renew_access()
         self.duty.load(self._load_rules())
         self._emit({"kind": "reload", "rules": len(self.duty.rules())})
         self.paging.note("reload", BY_PROGRAM, "rules", "", rules=len(self.duty.rules()))
+
+    def _renew_access(self) -> None:
+        if self._server is None or self.config.file is None:
+            return
+        fresh = load(self.config.file)
+        try:
+            self._server.renew(fresh.http_tokens, fresh.http_tls)
+        except StartError as error:
+            raise ConfigError(f"{self.config.file}:1: {error}") from None
+        self.paging.note("reload", BY_PROGRAM, "http-access", "", tokens=len(fresh.http_tokens))
 
     def watch(self, watcher: Watcher) -> Callable[[], None]:
         """Call `watcher` with every event (dict with time_ns and kind), from the engine's threads, until the returned

@@ -12,7 +12,7 @@ import type {
   AlertNowSettings, AlertSettings, ClientCounters, ClientSettings, QueryAnswer, QueryRange, RequestOptions, RuleDocument,
   SampleOptions, StreamHandlers, StreamWants, Subscription,
 } from "./types.js";
-import { document, frame, kindOf, member, number, type Frame } from "./wire.js";
+import { document, frame, kindOf, member, number, refuse, type Frame } from "./wire.js";
 
 const BUFFER_BYTES_MAX = 4 * 1024 * 1024;
 const FRAMES_MAX = 16_384; // names made up per request must not grow a service
@@ -40,40 +40,45 @@ export interface Platform {
 }
 
 export class BaseClient {
-  private readonly site: Site;
-  private readonly buffer: Buffer;
-  private readonly carrier: Carrier;
-  private readonly counts = new Map<Counter, number>();
-  private readonly frames = new Map<string, Frame>();
-  private isTimed = false;
-  private isClosed = false;
-  private warnedAt = -Infinity;
+  readonly #site: Site;
+  readonly #buffer: Buffer;
+  readonly #carrier: Carrier;
+  readonly #counts = new Map<Counter, number>();
+  readonly #frames = new Map<string, Frame>();
+  #isTimed = false;
+  #isClosed = false;
+  #warnedAt = -Infinity;
+
+  readonly #settings: ClientSettings;
+  readonly #platform: Platform;
 
   constructor(
-    private readonly settings: ClientSettings,
-    private readonly platform: Platform,
+    settings: ClientSettings,
+    platform: Platform,
   ) {
+    this.#settings = settings;
+    this.#platform = platform;
     const { http, token, url } = settings;
     if (http && !/^https?:\/\//.test(http)) throw new TypeError(`http is http://HOST:PORT, not ${JSON.stringify(http)}`);
-    this.site = {
+    this.#site = {
       http: () => (http ?? platform.env("HMS_OPS_HTTP") ?? "").replace(/\/+$/, ""),
       token: () => token ?? platform.env("HMS_OPS_TOKEN"),
     };
-    this.carrier = platform.carrier(this.site, url, (counter, n) => this.count(counter, n), () => this.flush());
-    this.buffer = new Buffer(settings.bufferBytesMax ?? BUFFER_BYTES_MAX, this.carrier.datagramBytes);
+    this.#carrier = platform.carrier(this.#site, url, (counter, n) => this.#count(counter, n), () => this.flush());
+    this.#buffer = new Buffer(settings.bufferBytesMax ?? BUFFER_BYTES_MAX, this.#carrier.datagramBytes);
   }
 
   /** The address that is asked; "" is the page's own origin. */
   get http(): string {
-    return this.site.http();
+    return this.#site.http();
   }
 
   /** Emit one sample. Without a kind, a name that ends in `_ms` is a timer and any other a gauge. */
   metric(name: string, value: number | string | boolean | bigint, options?: SampleOptions): void {
     try {
-      this.emit(name, value, options ?? {});
+      this.#emit(name, value, options ?? {});
     } catch {
-      this.count("dropped_invalid");
+      this.#count("dropped_invalid");
     }
   }
 
@@ -111,12 +116,12 @@ export class BaseClient {
 
   /** Set a rule. It need not be awaited: then a failure is a warning on the console, and counted. */
   alert(name: string, rule: AlertSettings): Promise<RuleDocument> {
-    return this.told(name, this.request("/v1/alerts", { body: { alert: name, ...rule, notify: listed(rule?.notify) } }));
+    return this.#told(name, this.request("/v1/alerts", { body: { alert: name, ...rule, notify: listed(rule?.notify) } }));
   }
 
   /** Fire an alert at once; it resolves by itself after its `ttl` (5 min) without a repeat. As `alert`, no await needed. */
   alertNow(name: string, alert: AlertNowSettings = {}): Promise<{ name: string; state: "firing" }> {
-    return this.told(name, this.request(`/v1/alerts/${encodeURIComponent(name)}/fire`, { body: alert }));
+    return this.#told(name, this.request(`/v1/alerts/${encodeURIComponent(name)}/fire`, { body: alert }));
   }
 
   /** The series an expression gives over a range, or its value now without one. */
@@ -126,89 +131,88 @@ export class BaseClient {
 
   /** Any other document of docs/http.md. Rejects with ProblemError when the engine refuses, Unreachable when none answers. */
   async request<T>(path: string, options: RequestOptions = {}): Promise<T> {
-    return request<T>(this.site, path, options, this.settings.timeoutMs ?? 5000);
+    return request<T>(this.#site, path, options, this.#settings.timeoutMs ?? 5000);
   }
 
   /** Follow the live stream, until `close()`; it reconnects by itself. In Node it keeps the process alive. */
   subscribe(wants: StreamWants, handlers: StreamHandlers): Subscription {
-    return subscribe(this.site, wants, handlers, (counter) => this.count(counter));
+    return subscribe(this.#site, wants, handlers, (counter) => this.#count(counter));
   }
 
   /** Hand over now what is buffered. */
   flush(): void {
-    if (this.buffer.isEmpty || !this.carrier.isReady()) return;
-    this.carrier.send(this.buffer.take());
+    if (this.#buffer.bytes && this.#carrier.isReady()) this.#carrier.send(this.#buffer.take());
   }
 
   /** Send what is buffered and stop; what is emitted later is counted as dropped. Subscriptions have a close of their own. */
   close(): void {
     this.flush();
-    this.isClosed = true;
-    this.carrier.close();
+    this.#isClosed = true;
+    this.#carrier.close();
   }
 
   /** Samples since the start: what was sent, and what was not and why. What the network loses, the engine's ledger knows. */
   counters(): ClientCounters {
-    const all = Object.fromEntries(COUNTERS.map((counter) => [counter, this.counts.get(counter) ?? 0]));
-    all.dropped = DROPPED.reduce((sum, counter) => sum + (all[counter] ?? 0), 0);
-    return all as ClientCounters;
+    const read = (counter: Counter): number => this.#counts.get(counter) ?? 0;
+    const all = Object.fromEntries(COUNTERS.map((counter) => [counter, read(counter)])) as ClientCounters;
+    return { ...all, dropped: DROPPED.reduce((sum, counter) => sum + read(counter), 0) };
   }
 
-  private emit(name: string, value: number | string | boolean | bigint, options: SampleOptions): void {
+  #emit(name: string, value: number | string | boolean | bigint, options: SampleOptions): void {
     const kind = kindOf(name, options.kind);
     const rate = options.rate ?? 1;
-    if (!(rate > 0 && rate <= 1)) throw new RangeError("a rate is in (0, 1]");
+    if (!(number(rate) > 0 && rate <= 1)) refuse();
     const plain = kind === "set" ? member(value) : number(value);
     if (rate < 1 && Math.random() >= rate) return;
     if (options.time !== undefined || (kind === "gauge" && (plain as number) < 0)) {
-      this.add(document(name, plain, kind, options, rate), true);
+      this.#add(document(name, plain, kind, options, rate), true);
       return;
     }
-    const { head, tail } = this.frame(name, kind, options, rate);
-    this.add(head + plain + tail, false);
+    const { head, tail } = this.#frame(name, kind, options, rate);
+    this.#add(head + plain + tail, false);
   }
 
   /** The series' frame; only of series without tags is it remembered, because looking tags up costs what a frame does. */
-  private frame(name: string, kind: string, { tags }: SampleOptions, rate: number): Frame {
+  #frame(name: string, kind: string, { tags }: SampleOptions, rate: number): Frame {
     if (tags || rate !== 1 || typeof name !== "string") return frame(name, kind, tags, rate);
     const key = `${kind}:${name}`;
-    let known = this.frames.get(key);
+    let known = this.#frames.get(key);
     if (!known) {
       known = frame(name, kind, null, 1);
-      if (this.frames.size >= FRAMES_MAX) this.frames.clear();
-      this.frames.set(key, known);
+      if (this.#frames.size >= FRAMES_MAX) this.#frames.clear();
+      this.#frames.set(key, known);
     }
     return known;
   }
 
-  private add(text: string, isDocument: boolean): void {
-    const refused = this.isClosed ? "dropped_closed" : this.buffer.add(text, isDocument);
-    if (refused) this.count(refused);
-    else if (this.buffer.datagrams >= RING_DATAGRAMS) this.flush();
-    else if (!this.isTimed) {
-      this.isTimed = true;
-      this.carrier.isReady(); // opens it: what is to be sent at a sudden exit needs a way out by then
-      this.platform.later(this.settings.flushIntervalMs ?? this.carrier.flushIntervalMs, () => this.onTime());
+  #add(text: string, isDocument: boolean): void {
+    const refused = this.#isClosed ? "dropped_closed" : this.#buffer.add(text, isDocument);
+    if (refused) this.#count(refused);
+    else if (this.#buffer.datagrams >= RING_DATAGRAMS) this.flush();
+    else if (!this.#isTimed) {
+      this.#isTimed = true;
+      this.#carrier.isReady(); // opens it: what is to be sent at a sudden exit needs a way out by then
+      this.#platform.later(this.#settings.flushIntervalMs ?? this.#carrier.flushIntervalMs, () => this.#onTime());
     }
   }
 
-  private onTime(): void {
-    this.isTimed = false;
+  #onTime(): void {
+    this.#isTimed = false;
     this.flush();
   }
 
-  private told<T>(name: string, answer: Promise<T>): Promise<T> {
-    answer.catch(() => this.count("alerts_failed"));
+  #told<T>(name: string, answer: Promise<T>): Promise<T> {
+    answer.catch(() => this.#count("alerts_failed"));
     return Heard.of(answer, (error) => {
       const now = Date.now();
-      if (now - this.warnedAt < WARN_MS) return; // a script may fire an alert each second
-      this.warnedAt = now;
+      if (now - this.#warnedAt < WARN_MS) return; // a script may fire an alert each second
+      this.#warnedAt = now;
       console.warn(`hms-ops: alert ${name}: ${error.message}`);
     });
   }
 
-  private count(counter: Counter, n = 1): void {
-    this.counts.set(counter, (this.counts.get(counter) ?? 0) + n);
+  #count(counter: Counter, n = 1): void {
+    this.#counts.set(counter, (this.#counts.get(counter) ?? 0) + n);
   }
 }
 

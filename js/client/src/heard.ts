@@ -3,7 +3,7 @@
  * a service is not to die because its engine is away. `unheard` is told instead. Whoever awaits it gets the rejection.
  */
 export class Heard<T> extends Promise<T> {
-  private isHeard = false;
+  #isHeard = false;
 
   static override get [Symbol.species](): PromiseConstructor {
     return Promise; // what is derived from it is an ordinary promise
@@ -12,7 +12,7 @@ export class Heard<T> extends Promise<T> {
   static of<T>(promise: Promise<T>, unheard: (error: Error) => void): Promise<T> {
     const heard = new Heard<T>((resolve, reject) => promise.then(resolve, reject));
     Promise.prototype.then.call(heard, undefined, (error: Error) => {
-      if (!heard.isHeard) unheard(error);
+      if (!heard.#isHeard) unheard(error);
     });
     return heard;
   }
@@ -20,7 +20,7 @@ export class Heard<T> extends Promise<T> {
   override then<A = T, B = never>(
     done?: ((value: T) => A | PromiseLike<A>) | null, failed?: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
-    this.isHeard = true;
+    this.#isHeard = true;
     return super.then(done, failed);
   }
 }

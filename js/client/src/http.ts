@@ -31,8 +31,8 @@ export async function request<T>(site: Site, path: string, options: RequestOptio
   const response = await ask(site, path, {
     method: options.method ?? (body === undefined ? "GET" : "POST"),
     headers: { ...(body === undefined ? {} : typed(body)), ...options.headers },
-    body: body === undefined || typeof body === "string" ? body ?? null : JSON.stringify(body),
-    signal: options.signal ? AbortSignal.any([options.signal, late]) : late,
+    body: typeof body === "string" ? body : JSON.stringify(body) ?? null,
+    signal: AbortSignal.any([options.signal ?? late, late]),
   }, options.parameters);
   const text = await response.text();
   try {

@@ -44,6 +44,6 @@ export function sseParser(
     const lines = (rest + text).split(/\r\n|\n|\r(?=[^\n])/);
     rest = lines.pop() ?? "";
     lines.forEach(line);
-    if (chars + rest.length > EVENT_CHARS_MAX) throw new RangeError(`an event has more than ${EVENT_CHARS_MAX} characters`);
+    if (chars + rest.length > EVENT_CHARS_MAX) throw new RangeError("the event is too long");
   };
 }

@@ -23,7 +23,7 @@ export function targetOf(url: string): Target {
   const found = /^udp:\/\/(?:\[([^\]]+)\]|([^:/[\]]+))(?::(\d+))?\/?$/.exec(url);
   const port = Number(found?.[3] ?? 8125);
   if (!found || !(port > 0 && port < 65_536)) {
-    throw new TypeError(`${JSON.stringify(url)} is not udp://HOST:PORT${/^unix:/.test(url) ? "; Node has no Unix datagrams" : ""}`);
+    throw new TypeError(`${JSON.stringify(url)} is not udp://HOST:PORT`); // Node has no Unix datagrams
   }
   return { host: (found[1] ?? found[2]) as string, port };
 }
@@ -31,95 +31,100 @@ export function targetOf(url: string): Target {
 export class Udp implements Carrier {
   readonly datagramBytes = DATAGRAM_BYTES;
   readonly flushIntervalMs = 100;
-  private target: Target | null | undefined;
-  private socket: Socket | undefined;
-  private isOpening = false;
-  private triedAt = -Infinity;
-  private flown = { samples: 0, datagrams: 0 }; // of the last flush
+  #target: Target | null | undefined;
+  #socket: Socket | undefined;
+  #isOpening = false;
+  #triedAt = -Infinity;
+  #flown = { samples: 0, datagrams: 0 }; // of the last flush
+
+  readonly #count: (counter: Counter, n: number) => void;
+  readonly #flush: () => void;
 
   constructor(
     url: string | undefined,
-    private readonly count: (counter: Counter, n: number) => void,
-    private readonly flush: () => void,
+    count: (counter: Counter, n: number) => void,
+    flush: () => void,
   ) {
-    if (url !== undefined) this.target = targetOf(url);
+    this.#count = count;
+    this.#flush = flush;
+    if (url !== undefined) this.#target = targetOf(url);
   }
 
   /** False while the socket opens, or the system takes no more. When it cannot be opened, `send` counts what comes. */
   isReady(): boolean {
-    this.open();
-    return this.socket ? this.socket.getSendQueueSize() < QUEUE_BYTES_MAX : !this.isOpening;
+    this.#open();
+    return this.#socket ? this.#socket.getSendQueueSize() < QUEUE_BYTES_MAX : !this.#isOpening;
   }
 
   send(datagrams: readonly Datagram[]): void {
-    this.flown = { samples: 0, datagrams: 0 };
+    this.#flown = { samples: 0, datagrams: 0 };
     for (const { text, samples } of datagrams) {
-      if (this.socket) this.socket.send(text, (error) => this.sent(samples, error));
-      else this.count("dropped_unreachable", samples);
+      if (this.#socket) this.#socket.send(text, (error) => this.#sent(samples, error));
+      else this.#count("dropped_unreachable", samples);
     }
   }
 
   close(): void {
-    exiting.delete(this.flush);
-    const { socket } = this;
-    this.socket = undefined;
-    this.triedAt = Infinity;
+    exiting.delete(this.#flush);
+    const socket = this.#socket;
+    this.#socket = undefined;
+    this.#triedAt = Infinity;
     if (socket) setImmediate(() => socket.close()); // behind what its queue holds
   }
 
-  private sent(samples: number, error: Error | null): void {
+  #sent(samples: number, error: Error | null): void {
     if (error) {
-      this.count("dropped_unreachable", samples);
-      return this.reset();
+      this.#count("dropped_unreachable", samples);
+      return this.#reset();
     }
-    this.flown.samples += samples;
-    this.flown.datagrams++;
-    this.count("sent", samples);
-    this.count("datagrams", 1);
+    this.#flown.samples += samples;
+    this.#flown.datagrams++;
+    this.#count("sent", samples);
+    this.#count("datagrams", 1);
   }
 
   /** Nobody listens there: the system says so after the datagrams have left. */
-  private refused(socket: Socket): void {
-    if (this.socket !== socket) return;
-    this.count("sent", -this.flown.samples);
-    this.count("datagrams", -this.flown.datagrams);
-    this.count("dropped_unreachable", this.flown.samples);
-    this.flown = { samples: 0, datagrams: 0 };
-    this.reset();
+  #refused(socket: Socket): void {
+    if (this.#socket !== socket) return;
+    this.#count("sent", -this.#flown.samples);
+    this.#count("datagrams", -this.#flown.datagrams);
+    this.#count("dropped_unreachable", this.#flown.samples);
+    this.#flown = { samples: 0, datagrams: 0 };
+    this.#reset();
   }
 
   /** Open the socket, at most once a second. */
-  private open(): void {
-    if (this.socket || this.isOpening || Date.now() - this.triedAt < RETRY_MS) return;
-    this.triedAt = Date.now();
-    this.target ??= targetOfEnvironment();
-    if (!this.target) return;
-    const { host, port } = this.target;
-    exitWith(this.flush);
-    this.isOpening = true;
-    if (isIP(host)) this.connect(host, isIP(host), port);
+  #open(): void {
+    if (this.#socket || this.#isOpening || Date.now() - this.#triedAt < RETRY_MS) return;
+    this.#triedAt = Date.now();
+    this.#target ??= targetOfEnvironment();
+    if (!this.#target) return;
+    const { host, port } = this.#target;
+    exitWith(this.#flush);
+    this.#isOpening = true;
+    if (isIP(host)) this.#connect(host, isIP(host), port);
     // IPv4 first: "localhost" is ::1 as well, and an engine listens on 127.0.0.1 unless told otherwise.
-    else lookup(host, { verbatim: false }, (error, address, family) => error ? this.opened() : this.connect(address, family, port));
+    else lookup(host, { verbatim: false }, (error, address, family) => error ? this.#opened() : this.#connect(address, family, port));
   }
 
-  private connect(address: string, family: number, port: number): void {
+  #connect(address: string, family: number, port: number): void {
     const socket = createSocket(family === 6 ? "udp6" : "udp4");
-    socket.on("error", () => (this.isOpening ? this.opened() : this.refused(socket)));
-    socket.connect(port, address, () => this.opened(socket));
+    socket.on("error", () => (this.#isOpening ? this.#opened() : this.#refused(socket)));
+    socket.connect(port, address, () => this.#opened(socket));
     socket.unref();
   }
 
-  private opened(socket?: Socket): void {
-    this.isOpening = false;
-    if (this.triedAt === Infinity) return void socket?.close(); // closed meanwhile
-    this.socket = socket;
-    this.flush();
+  #opened(socket?: Socket): void {
+    this.#isOpening = false;
+    if (this.#triedAt === Infinity) return void socket?.close(); // closed meanwhile
+    this.#socket = socket;
+    this.#flush();
   }
 
   /** A name may have moved: connect anew. */
-  private reset(): void {
-    this.socket?.close();
-    this.socket = undefined;
+  #reset(): void {
+    this.#socket?.close();
+    this.#socket = undefined;
   }
 }
 

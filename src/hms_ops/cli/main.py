@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "actions": ("actions", "actions", "Self-healing: what ran, and the stop switch."),
     "slo": ("slo", "slo", "Service level objectives: kept, left, imported."),
     "audit": ("audit", "audit", "Who did what: list, verify, export."),
+    "token": ("token", "token", "Who may ask over HTTP: make, hash, list tokens."),
     "series": ("series", "series", "Which series there are; describe and delete them."),
     "export": ("export", "export", "Write stored history as CSV or OpenMetrics."),
     "import": ("import_", "import_", "Take in what export wrote."),

@@ -2,7 +2,8 @@
 
 Errors: Unreachable when nobody answers or what answers is no engine; RequestRefused with the engine's own words and its
 status. No proxies of the environment: an engine is on this host or on a private network. `HMS_OPS_TOKEN` is sent as a
-bearer token where it is set.
+bearer token where it is set; over https the engine's certificate is checked, with the authorities in the PEM file
+`HMS_OPS_CA` where that is set. Redirects are not followed: they would take the token along.
 """
 
 import json
@@ -78,12 +79,14 @@ def opened(url: str, path: str, data: bytes | None, timeout_seconds: float, meth
     """The answer, to be read inside."""
     from http.client import HTTPException, IncompleteRead
     from urllib.error import HTTPError
-    from urllib.request import ProxyHandler, Request, build_opener
+    from urllib.request import Request
+
+    from hms_ops.client.http import opener
 
     address = address_of(url)
     try:
         asked = Request(address + path, data, headers(data), method=method)
-        with build_opener(ProxyHandler({})).open(asked, timeout=timeout_seconds) as response:
+        with opener(address).open(asked, timeout=timeout_seconds) as response:
             yield response
     except HTTPError as error:
         with error:

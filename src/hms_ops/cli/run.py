@@ -1,9 +1,9 @@
 """`run`: the daemon. Builds the engine, says when it is ready, waits for signals, stops it.
 
 SIGTERM and SIGINT stop it, drained and flushed, within STOP_SECONDS; if something hangs longer, it prints where
-each thread stands and exits 1. SIGHUP reloads the rules; a bad file keeps the old ones and says why. Under systemd:
-sockets by LISTEN_FDS, READY, STATUS, STOPPING, and WATCHDOG as long as listeners and tick are alive: an engine that
-stands still is restarted, and the sockets that systemd holds lose nothing meanwhile.
+each thread stands and exits 1. SIGHUP reloads rules, tokens and certificate; a bad file keeps the old ones and says
+why. Under systemd: sockets by LISTEN_FDS, READY, STATUS, STOPPING, and WATCHDOG as long as listeners and tick are
+alive: an engine that stands still is restarted, and the sockets that systemd holds lose nothing meanwhile.
 """
 
 import faulthandler
@@ -111,6 +111,7 @@ def announce(engine: "Engine", config: "Config", data_dir: Path | None, as_json:
     from hms_ops.systemd import notify
 
     udp, http = address_text(engine.udp_address), address_text(engine.http_address)
+    scheme = "https" if config.http_tls is not None else "http"
     directory = data_dir or config.data_dir
     notify(f"READY=1\nSTATUS=receiving on {udp}")
     if as_json:
@@ -119,6 +120,7 @@ def announce(engine: "Engine", config: "Config", data_dir: Path | None, as_json:
                 "event": "ready",
                 "udp": udp,
                 "http": http,
+                "tls": config.http_tls is not None,
                 "pid": os.getpid(),
                 "version": hms_ops.__version__,
                 "data_dir": None if directory is None else str(directory),
@@ -130,7 +132,7 @@ def announce(engine: "Engine", config: "Config", data_dir: Path | None, as_json:
     lines = [
         f"HMS-OPS {hms_ops.__version__}, pid {os.getpid()}",
         f"  datagrams  {udp or 'none'}",
-        f"  HTTP       {f'http://{http}/' if http else 'none'}",
+        f"  HTTP       {f'{scheme}://{http}/' if http else 'none'}",
         f"  history    {directory or 'in memory only'}",
         *(f"  buffer     {buffer_text(listener)}" for listener in engine.listeners()),
         f"  memory     {memory_text(engine)}",
@@ -203,7 +205,7 @@ def feed_watchdog(engine: "Engine") -> None:
 
 
 def reload(engine: "Engine") -> None:
-    """New rules, or the old ones and why."""
+    """New rules and tokens, or the old ones and why."""
     try:
         engine.reload()
     except ConfigError as error:

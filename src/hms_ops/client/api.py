@@ -29,11 +29,12 @@ class RequestError(Exception):
 
 
 class Api:
-    """The HTTP side of one engine; `address` None is HMS_OPS_HTTP, read with each request."""
+    """The HTTP side of one engine; `address` None is HMS_OPS_HTTP and `token` None HMS_OPS_TOKEN, read with each
+    request."""
 
     def __init__(self, address: str | None, token: str | None, timeout_seconds: float) -> None:
         if address is not None and not address.startswith(("http://", "https://")):
-            raise ValueError(f"{address!r} is not http://HOST:PORT")
+            raise ValueError(f"{address!r} is not http://HOST:PORT or https://HOST:PORT")
         if not timeout_seconds > 0:
             raise ValueError(f"http_timeout_seconds is positive, not {timeout_seconds}")
         self._address = address
@@ -55,7 +56,8 @@ class Api:
         from hms_ops.client.http import request
 
         address = self._address or os.environ.get("HMS_OPS_HTTP") or DEFAULT_HTTP
-        return request(address, path, token=self._token, timeout_seconds=self._timeout_seconds, **what)
+        token = self._token or os.environ.get("HMS_OPS_TOKEN")
+        return request(address, path, token=token, timeout_seconds=self._timeout_seconds, **what)
 
 
 def _without_none(given: Mapping[str, object]) -> dict[str, object]:

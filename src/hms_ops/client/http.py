@@ -1,17 +1,19 @@
 """One HTTP request to an engine: JSON out, JSON back.
 
 One request, one connection: nothing to share between threads or to break at a fork. Proxies of the environment are not
-asked: an engine is on this host or in a private network. Raises Unreachable and RequestError, and ValueError for a
-number that JSON does not have (NaN, infinity).
+asked: an engine is on this host or in a private network. Over https the engine's certificate is checked, with the
+authorities in the PEM file HMS_OPS_CA where that is set. Redirects are not followed: they would take the token along.
+Raises Unreachable and RequestError, and ValueError for a number that JSON does not have (NaN, infinity).
 """
 
 import json
+import os
 from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any, Final
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from hms_ops.client.api import RequestError, Unreachable
 
@@ -35,13 +37,36 @@ def request(
     data = None if body is None else json.dumps(body, allow_nan=False).encode()
     try:
         asked = Request(url, data, _headers(token))
-        with build_opener(ProxyHandler({})).open(asked, timeout=timeout_seconds) as response:
+        with opener(address).open(asked, timeout=timeout_seconds) as response:
             return _parsed(response.read(ANSWER_BYTES_MAX + 1))
     except HTTPError as error:
         with error:
             raise RequestError(error.code, error.read(REFUSAL_BYTES_MAX).decode(errors="replace").strip()) from None
     except (OSError, HTTPException, ValueError) as error:  # ValueError: an address that is none
         raise Unreachable(address, getattr(error, "reason", error)) from error
+
+
+class _Stay(HTTPRedirectHandler):
+    """Takes a redirect for the refusal that it is."""
+
+    def redirect_request(self, *answer: Any) -> None:
+        return None
+
+
+def opener(address: str) -> OpenerDirector:
+    """What asks an engine at this address; ValueError where HMS_OPS_CA names no file of certificates."""
+    direct: list[Any] = [ProxyHandler({}), _Stay()]
+    if not address.startswith("https://"):
+        return build_opener(*direct)
+    import ssl
+
+    authorities = os.environ.get("HMS_OPS_CA") or None
+    try:
+        context = ssl.create_default_context(cafile=authorities)
+    except OSError as error:
+        raise ValueError(f"HMS_OPS_CA is {authorities!r}: {error}; give a PEM file of authorities") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return build_opener(*direct, HTTPSHandler(context=context))
 
 
 def _headers(token: str | None) -> dict[str, str]:

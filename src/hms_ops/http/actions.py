@@ -1,16 +1,16 @@
 """`/v1/actions`: which self-healing jobs there are, which ran and what came of them, and the stop switch of all."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hms_ops.alert.keys import cut, read_keys, read_name
+from hms_ops.alert.keys import cut, read_name
 from hms_ops.alert.rule import ActionRule
-from hms_ops.http.alerts import invalid
 from hms_ops.http.answer import Json
+from hms_ops.http.endpoint import Body, Docs, Endpoint, Refusal
 from hms_ops.http.operations import client_of
-from hms_ops.http.parameters import read_document, read_parameters, whole_number
+from hms_ops.http.parameters import checked_keys, read_document, read_parameters, whole_number
 from hms_ops.http.site import site_of
 from hms_ops.reader import Reader
 
@@ -27,6 +27,58 @@ SWITCH_READERS: Final[dict[str, Reader[Any]]] = {
     "who": read_name.about("Who does it; the asking address, if it is not given.", example="ann"),
     "reason": cut(REASON_CHARS_MAX).about("Why."),
 }
+
+
+class ActionDocument(TypedDict):
+    """A self-healing job, without the URL and the input, which may hold credentials. Times in seconds."""
+
+    action: str
+    on: str
+    template: str
+    command: list[str]
+    cooldown: float
+    limit_per_hour: int
+    dry_run: bool
+    verify: float
+    source: str
+
+
+class RunDocument(TypedDict):
+    """A run of an action. state: intent, then what came of it; outcome: in words; verified: whether the alert ended."""
+
+    key: str
+    action: str
+    alert: str
+    tags: dict[str, str]
+    alert_key: str
+    episode: int
+    severity: str
+    notify: list[str]
+    policy: str
+    rule_tags: dict[str, str]
+    since: float
+    value: float | None
+    time: float
+    state: str
+    outcome: str
+    output: NotRequired[str]
+    verified: NotRequired[str]
+    verify_from: NotRequired[float]
+    verify_until: NotRequired[float]
+
+
+class ActionsAnswer(TypedDict):
+    """stopped_by: who has stopped them all, "" for nobody. runs: newest first."""
+
+    stopped_by: str
+    actions: list[ActionDocument]
+    runs: list[RunDocument]
+
+
+class SwitchAnswer(TypedDict):
+    """Who has stopped all actions, "" for nobody."""
+
+    stopped_by: str
 
 
 async def actions(request: Request) -> Response:
@@ -77,7 +129,23 @@ async def resume(request: Request) -> Response:
 
 
 async def switch(request: Request) -> dict[str, Any]:
-    values, problems = read_keys(await read_document(request, site_of(request).bodies), SWITCH_READERS)
-    if problems:
-        raise invalid("switch", problems)
+    values = checked_keys(await read_document(request, site_of(request).bodies), SWITCH_READERS, "switch")
     return {"who": client_of(request), **values}
+
+
+BAD_SWITCH: Final = Refusal(400, "switch", "Keys are wrong; `problems` has each of them with what is wrong.")
+DOCS: Final[Docs] = {
+    actions: Endpoint("Actions", "Self-healing jobs and their runs", ActionsAnswer, parameters=PARAMETERS),
+    stop: Endpoint(
+        "Actions",
+        "Stop every action",
+        SwitchAnswer,
+        body=Body(SWITCH_READERS),
+        refusals=(BAD_SWITCH,),
+        more="Until they are resumed, over restarts too.",
+        sent='{"who": "ann", "reason": "maintenance"}',
+    ),
+    resume: Endpoint(
+        "Actions", "Let actions run again", SwitchAnswer, body=Body(SWITCH_READERS), refusals=(BAD_SWITCH,)
+    ),
+}

@@ -2,7 +2,7 @@
 fired by hand. What people do about alerts is paging.py's."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,11 +12,12 @@ from hms_ops.alert.language.tokens import duration_text
 from hms_ops.alert.language.wording import format, format_tags
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.receivers import parse_target
-from hms_ops.alert.rule import AnomalyRule, Rule, rule_from_keys
+from hms_ops.alert.rule import RULE_READERS, AnomalyRule, Rule, rule_from_keys
 from hms_ops.errors import ConfigError
 from hms_ops.http.answer import Json, Problem
+from hms_ops.http.endpoint import Body, Docs, Endpoint, Refusal
 from hms_ops.http.operations import client_of
-from hms_ops.http.parameters import read_document
+from hms_ops.http.parameters import invalid, read_document
 from hms_ops.http.site import site_of
 from hms_ops.http.why import value_unit
 from hms_ops.reader import Reader, takes
@@ -35,6 +36,79 @@ TAG_CHARS_MAX: Final = 200
 REASON_CHARS_MAX: Final = 1000
 TTL_SECONDS_MAX: Final = 86_400.0
 VALUE_MAX: Final = 1e150  # as for samples: sums and squares stay finite
+
+
+class Acknowledged(TypedDict):
+    """Who has it; `until` is null for as long as the alert fires."""
+
+    who: str
+    comment: str
+    at: float
+    until: float | None
+
+
+class AlertDocument(TypedDict):
+    """An instance of a rule that is pending or firing. since: Unix seconds; episode: numbers the firing; rule: the
+    condition, "" for an alert without a rule; next_escalation: whom its policy tells next, and when."""
+
+    name: str
+    state: Literal["pending", "firing", "resolved"]
+    value: float | None
+    tags: dict[str, str]
+    since: float
+    severity: str
+    episode: int
+    reason: str
+    rule: str
+    acknowledged: Acknowledged | None
+    silenced_by: str
+    held_by: str
+    told_at: float | None
+    next_escalation: dict[str, Any] | None
+
+
+# Two keys are words of Python's own.
+RuleDocument = TypedDict(
+    "RuleDocument",
+    {
+        "alert": str,
+        "if": str,
+        "for": str,
+        "keep": str,
+        "recover": str | None,
+        "where": str | None,
+        "group_by": list[str],
+        "nodata": str,
+        "severity": str,
+        "notify": list[str],
+        "every": str,
+        "policy": str,
+        "tags": dict[str, str],
+        "annotations": dict[str, str],
+        "source": str,
+        "unit": str,
+    },
+)
+
+
+class AlertsAnswer(TypedDict):
+    """What is pending or firing, and the rules there are."""
+
+    alerts: list[AlertDocument]
+    rules: list[RuleDocument]
+
+
+class RuleDeleted(TypedDict):
+    """The rule that was taken away."""
+
+    deleted: str
+
+
+class Fired(TypedDict):
+    """The alert fires."""
+
+    name: str
+    state: Literal["firing"]
 
 
 async def alerts(request: Request) -> Response:
@@ -121,12 +195,6 @@ def checked(given: Mapping[str, Any]) -> Rule:
     return rule
 
 
-def invalid(what: str, problems: list[KeyProblem]) -> Problem:
-    """400 with every problem under its key; the first one is the detail."""
-    found = [{"key": problem.key, "message": problem.message} for problem in problems]
-    return Problem(400, what, f"the {what} is not valid: {found[0]['message']}", problems=found)
-
-
 def added(engine: "Engine", rule: Rule, given: Mapping[str, Any], source: str) -> Rule:
     """The rule once the engine has it; 409 when a file has one of that name."""
     watching: list[Rule | AnomalyRule] = [*engine.rules(), *engine.duty.anomaly_rules()]
@@ -203,4 +271,45 @@ FIRE_READERS: Final[dict[str, Reader[Any]]] = {
     "ttl": read_ttl.about("It resolves so long after the last repeat.", example="5m"),
     "severity": read_name.about("A word for routes and receivers.", example="page"),
     "reason": cut(REASON_CHARS_MAX).about("Why it fires, for people."),
+}
+
+
+RULE_NAME: Final = read_name.about("The alert's name; a slash in it is written %2F.", example="finance.latency_high")
+ALERT_NAME: Final[dict[str, Reader[Any]]] = {"name": RULE_NAME}
+BAD_KEYS: Final = Refusal(400, "request", "Keys are wrong; `problems` has each of them with what is wrong.")
+DOCS: Final[Docs] = {
+    alerts: Endpoint("Alerts", "What is pending or firing, and the rules", AlertsAnswer),
+    post_rule: Endpoint(
+        "Alerts",
+        "Add or replace a rule",
+        RuleDocument,
+        201,
+        body=Body(RULE_READERS, ("if",)),
+        refusals=(
+            Refusal(400, "rule", "The rule is not valid; `problems` has each key with what is wrong."),
+            Refusal(409, "rule-exists", "A rule file has a rule of this name, and a file's rule wins."),
+        ),
+        more="Kept until it is deleted, over restarts too. Rules posted over HTTP carry no actions.",
+        sent='{"alert": "finance.latency_high", "if": "avg(finance.api_ms, 5m) > 200", "for": "3m"}',
+    ),
+    delete_rule: Endpoint(
+        "Alerts",
+        "Take away a rule that was posted",
+        RuleDeleted,
+        path=ALERT_NAME,
+        refusals=(Refusal(404, "no-rule", "No rule of this name was posted; those of files are changed there."),),
+    ),
+    fire: Endpoint(
+        "Alerts",
+        "Fire an alert of your own, without a rule",
+        Fired,
+        202,
+        path=ALERT_NAME,
+        body=Body({key: read for key, read in FIRE_READERS.items() if key != "name"}),
+        refusals=(
+            Refusal(400, "alert", "Keys are wrong; `problems` has each of them with what is wrong."),
+            Refusal(409, "rule-exists", "A rule has this name, and fires it by itself."),
+        ),
+        sent='{"value": 480, "tags": {"agency": "irs"}, "reason": "queue stuck"}',
+    ),
 }

@@ -1,13 +1,14 @@
 """`/v1/events`: what happened, from the journal; and events that others report, such as HMS-ESQ's violations."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hms_ops.events import read_events, shown
+from hms_ops.events import EVENT_READERS, read_events, shown
 from hms_ops.http.answer import Json, Problem
+from hms_ops.http.endpoint import Body, Docs, Endpoint, Refusal
 from hms_ops.http.parameters import read_body, read_parameters, read_unix_seconds, whole_number
 from hms_ops.http.site import site_of
 from hms_ops.reader import TEXT, Reader
@@ -25,6 +26,27 @@ READERS: Final[dict[str, Reader[Any]]] = {
     "kind": TEXT.about("Which kinds, parted by commas.", default="", example="notification,decision"),
     "since": read_unix_seconds.about("Only what happened since.", default=None),
 }
+
+
+class EventDocument(TypedDict):
+    """What happened, and when; the other members are its kind's, as docs/events.md lists them."""
+
+    time: float
+    kind: str
+
+
+class EventsAnswer(TypedDict):
+    """Oldest first."""
+
+    events: list[EventDocument]
+
+
+class EventsTaken(TypedDict):
+    """problems: what is wrong with those that were rejected, the first 20."""
+
+    accepted: int
+    rejected: int
+    problems: list[str]
 
 
 async def events(request: Request) -> Response:
@@ -57,3 +79,24 @@ async def report(request: Request) -> Response:
     source = request.client.host if request.client is not None else ""
     await site.writes.run(lambda: site.engine.report(found, source))
     return Json({"accepted": len(found), "rejected": len(problems), "problems": problems[:TOLD_MAX]})
+
+
+DOCS: Final[Docs] = {
+    events: Endpoint(
+        "Events",
+        "The newest events",
+        EventsAnswer,
+        parameters=READERS,
+        more="Kinds: alert, anomaly, notification, decision, action, audit, event, start, stop, reload and others.",
+        query="?kind=notification,decision&limit=50",
+    ),
+    report: Endpoint(
+        "Events",
+        "Report an event, or a list of them",
+        EventsTaken,
+        body=Body(EVENT_READERS, ("event",)),
+        refusals=(Refusal(400, "event", "None could be read; `problems` says why."),),
+        more="Counted at once as the counter EVENT_count, which rules read like any metric.",
+        sent='{"event": "esq.violation", "tags": {"agency": "irs"}, "severity": "high"}',
+    ),
+}

@@ -6,12 +6,13 @@ answered as the ledger's difference, 400 only when nothing of it could be taken 
 """
 
 import zlib
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hms_ops.http.answer import Json, Problem
+from hms_ops.http.endpoint import Docs, Endpoint, Media, Refusal
 from hms_ops.http.parameters import read_body, too_large
 from hms_ops.http.site import site_of
 
@@ -20,6 +21,17 @@ UNPACKED_BYTES_MAX: Final = 32 * 1024 * 1024
 # Empty members cost 20 bytes each and a copy of the rest: a body full of them would take minutes.
 GZIP_MEMBERS_MAX: Final = 64
 GZIP: Final = 16 + zlib.MAX_WBITS
+
+
+class IngestAnswer(TypedDict):
+    """What the ledger gained by it: received = accepted + all of rejected, values = samples + all of bad."""
+
+    received: int
+    accepted: int
+    rejected: dict[str, int]
+    values: int
+    samples: int
+    bad: dict[str, int]
 
 
 async def ingest(request: Request) -> Response:
@@ -73,3 +85,25 @@ def is_nothing(difference: dict[str, Any]) -> bool:
 def reasons_of(difference: dict[str, Any]) -> str:
     counts = {**difference["rejected"], **difference["bad"]}
     return ", ".join(f"{reason} {count:,}" for reason, count in counts.items() if count) or "the body is empty"
+
+
+NOT_GZIP: Final = (
+    Refusal(400, "gzip", "The body is no gzip, cut short, or has too many members."),
+    Refusal(415, "encoding", "The Content-Encoding is not known; send gzip, or none."),
+)
+DOCS: Final[Docs] = {
+    ingest: Endpoint(
+        "Values",
+        "Send samples",
+        IngestAnswer,
+        body=(
+            Media("text/plain", "StatsD lines", "finance.api_ms:240|ms|#agency:irs"),
+            Media("application/json", "a sample, an array of them, or one a line"),
+            Media("application/msgpack", "a map or an array of maps"),
+        ),
+        refusals=(Refusal(400, "unreadable", "Nothing could be read; `ledger` says why."), *NOT_GZIP),
+        more="What the body is shows in its first byte, as on the UDP port; the media type is not looked at. Plain or "
+        "gzip. One bad line costs its neighbours nothing.",
+        sent="finance.api_ms:240|ms|#agency:irs",
+    )
+}

@@ -7,13 +7,16 @@
 What is counted and how is census.py's. All of it is a worker's call.
 """
 
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from hms_ops.census import Cardinality, Metric, Tag
 from hms_ops.http.answer import Json
+from hms_ops.http.endpoint import Docs, Endpoint
+from hms_ops.http.lookup import UNKNOWN_METRIC
 from hms_ops.http.parameters import read_parameters, whole_number
 from hms_ops.http.site import site_of
 from hms_ops.reader import TEXT, Reader
@@ -32,6 +35,20 @@ TAGS_PARAMETERS: Final[dict[str, Reader[Any]]] = {
 CARDINALITY_PARAMETERS: Final[dict[str, Reader[Any]]] = {
     "limit": whole_number(1, LARGEST_LISTED_MAX).about("How many of each list at most.", default=LARGEST_LISTED)
 }
+
+
+class MetricsAnswer(TypedDict):
+    """By name; is_complete: false where `limit` cut the list."""
+
+    metrics: list[Metric]
+    is_complete: bool
+
+
+class TagsAnswer(TypedDict):
+    """The tags of a metric, by name."""
+
+    metric: str
+    tags: list[Tag]
 
 
 async def metrics(request: Request) -> Response:
@@ -60,6 +77,26 @@ async def cardinality(request: Request) -> Response:
     return await site.reads.run(lambda: Json(site.engine.census.cardinality(limit)))
 
 
+DOCS: Final[Docs] = {
+    metrics: Endpoint(
+        "Look-ups",
+        "Metrics with kind, unit, and their last second",
+        MetricsAnswer,
+        parameters=METRICS_PARAMETERS,
+        query="?prefix=finance.",
+    ),
+    tags: Endpoint(
+        "Look-ups",
+        "The tags of a metric with their values",
+        TagsAnswer,
+        parameters=TAGS_PARAMETERS,
+        refusals=(UNKNOWN_METRIC,),
+        query="?metric=finance.api_ms",
+    ),
+    cardinality: Endpoint(
+        "Look-ups", "Which metrics and tags make series many", Cardinality, parameters=CARDINALITY_PARAMETERS
+    ),
+}
 ROUTES: Final = (
     Route("/v1/metrics", metrics),
     Route("/v1/tags", tags),

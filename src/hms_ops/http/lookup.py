@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, NotRequired, TypedDict
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,6 +11,7 @@ from hms_ops import kinds
 from hms_ops.alert.selection import parse_selection
 from hms_ops.csvtext import csv_text
 from hms_ops.http.answer import Json, Problem
+from hms_ops.http.endpoint import Docs, Endpoint, Media, Refusal
 from hms_ops.http.parameters import one_of, read_parameters, read_step, read_unix_seconds, whole_number
 from hms_ops.http.site import site_of
 from hms_ops.query import POINTS_MAX
@@ -36,6 +37,89 @@ SERIES_PARAMETERS: Final[dict[str, Reader[Any]]] = {
     "prefix": TEXT.about("What the metric's name begins with.", default=""),
     "limit": whole_number(1, SERIES_LISTED_MAX).about("How many at most.", default=SERIES_LISTED),
 }
+
+
+class Health(TypedDict):
+    """problems: what needs a look, one line each; told to whom may read."""
+
+    status: Literal["ok", "degraded", "unhealthy"]
+    problems: NotRequired[list[str]]
+
+
+class Readiness(TypedDict):
+    """Whether it receives, and its kernels are warm."""
+
+    status: Literal["ready", "starting"]
+
+
+class InputLedger(TypedDict):
+    """The books of one input: arrived = received + kernel_drops, received = accepted + all of rejected, values =
+    samples + all of bad."""
+
+    arrived: int
+    kernel_drops: int
+    received: int
+    accepted: int
+    rejected: dict[str, int]
+    values: int
+    samples: int
+    bad: dict[str, int]
+
+
+class Ledger(InputLedger):
+    """Every datagram and value accounted for, in all and by input."""
+
+    inputs: dict[str, InputLedger]
+
+
+class QuerySeries(TypedDict):
+    """One group: its points are [Unix seconds, value or null], a point at t covers [t, t + step)."""
+
+    metric: str
+    tags: dict[str, str]
+    points: list[tuple[float, float | None]]
+
+
+class QueryAnswer(TypedDict):
+    """step: in seconds. remote: why the part before local history is missing."""
+
+    expr: str
+    step: int
+    series: list[QuerySeries]
+    remote: NotRequired[str]
+
+
+class SeriesDocument(TypedDict):
+    """A series, with its metric's unit and help, "" where nobody has given any."""
+
+    metric: str
+    tags: dict[str, str]
+    kind: str
+    unit: str
+    help: str
+
+
+class SeriesAnswer(TypedDict):
+    """is_complete: false where `limit` cut the list."""
+
+    series: list[SeriesDocument]
+    is_complete: bool
+
+
+class RejectDocument(TypedDict):
+    """A datagram, line or element that was turned away: when, where it came in, why, from whom, and how it began."""
+
+    time: float
+    input: str
+    reason: str
+    source: str
+    text: str
+
+
+class RejectsAnswer(TypedDict):
+    """The last 100, newest first."""
+
+    rejects: list[RejectDocument]
 
 
 def csv_answer(answer: dict[str, Any]) -> Response:
@@ -92,7 +176,7 @@ async def series(request: Request) -> Response:
     return await site.reads.run(look)
 
 
-def series_documents(engine: "Engine", found: Sequence[SeriesInfo]) -> list[dict[str, Any]]:
+def series_documents(engine: "Engine", found: Sequence[SeriesInfo]) -> list[SeriesDocument]:
     """Each series with its metric's unit and help, "" where nobody has given any."""
     about = {name: engine.operations.description(name) for name in {info.name for info in found}}
     return [
@@ -117,3 +201,47 @@ async def rejects(request: Request) -> Response:
 def reject_document(reject: dict[str, Any]) -> dict[str, Any]:
     """Nanoseconds become seconds: they are past what a double, and so JavaScript, can hold."""
     return {"time": reject["time_ns"] / 1e9, **{key: reject[key] for key in ("input", "reason", "source", "text")}}
+
+
+UNKNOWN_METRIC: Final = Refusal(404, "unknown-metric", "Nobody has sent this metric; `nearest` has names like it.")
+BAD_EXPRESSION: Final = Refusal(400, "expression", "It cannot be read or evaluated; `line` and `column` say where.")
+DOCS: Final[Docs] = {
+    health: Endpoint(
+        "Engine",
+        "Is it well?",
+        Health,
+        refusals=(Refusal(503, "unhealthy", "Something stands still that only a restart mends; the same document."),),
+        more="Degraded is 200: a restart would mend nothing.",
+    ),
+    readiness: Endpoint(
+        "Engine",
+        "Does it receive?",
+        Readiness,
+        refusals=(Refusal(503, "starting", "Not yet; the same document."),),
+    ),
+    ledger: Endpoint("Engine", "Every datagram and value accounted for", Ledger),
+    query: Endpoint(
+        "Values",
+        "An expression, now or over a range",
+        (QueryAnswer, Media("text/csv", "a row for each point", "time,metric,value\n1700000000,finance.api_ms,212\n")),
+        parameters=QUERY_PARAMETERS,
+        refusals=(
+            BAD_EXPRESSION,
+            UNKNOWN_METRIC,
+            Refusal(400, "query", "The range or the step cannot be, or the answer would be too large."),
+            Refusal(502, "remote", "The remote was asked for and does not answer."),
+        ),
+        more="Without start and end the value now. With points the engine chooses the step: the smallest that is kept "
+        "of the range and makes at most so many points.",
+        query="?expr=avg(finance.api_ms)&start=1700000000&points=300",
+    ),
+    series: Endpoint(
+        "Look-ups",
+        "Series with their tags",
+        SeriesAnswer,
+        parameters=SERIES_PARAMETERS,
+        refusals=(BAD_EXPRESSION,),
+        query="?prefix=finance.",
+    ),
+    rejects: Endpoint("Engine", "What was turned away last", RejectsAnswer),
+}

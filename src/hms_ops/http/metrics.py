@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 import hms_ops
 from hms_ops._ring import BAD, REJECTED
+from hms_ops.http.endpoint import Docs, Endpoint, Media
 from hms_ops.http.site import Site, site_of
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def families(site: Site) -> list[Family]:
         Family("hms_ops_alerts", "gauge", "Alerts by state.", alert_samples(engine)),
         *ledger_families(engine.ledger()["inputs"]),
         Family("hms_ops_http_refused", "counter", "Requests turned away.", by_label("reason", dict(site.tally))),
-        *counter_families(engine.counters()),
+        *stream_families(site.streams.counters()),
+        *counter_families({name: one for name, one in engine.counters().items() if name != "streams"}),
     ]
 
 
@@ -81,6 +83,26 @@ LEDGER_REASONS: Final = (
     ("rejected", REJECTED, "hms_ops_datagrams_rejected", "DATA LOSS: datagrams rejected whole."),
     ("bad", BAD[1:], "hms_ops_values_bad", "DATA LOSS: values that were invalid."),
 )
+
+
+# Key of the streams' counters, type, name, help.
+STREAM_COUNTERS: Final = (
+    ("open", "gauge", "hms_ops_streams_open", "Live streams that are open."),
+    ("different", "gauge", "hms_ops_streams_different", "Different sets of metrics among the open streams."),
+    ("refused", "counter", "hms_ops_streams_refused", "Streams turned away: as many were open as there may be."),
+    ("frames_sent", "counter", "hms_ops_streams_frames_sent", "Frames handed to clients' connections."),
+    ("frames_dropped", "counter", "hms_ops_streams_frames_dropped", "DATA LOSS: frames dropped for slow clients."),
+    ("gaps", "counter", "hms_ops_streams_gaps", "Gaps that clients were told of."),
+    ("cells_encoded", "counter", "hms_ops_streams_cells_encoded", "Cells gathered and encoded, once for all clients."),
+    ("cells_left_out", "counter", "hms_ops_streams_cells_left_out", "Cells beyond the bounds of a second."),
+    ("events", "counter", "hms_ops_streams_events", "Alert, anomaly and action events numbered for streams."),
+    ("errors", "counter", "hms_ops_streams_errors", "Parts of a turn that failed; the log says why."),
+    ("lag_ms", "gauge", "hms_ops_streams_lag_ms", "From the end of the last second to its cells in clients' queues."),
+)
+
+
+def stream_families(counters: Mapping[str, float]) -> list[Family]:
+    return [Family(name, kind, text, [({}, counters[key])]) for key, kind, name, text in STREAM_COUNTERS]
 
 
 def ledger_families(inputs: Mapping[str, Mapping[str, Any]]) -> list[Family]:
@@ -147,3 +169,8 @@ def number_text(value: float) -> str:
 
 
 SPELLINGS: Final = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
+
+
+DOCS: Final[Docs] = {
+    metrics: Endpoint("Engine", "The engine's own counters", Media(CONTENT_TYPE, "OpenMetrics text 1.0"))
+}

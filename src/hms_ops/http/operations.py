@@ -7,7 +7,7 @@ address. An export that fails on its way ends without its last chunk, so that no
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -15,12 +15,21 @@ from starlette.responses import Response, StreamingResponse
 from hms_ops.errors import ConfigError, StorageError
 from hms_ops.http.answer import Json, Problem
 from hms_ops.http.caller import caller_of
-from hms_ops.http.ingest import UNPACKED_BYTES_MAX, is_gzip, unpacked
-from hms_ops.http.lookup import SERIES_LISTED, series_documents
-from hms_ops.http.parameters import BOOLEAN, one_of, read_body, read_document, read_parameters, read_unix_seconds
+from hms_ops.http.endpoint import Body, Docs, Endpoint, Media, Refusal
+from hms_ops.http.ingest import NOT_GZIP, UNPACKED_BYTES_MAX, is_gzip, unpacked
+from hms_ops.http.lookup import BAD_EXPRESSION, SERIES_LISTED, SeriesDocument, series_documents
+from hms_ops.http.parameters import (
+    BOOLEAN,
+    checked_keys,
+    one_of,
+    read_body,
+    read_document,
+    read_parameters,
+    read_unix_seconds,
+)
 from hms_ops.http.site import Site, site_of
 from hms_ops.operations import ALL_TIERS
-from hms_ops.reader import TEXT, Reader
+from hms_ops.reader import TEXT, Reader, takes
 from hms_ops.storage.tier import TIERS
 
 PIECE_CHARS: Final = 64 * 1024
@@ -32,6 +41,28 @@ MEDIA_TYPES: Final = {
 }
 
 
+@takes(type="string", maxLength=TEXT_CHARS_MAX)
+def read_short(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > TEXT_CHARS_MAX:
+        raise ValueError(f"expected a text of up to {TEXT_CHARS_MAX:,} characters")
+    return value
+
+
+@takes(type="string", minLength=1, maxLength=TEXT_CHARS_MAX)
+def read_some(value: Any) -> str:
+    if not read_short(value):
+        raise ValueError("expected a text, found an empty one")
+    return str(value)
+
+
+DESCRIBE_READERS: Final[dict[str, Reader[Any]]] = {
+    "metric": read_some.about("The metric's name.", example="finance.api_ms"),
+    "unit": read_short.about("Its unit; rules read it.", example="ms"),
+    "help": read_short.about("What it is, for people.", example="API latency"),
+}
+BACKUP_READERS: Final[dict[str, Reader[Any]]] = {
+    "directory": read_some.about("A new directory on the engine's host, as an absolute path.", example="/backup/monday")
+}
 DELETE_PARAMETERS: Final[dict[str, Reader[Any]]] = {
     "match": TEXT.about("A selector; an empty one deletes nothing.", example='{host="db-1"}', required=True)
 }
@@ -45,6 +76,41 @@ EXPORT_PARAMETERS: Final[dict[str, Reader[Any]]] = {
     "tier": one_of(*(tier.name for tier in TIERS), ALL_TIERS).about("How fine.", default=TIERS[0].name),
     "format": one_of(*MEDIA_TYPES).about("Which text.", default="csv"),
 }
+
+
+class SeriesDeleted(TypedDict):
+    """How many there were, and the first 1,000 of them."""
+
+    deleted: int
+    series: list[SeriesDocument]
+
+
+class DescriptionDocument(TypedDict):
+    """What is said of a metric now."""
+
+    metric: str
+    unit: str
+    help: str
+
+
+class ImportAnswer(TypedDict):
+    """rows = written + present + all of bad. present: there already; errors: the first lines that could not be taken;
+    filled: steps of coarser tiers that were made."""
+
+    rows: int
+    written: int
+    present: int
+    bad: dict[str, int]
+    errors: list[str]
+    filled: int
+
+
+class BackupAnswer(TypedDict):
+    """The copy on the engine's host."""
+
+    directory: str
+    files: int
+    bytes: int
 
 
 async def delete(request: Request) -> Response:
@@ -62,8 +128,8 @@ async def delete(request: Request) -> Response:
 async def describe(request: Request) -> Response:
     """A metric's unit and help, as {"metric", "unit", "help"}; what is not given stays."""
     site = site_of(request)
-    given = await read_document(request, site.bodies)
-    name, unit, words = described(given)
+    values = checked_keys(await read_document(request, site.bodies), DESCRIBE_READERS, "describe", ("metric",))
+    name, unit, words = values["metric"], values.get("unit"), values.get("help")
     try:
         await site.operations.run(lambda: site.engine.describe(name, unit, words))
     except ConfigError as error:
@@ -73,16 +139,6 @@ async def describe(request: Request) -> Response:
     site.engine.operations.note("describe", client_of(request), metric=name, unit=unit, help=words)
     known = await site.reads.run(lambda: site.engine.operations.description(name))
     return Json({"metric": name, "unit": known["unit"] or unit or "", "help": known["help"] or words or ""})
-
-
-def described(given: dict[str, Any]) -> tuple[str, str | None, str | None]:
-    """(metric, unit, help) of a body; Problem for anything else."""
-    unknown = sorted(given.keys() - {"metric", "unit", "help"})
-    wrong = [key for key, value in given.items() if not isinstance(value, str) or len(value) > TEXT_CHARS_MAX]
-    if unknown or wrong or not given.get("metric"):
-        what = f"unknown keys {', '.join(unknown)[:200]}" if unknown else "metric, unit and help are short texts"
-        raise Problem(400, "describe", f"{what}; write {{metric, unit, help}}, with a metric")
-    return given["metric"], given.get("unit"), given.get("help")
 
 
 async def export(request: Request) -> Response:
@@ -148,10 +204,8 @@ async def import_(request: Request) -> Response:
 async def backup(request: Request) -> Response:
     """Back up to {"directory"}, a new one on the engine's host; 201 when it is complete."""
     site = site_of(request)
-    given = await read_document(request, site.bodies)
-    directory = given.get("directory")
-    if given.keys() != {"directory"} or not isinstance(directory, str) or not 0 < len(directory) <= TEXT_CHARS_MAX:
-        raise Problem(400, "backup", 'the body is no {"directory": PATH}, with the path of a new directory')
+    values = checked_keys(await read_document(request, site.bodies), BACKUP_READERS, "backup", ("directory",))
+    directory: str = values["directory"]
 
     def copy() -> dict[str, Any]:
         if Path(directory).is_absolute():
@@ -179,3 +233,61 @@ def client_of(request: Request) -> str:
     place = f"HTTP {request.client.host}" if request.client is not None else "HTTP"
     name = caller_of(request).name
     return f"{name}, {place}" if name else place
+
+
+NO_DISK: Final = Refusal(503, "storage", "Nothing is kept on disk, the disk fails, or another one is under way.")
+CSV_ROWS: Final = "rows of series, as docs/operations.md describes them"
+OPENMETRICS_ROWS: Final = "the same as OpenMetrics text"
+DOCS: Final[Docs] = {
+    delete: Endpoint(
+        "Operations",
+        "Delete series and their history",
+        SeriesDeleted,
+        parameters=DELETE_PARAMETERS,
+        refusals=(BAD_EXPRESSION, NO_DISK),
+        query='?match={host="db-1"}',
+    ),
+    describe: Endpoint(
+        "Operations",
+        "Give a metric its unit and help",
+        DescriptionDocument,
+        body=Body(DESCRIBE_READERS, ("metric",)),
+        refusals=(
+            Refusal(400, "describe", "Keys are wrong; `problems` has each of them with what is wrong."),
+            Refusal(409, "describe", "A rule cannot read this unit."),
+        ),
+        more="What is not given stays.",
+        sent='{"metric": "finance.api_ms", "unit": "ms", "help": "API latency"}',
+    ),
+    export: Endpoint(
+        "Operations",
+        "History as text",
+        (Media(MEDIA_TYPES["csv"], CSV_ROWS), Media(MEDIA_TYPES["openmetrics"], OPENMETRICS_ROWS)),
+        parameters=EXPORT_PARAMETERS,
+        refusals=(BAD_EXPRESSION, Refusal(400, "export", "The tier cannot be had in this format."), NO_DISK),
+        more="Sent in chunks as fast as it is taken; one that fails on its way ends without its last chunk.",
+        query="?match={agency=%22irs%22}&tier=1m",
+    ),
+    import_: Endpoint(
+        "Operations",
+        "Take in an export",
+        ImportAnswer,
+        parameters=IMPORT_PARAMETERS,
+        body=Media(MEDIA_TYPES["csv"], "what an export gave, csv or openmetrics; plain or gzip"),
+        refusals=(
+            Refusal(400, "import", "It is no export."),
+            Refusal(400, "unreadable", "No row could be taken; `ledger` says why."),
+            *NOT_GZIP,
+            NO_DISK,
+        ),
+    ),
+    backup: Endpoint(
+        "Operations",
+        "Copy all that is on disk",
+        BackupAnswer,
+        201,
+        body=Body(BACKUP_READERS, ("directory",)),
+        refusals=(Refusal(400, "backup", "The directory cannot be written to, or has something in it."), NO_DISK),
+        sent='{"directory": "/backup/monday"}',
+    ),
+}

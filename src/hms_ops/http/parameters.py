@@ -6,12 +6,13 @@ with a step of its own.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
 
+from hms_ops.alert.keys import KeyProblem, read_keys
 from hms_ops.http.answer import Problem
 from hms_ops.http.site import Bodies
 from hms_ops.quantity import parse_duration
@@ -116,6 +117,22 @@ def one_of(*words: str) -> Reader[str]:
         return text
 
     return read
+
+
+def checked_keys(
+    given: Mapping[str, Any], readers: Mapping[str, Reader[Any]], what: str, required: Collection[str] = ()
+) -> dict[str, Any]:
+    """The values of a body's keys; Problem 400 of kind `what` with all that is wrong, each under its key."""
+    values, problems = read_keys(given, readers, required)
+    if problems:
+        raise invalid(what, problems)
+    return values
+
+
+def invalid(what: str, problems: list[KeyProblem]) -> Problem:
+    """400 with every problem under its key; the first one is the detail."""
+    found = [{"key": problem.key, "message": problem.message} for problem in problems]
+    return Problem(400, what, f"the {what} is not valid: {found[0]['message']}", problems=found)
 
 
 async def read_body(request: Request, bytes_max: int, bodies: Bodies) -> bytes:

@@ -109,12 +109,13 @@ class Server:
         if self._tls is not None and renewed is not None:
             self._tls.context, self._files = renewed.context, tls
         self.entrance.access = access
+        self.site.streams.end_all()  # who still may opens another one
         self._say()
 
     def problems(self) -> list[str]:
-        """What is not well with tokens, certificate and address, one line each."""
+        """What is not well with tokens, certificate, address and live streams, one line each."""
         ending = ending_problem(self._files, self.entrance.now()) if self._files is not None else ""
-        return self.entrance.problems() + ([ending] if ending else [])
+        return self.entrance.problems() + ([ending] if ending else []) + self.site.streams.problems()
 
     def counters(self) -> dict[str, int]:
         """Tokens, sessions, log-ins."""
@@ -141,12 +142,13 @@ class Server:
         if self._uvicorn is None or self._thread is None:
             return
         self._uvicorn.should_exit = True
+        are_ended = self.site.streams.stop(deadline_seconds / 8)
         self._thread.join(deadline_seconds / 2)
         if self._thread.is_alive():
             self._cut()
             self._thread.join(deadline_seconds / 4)
         ended = [worker.stop(deadline_seconds / 8) for worker in self.site.workers]
-        if self._thread.is_alive() or not all(ended):
+        if self._thread.is_alive() or not (are_ended and all(ended)):
             log.warning("HTTP did not end within %.1f s; its threads are left behind", deadline_seconds)
 
     def abandon(self) -> None:

@@ -10,8 +10,9 @@ Strangers are told neither version nor host ("").
 """
 
 import platform
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypedDict
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -19,20 +20,36 @@ from starlette.routing import Route
 import hms_ops
 from hms_ops.http.answer import Json, Problem
 from hms_ops.http.caller import COOKIE, COOKIE_SECURE, NOBODY, Caller, caller_of, session_id_of
+from hms_ops.http.endpoint import Body, Docs, Endpoint, Refusal
 from hms_ops.http.entrance import Entrance
 from hms_ops.http.operations import client_of
 from hms_ops.http.parameters import read_document
 from hms_ops.http.site import Site, site_of
 from hms_ops.http.token import SCOPES
+from hms_ops.reader import takes
 
 NO_TOKEN: Final = 'the body is no {"token": TEXT}'
+
+
+TOKEN_CHARS_MAX: Final = 4096
+
+
+class SessionDocument(TypedDict):
+    """Who asks, and what they may do."""
+
+    user: Annotated[str | None, msgspec.Meta(description="the token's name; null where it has none, or nobody asks")]
+    scopes: Annotated[list[str], msgspec.Meta(description="of ingest, read, silence, admin; [] for nobody")]
+    needs_login: Annotated[bool, msgspec.Meta(description="whether a token is needed and none was sent")]
+    expires: Annotated[float | None, msgspec.Meta(description="when session or token ends, Unix seconds")]
+    version: Annotated[str, msgspec.Meta(description='the engine\'s; "" for nobody')]
+    host: Annotated[str, msgspec.Meta(description='the engine\'s host; "" for nobody')]
 
 
 async def look(request: Request) -> Response:
     return Json(document(caller_of(request)))
 
 
-def document(caller: Caller) -> dict[str, Any]:
+def document(caller: Caller) -> SessionDocument:
     is_known = caller.is_somebody
     return {
         "user": caller.name or None,
@@ -60,11 +77,21 @@ async def log_in(request: Request) -> Response:
     return begun(request, entrance, caller)
 
 
+@takes(type="string", minLength=1, maxLength=TOKEN_CHARS_MAX)
+def read_token(value: Any) -> str:
+    # What was sent is not quoted: it may be a token with a blank too many.
+    if not isinstance(value, str) or not 0 < len(value) <= TOKEN_CHARS_MAX:
+        raise ValueError(NO_TOKEN)
+    return value.strip()
+
+
 def token_in(given: dict[str, Any]) -> str:
-    text = given.get("token")
-    if given.keys() != {"token"} or not isinstance(text, str) or not 0 < len(text) <= 4096:
+    if given.keys() != {"token"}:
         raise Problem(400, "session", NO_TOKEN)
-    return text.strip()
+    try:
+        return read_token(given["token"])
+    except ValueError as error:
+        raise Problem(400, "session", str(error)) from None
 
 
 def check_rate(entrance: Entrance, address: str) -> None:
@@ -135,3 +162,25 @@ ROUTES: Final = (
     Route("/v1/session", log_in, methods=["POST"]),
     Route("/v1/session", log_out, methods=["DELETE"]),
 )
+
+ABOUT_LOG_IN: Final = (
+    "The cookie is HttpOnly and SameSite=Strict and holds a random id, never the token. It lasts 12 hours at most, and "
+    "until the engine is restarted. What it changes must be sent with an Origin of this engine."
+)
+DOCS: Final[Docs] = {
+    look: Endpoint("Session", "Who asks, and what they may do", SessionDocument),
+    log_in: Endpoint(
+        "Session",
+        "A session for a token",
+        SessionDocument,
+        body=Body({"token": read_token.about("A bearer token of the engine.", example="hmsops_…")}, ("token",)),
+        refusals=(
+            Refusal(400, "session", "the body is none"),
+            Refusal(401, "token", "the engine has no such token"),
+            Refusal(401, "token-expired", "the token has expired"),
+            Refusal(429, "log-ins", "too many log-ins failed, from this address or all; Retry-After says how long"),
+        ),
+        more=ABOUT_LOG_IN,
+    ),
+    log_out: Endpoint("Session", "End the session", SessionDocument),
+}

@@ -17,6 +17,7 @@ from hms_ops.statuspage.maker import StatusMaker
 
 if TYPE_CHECKING:
     from hms_ops.engine import Engine
+    from hms_ops.stream.hub import Hub
 
 CALLS_WAITING_MAX: Final = 128
 OPERATIONS_WAITING_MAX: Final = 8
@@ -40,6 +41,7 @@ REFUSALS: Final = (
     "scope",
     "session-ended",
     "stalled",
+    "streams",
     "tls",
     "token",
     "token-expired",
@@ -66,7 +68,7 @@ class Bodies:
 @dataclass(frozen=True)
 class Site:
     """reads: queries and lists; writes: bodies and alerts, so that no long query delays them; operations: imports,
-    backups and deletes, which may take minutes."""
+    backups and deletes, which may take minutes. streams: what live streams hang on."""
 
     engine: "Engine"
     reads: Worker
@@ -76,6 +78,7 @@ class Site:
     boards: Folders
     status: StatusMaker
     tally: Counter[str]
+    streams: "Hub"
 
     @property
     def workers(self) -> tuple[Worker, ...]:
@@ -84,9 +87,12 @@ class Site:
     def start(self, start_thread: StartThread) -> None:
         for worker in self.workers:
             worker.start(start_thread)
+        self.streams.start(start_thread)
 
 
 def site_for(engine: "Engine") -> Site:
+    from hms_ops.stream.hub import Hub  # which sends the documents of http/alerts.py, a handler's module
+
     return Site(
         engine,
         Worker("hms-http-reads", CALLS_WAITING_MAX),
@@ -96,6 +102,7 @@ def site_for(engine: "Engine") -> Site:
         Folders(engine.config.dashboards),
         StatusMaker(engine),
         Counter(dict.fromkeys(REFUSALS, 0)),
+        Hub(engine),
     )
 
 

@@ -15,6 +15,7 @@ Source: RFC 8446, RFC 5246, NIST SP 800-52 rev. 2; X.509 (RFC 5280, section 4.1)
 import asyncio
 import re
 import ssl
+import stat
 from asyncio.sslproto import SSLProtocol
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
@@ -118,6 +119,17 @@ def load_text(files: TlsFiles, error: Exception) -> str:
     if b"PRIVATE KEY-----" not in files.key.read_bytes():
         return f"{str(files.key)!r} holds no private key in PEM; give the key of the certificate"
     return f"{str(files.certificate)!r} with {str(files.key)!r} cannot be used: {reason}; make the pair again"
+
+
+def key_warning(files: TlsFiles) -> str:
+    """What is wrong with who may read the key; "" where nothing is."""
+    try:
+        mode = files.key.stat().st_mode
+    except OSError:
+        return ""
+    if mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP) == 0:
+        return ""
+    return f"the key {str(files.key)!r} can be read or changed by others on this host; chmod 600 it"
 
 
 # ---- when it ends

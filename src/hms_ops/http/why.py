@@ -1,7 +1,8 @@
 """What a rule sees now, for `GET /v1/alerts/{name}/explain`: its words, and each part of its condition with numbers.
 
     {"words": ["Fires when …", "Ends when …"],
-     "parts": [{"expression", "query", "role", "depth", "unit", "values": [{"tags", "value"}], "count", "problem"?}],
+     "parts": [{"expression", "query", "role", "depth", "is_condition", "unit", "values": [{"tags", "value"}], "count",
+                "problem"?}],
      "drawn": {"query", "operator", "threshold", "unit"} | null}        what to draw: the first comparison's left side
 
 As `rules explain --url` prints it. Read by the dashboard's page of an alert. A worker's call: each part is a query of
@@ -9,7 +10,7 @@ now. Bounds: PARTS_MAX parts are asked, VALUES_MAX values of each are told, the 
 """
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict
 
 from hms_ops.alert.language.explaining import Part, parts_of, words_of
 from hms_ops.alert.language.tree import CONDITIONS, Arith, Compare, Condition, Number, children
@@ -23,6 +24,37 @@ if TYPE_CHECKING:
 PARTS_MAX: Final = 24
 VALUES_MAX: Final = 20
 UNIT_NAMES: Final = {unit: name for name, unit in reversed(METRIC_UNITS.items())}
+
+
+class PartValue(TypedDict):
+    """What a part of a condition is now, for one set of tags."""
+
+    tags: dict[str, str]
+    value: float | None
+
+
+class PartDocument(TypedDict):
+    """A part of a rule's condition: how deep it stands, its unit, its greatest values and how many there are. problem:
+    why there are none."""
+
+    expression: str
+    query: str
+    role: str
+    depth: int
+    is_condition: bool
+    unit: str
+    values: list[PartValue]
+    count: int
+    problem: NotRequired[str]
+
+
+class Drawn(TypedDict):
+    """What of a rule can be drawn: the left side of its first comparison, and the threshold in its unit."""
+
+    query: str
+    operator: str
+    threshold: float | None
+    unit: str
 
 
 def why_document(engine: "Engine", name: str, tags: Mapping[str, str] | None) -> dict[str, Any]:
@@ -44,6 +76,7 @@ def part_document(engine: "Engine", part: Part, tags: Mapping[str, str]) -> dict
         "query": part.query,
         "role": part.role,
         "depth": part.depth,
+        "is_condition": isinstance(part.node, CONDITIONS),
         "unit": unit_text(engine, part.node),
         **numbers_of(engine, part.query, tags),
     }

@@ -1,28 +1,13 @@
-/** Values, ages and spans as people read them. Pure; NaN and null are a dash. */
+/** Values, ages and spans as people read them; values as the charts write them. Pure; NaN and null are a dash. */
+
+import { formatNumber, formatValue } from "@hms-ops/react";
 
 export const NONE = "–";
 
-const WORDS: Readonly<Record<string, string>> = { percent: "%", second: "s", seconds: "s", millisecond: "ms", milliseconds: "ms" };
-const LETTERS = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]] as const;
-const BYTES = [[2 ** 40, "TiB"], [2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]] as const;
+/** About three digits that matter: 0.00123, 12.3, 1,234, 56.8 M. */
+export const number = (value: number | null | undefined): string => (isMissing(value) ? NONE : formatNumber(value));
 
-/** Three or four digits that matter: 0.00123, 12.3, 1,234, 56.8 k. */
-export function number(value: number | null | undefined): string {
-  if (value === null || value === undefined || Number.isNaN(value)) return NONE;
-  const size = Math.abs(value);
-  if (size >= 1e15) return value.toExponential(2);
-  for (const [step, letter] of LETTERS) if (size >= step * 10) return `${digits(value / step)} ${letter}`;
-  return digits(value);
-}
-
-function digits(value: number): string {
-  const size = Math.abs(value);
-  if (size === 0) return "0";
-  if (size < 1e-4) return value.toExponential(1);
-  const places = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3 - Math.floor(Math.log10(size)) - 1;
-  const rounded = Number.isInteger(value) ? value : Number(value.toFixed(Math.min(places, 8)));
-  return rounded.toLocaleString("en-US", { maximumFractionDigits: 8 });
-}
+const isMissing = (value: number | null | undefined): value is null | undefined => value === null || value === undefined || Number.isNaN(value);
 
 /** An exact count with its thousands: 1,234,567. */
 export const count = (value: number | null | undefined): string =>
@@ -31,18 +16,10 @@ export const count = (value: number | null | undefined): string =>
 export const percent = (part: number | null | undefined, places = 1): string =>
   part === null || part === undefined || Number.isNaN(part) ? NONE : `${(part * 100).toFixed(places)} %`;
 
-/** A value with its unit; bytes in steps of 1,024. */
-export function withUnit(value: number | null | undefined, unit: string): string {
-  if (value === null || value === undefined || Number.isNaN(value)) return NONE;
-  if (unit === "bytes" || unit === "byte" || unit === "B") return bytes(value);
-  const short = WORDS[unit] ?? unit;
-  return short ? `${number(value)} ${short}` : number(value);
-}
+/** A value with its unit, in steps of it: 212 ms, 1.25 s, 3.4 MiB, 1,240/s. */
+export const withUnit = (value: number | null | undefined, unit: string): string => formatValue(value, unit);
 
-export function bytes(value: number): string {
-  for (const [step, unit] of BYTES) if (Math.abs(value) >= step) return `${digits(value / step)} ${unit}`;
-  return `${digits(value)} B`;
-}
+export const bytes = (value: number | null | undefined): string => formatValue(value, "bytes");
 
 const SPANS = [[86_400, "d"], [3_600, "h"], [60, "min"], [1, "s"]] as const;
 
@@ -50,7 +27,7 @@ const SPANS = [[86_400, "d"], [3_600, "h"], [60, "min"], [1, "s"]] as const;
 export function span(seconds: number): string {
   if (Number.isNaN(seconds)) return NONE;
   let rest = Math.max(0, Math.round(seconds));
-  if (rest === 0) return seconds > 0 ? `${digits(seconds * 1000)} ms` : "0 s";
+  if (rest === 0) return seconds > 0 ? `${formatNumber(seconds * 1000)} ms` : "0 s";
   const parts: string[] = [];
   for (const [size, unit] of SPANS) {
     const whole = Math.floor(rest / size);

@@ -1,0 +1,53 @@
+/** Who watches this metric: rules that read it with their state, and the anomalies that were found in it. */
+
+import { useMemo } from "react";
+import type { RuleDocument } from "@hms-ops/client";
+import { useAlerts } from "@hms-ops/react";
+import { withUnit, tagText } from "../kit/format";
+import { lightOf } from "../kit/lights";
+import { Code, Light, Name, Time } from "../kit/marks";
+import { Empty } from "../kit/notes";
+import { Section } from "../kit/page";
+import { Table, type Column } from "../kit/table";
+import { link } from "../router";
+import { namesIn } from "../wall/rules";
+import type { AnomalyRecord } from "./anomalies";
+
+const WORDS: Readonly<Record<string, string>> = { firing: "Firing", pending: "Pending", inactive: "OK" };
+
+export function Rules({ name }: { readonly name: string }) {
+  const { alerts, rules } = useAlerts();
+  const reading = useMemo(() => rules.filter((rule) => rule.alert === name || namesIn(rule.if).includes(name) || rule.if.includes(`"${name}"`)), [rules, name]);
+  const stateOf = (rule: RuleDocument): string => {
+    const states = alerts.filter((alert) => alert.name === rule.alert).map((alert) => alert.state);
+    return states.includes("firing") ? "firing" : states.includes("pending") ? "pending" : "inactive";
+  };
+  const columns: readonly Column<RuleDocument>[] = [
+    { key: "state", title: "State", value: stateOf, cell: (rule) => <Light state={lightOf(stateOf(rule))} word={WORDS[stateOf(rule)] ?? stateOf(rule)} /> },
+    { key: "rule", title: "Rule", value: (rule) => rule.alert, cell: (rule) => <a href={link("alerts", { name: rule.alert })}><Name>{rule.alert}</Name></a>, isHead: true },
+    { key: "if", title: "Condition", value: (rule) => rule.if, cell: (rule) => <Code>{rule.for === "0s" ? rule.if : `${rule.if} for ${rule.for}`}</Code>, isFixed: true },
+  ];
+  return (
+    <Section title="Rules that read it">
+      <Table caption={`Rules that read ${name}`} columns={columns} rows={reading} rowKey={(rule) => rule.alert} sortParameter={null} empty={<Empty title="No rule reads this metric."><p>Nobody is told, whatever it does.</p></Empty>} />
+    </Section>
+  );
+}
+
+const ANOMALY_WORDS: Readonly<Record<string, string>> = { started: "Began", held: "Goes on", ended: "Ended" };
+
+export function RecentAnomalies({ records, unit }: { readonly records: readonly AnomalyRecord[]; readonly unit: string }) {
+  const columns: readonly Column<AnomalyRecord>[] = [
+    { key: "time", title: "When", value: (one) => one.time, cell: (one) => <Time at={one.time} look="full" /> },
+    { key: "state", title: "What", value: (one) => one.state, cell: (one) => <Light state={one.state === "ended" ? "good" : "warn"} word={ANOMALY_WORDS[one.state] ?? one.state} /> },
+    { key: "name", title: "Detector", value: (one) => one.name, cell: (one) => <Name>{one.name}</Name> },
+    { key: "value", title: "Value", value: (one) => one.value ?? null, cell: (one) => withUnit(one.value, unit), align: "end" },
+    { key: "baseline", title: "Expected", value: (one) => one.baseline ?? null, cell: (one) => withUnit(one.baseline, unit), align: "end" },
+    { key: "tags", title: "Series", value: (one) => tagText(one.tags ?? null), cell: (one) => <Code>{tagText(one.tags ?? null)}</Code>, isExtra: true },
+  ];
+  return (
+    <Section title="Recent anomalies" note="Shaded in the chart above.">
+      <Table caption="Recent anomalies of this metric" columns={columns} rows={records} rowKey={(one) => `${one.time} ${one.name} ${tagText(one.tags ?? null)}`} sort="-time" sortParameter={null} limit={10} empty={<Empty title="No anomaly was found in it lately." />} />
+    </Section>
+  );
+}

@@ -1,0 +1,28 @@
+/** The pages by group. On narrow screens it is behind a button. */
+
+import { pages, type Group } from "../pages";
+import { link, useRoute } from "../router";
+
+const GROUPS: readonly Group[] = ["Watch", "Understand", "Engine"];
+
+export function Navigation({ isOpen, onGo }: { readonly isOpen: boolean; readonly onGo: () => void }) {
+  const { page } = useRoute();
+  const here = page === "metric" ? "" : page === "dashboard" ? "dashboards" : page;
+  return (
+    <nav id="navigation" className={isOpen ? "navigation is-open" : "navigation"} aria-label="Pages">
+      {GROUPS.map((group) => (
+        <div key={group} className="navigation-group">
+          <p id={`navigation-${group}`}>{group}</p>
+          <ul aria-labelledby={`navigation-${group}`}>
+            {pages.filter((entry) => entry.group === group).map((entry) => (
+              <li key={entry.path}>
+                <a href={link(entry.path)} aria-current={entry.path === here ? "page" : undefined} onClick={onGo}>{entry.title}</a>
+              </li>
+            ))}
+          </ul>
+        </div>
+      ))}
+      <p className="navigation-foot"><a href="/docs">API documentation</a><a href="/status">Public status page</a></p>
+    </nav>
+  );
+}

@@ -1,0 +1,112 @@
+/** What a chart shows besides its lines, on the canvas: anomalies, thresholds, the shape at each line's end. */
+import uPlot from "uplot";
+import { formatValue } from "../format.js";
+import { colourOf, shapeOf } from "./marks.js";
+import { faded } from "./options.js";
+import type { Anomaly, Threshold } from "./plot.js";
+import type { Theme } from "./theme.js";
+
+const HATCH_PIXELS = 8;
+
+/** Shade them behind the lines: a tint, a hatch for those who do not see it, and the name. */
+export function drawAnomalies(plot: uPlot, theme: Theme, anomalies: readonly Anomaly[]): void {
+  const { ctx, bbox } = plot, { min, max } = plot.scales["x"]!;
+  let free = -Infinity; // where the next label may begin
+  for (const { from, to, name } of anomalies) {
+    if (from > max! || (to ?? max!) < min!) continue;
+    const left = plot.valToPos(Math.max(from, min!), "x", true);
+    const width = Math.max(2, plot.valToPos(Math.min(to ?? max!, max!), "x", true) - left);
+    within(ctx, left, bbox.top, width, bbox.height, () => hatched(ctx, theme, left, bbox.top, width, bbox.height));
+    if (left < free) continue;
+    free = left + labelled(plot, theme, name, left + 4, bbox.top + theme.fontSize * uPlot.pxRatio, theme.anomaly, "left") + 12;
+  }
+}
+
+function hatched(ctx: CanvasRenderingContext2D, theme: Theme, left: number, top: number, width: number, height: number): void {
+  ctx.fillStyle = faded(theme.anomaly, 0.14);
+  ctx.fillRect(left, top, width, height);
+  ctx.strokeStyle = faded(theme.anomaly, 0.55);
+  ctx.lineWidth = uPlot.pxRatio;
+  ctx.beginPath();
+  const apart = HATCH_PIXELS * uPlot.pxRatio;
+  // From the page's own grid, so that the hatch of a sliding window slides with it and does not flicker.
+  for (let x = left - height - ((left - height) % apart); x < left + width; x += apart) {
+    ctx.moveTo(x, top + height);
+    ctx.lineTo(x + height, top);
+  }
+  ctx.stroke();
+}
+
+/** A dashed line with its words above it, at the right. */
+export function drawThresholds(plot: uPlot, theme: Theme, thresholds: readonly Threshold[], unit: string): void {
+  const { ctx, bbox } = plot, { min, max } = plot.scales["y"]!;
+  for (const { value, name, tone } of thresholds) {
+    if (value < min! || value > max!) continue;
+    const y = Math.round(plot.valToPos(value, "y", true));
+    const colour = tone === "warn" ? theme.warn : theme.bad;
+    within(ctx, bbox.left, bbox.top, bbox.width, bbox.height, () => {
+      ctx.strokeStyle = colour;
+      ctx.lineWidth = 1.5 * uPlot.pxRatio;
+      ctx.setLineDash([6 * uPlot.pxRatio, 4 * uPlot.pxRatio]);
+      ctx.beginPath();
+      ctx.moveTo(bbox.left, y);
+      ctx.lineTo(bbox.left + bbox.width, y);
+      ctx.stroke();
+    });
+    const isHigh = y - bbox.top < theme.fontSize * 1.25 * uPlot.pxRatio;
+    const at = y + (isHigh ? theme.fontSize : -theme.fontSize * 0.3) * uPlot.pxRatio;
+    labelled(plot, theme, `${name} ${formatValue(value, unit)}`, bbox.left + bbox.width - 4, at, colour, "right");
+  }
+}
+
+/** Text with a rim of the ground's colour, so that it can be read over lines. Its width in canvas pixels. */
+function labelled(
+  plot: uPlot, theme: Theme, text: string, x: number, y: number, colour: string, align: CanvasTextAlign,
+): number {
+  const { ctx } = plot;
+  ctx.save();
+  ctx.font = `600 ${theme.fontSize * 0.75 * uPlot.pxRatio}px ${theme.fontFamily}`;
+  ctx.textAlign = align;
+  ctx.textBaseline = "alphabetic";
+  ctx.lineJoin = "round";
+  ctx.lineWidth = 4 * uPlot.pxRatio;
+  ctx.strokeStyle = theme.ground;
+  ctx.strokeText(text, x, y);
+  ctx.fillStyle = colour;
+  ctx.fillText(text, x, y);
+  const { width } = ctx.measureText(text);
+  ctx.restore();
+  return width;
+}
+
+/** The shape of each line on its newest sample in view. */
+export function drawEnds(plot: uPlot, theme: Theme, lines: number): void {
+  const { ctx } = plot, times = plot.data[0]!, { min, max } = plot.scales["x"]!;
+  for (let line = 0; line < lines; line++) {
+    const { show } = plot.series[line + 1]!, values = plot.data[line + 1]!;
+    let at = show ? times.length - 1 : -1;
+    while (at >= 0 && (values[at] == null || times[at]! > max!)) at--;
+    if (at < 0 || times[at]! < min!) continue;
+    ctx.save();
+    ctx.translate(plot.valToPos(times[at]!, "x", true), plot.valToPos(values[at]!, "y", true));
+    ctx.scale(uPlot.pxRatio, uPlot.pxRatio);
+    const path = new Path2D(shapeOf(line));
+    ctx.lineWidth = 2;
+    ctx.strokeStyle = theme.ground;
+    ctx.stroke(path);
+    ctx.fillStyle = theme.lines[colourOf(line)]!;
+    ctx.fill(path);
+    ctx.restore();
+  }
+}
+
+function within(
+  ctx: CanvasRenderingContext2D, left: number, top: number, width: number, height: number, draw: () => void,
+): void {
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(left, top, width, height);
+  ctx.clip();
+  draw();
+  ctx.restore();
+}

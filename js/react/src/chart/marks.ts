@@ -1,0 +1,23 @@
+/** How lines are told apart without their colour: a dash pattern and a shape each. The same paths serve canvas and SVG. */
+
+/** Custom properties --ops-line-1 … 8 have the colours. */
+export const COLOURS = 8;
+
+const DASHES: readonly (readonly number[])[] = [[], [8, 4], [2, 3], [10, 3, 2, 3], [14, 4], [5, 3], [2, 6], [12, 3, 2, 3, 2, 3]];
+
+/** Around 0,0 and about 8 wide: circle, square, triangle, diamond, triangle down, cross, plus, bar. */
+const SHAPES: readonly string[] = [
+  "M0-4A4 4 0 1 1-.01-4z",
+  "M-3.5-3.5h7v7h-7z",
+  "M0-4.5 4.5 3.5h-9z",
+  "M0-5 5 0 0 5-5 0z",
+  "M0 4.5 4.5-3.5h-9z",
+  "M-4-2-2-4 0-2 2-4 4-2 2 0 4 2 2 4 0 2-2 4-4 2-2 0z",
+  "M-1.5-4.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z",
+  "M-2-5h4V5h-4z",
+];
+
+/** After eight lines colours begin again, dashes one further: sixteen lines are sixteen looks. */
+export const colourOf = (line: number): number => line % COLOURS;
+export const dashOf = (line: number): number[] => [...DASHES[(line + Math.floor(line / COLOURS)) % DASHES.length]!];
+export const shapeOf = (line: number): string => SHAPES[(line + Math.floor(line / COLOURS)) % SHAPES.length]!;

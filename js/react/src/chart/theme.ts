@@ -1,0 +1,50 @@
+/** Colours and type of a chart, as style sheets have them where it stands; and word when they may have changed. */
+import { COLOURS } from "./marks.js";
+
+export interface Theme {
+  readonly lines: readonly string[];
+  readonly ink: string;
+  readonly grid: string;
+  readonly ground: string;
+  readonly warn: string;
+  readonly bad: string;
+  readonly anomaly: string;
+  /** In CSS pixels, so that larger text is larger here too. */
+  readonly fontSize: number;
+  readonly fontFamily: string;
+}
+
+/** Read through a property that takes colours: so `var()`, `light-dark()` and system colours come out as the canvas takes them. */
+export function readTheme(host: HTMLElement): Theme {
+  const probe = host.appendChild(document.createElement("i"));
+  probe.hidden = true;
+  const colour = (name: string): string => {
+    probe.style.color = `var(--ops-${name})`;
+    return getComputedStyle(probe).color;
+  };
+  const { fontSize, fontFamily } = getComputedStyle(host);
+  const theme: Theme = {
+    lines: Array.from({ length: COLOURS }, (_, line) => colour(`line-${line + 1}`)),
+    ink: colour("ink-soft"), grid: colour("grid"), ground: colour("ground"),
+    warn: colour("warn"), bad: colour("bad"), anomaly: colour("anomaly"),
+    fontSize: parseFloat(fontSize) || 16, fontFamily: fontFamily || "sans-serif",
+  };
+  probe.remove();
+  return theme;
+}
+
+const QUERIES = ["(prefers-color-scheme: dark)", "(prefers-contrast: more)", "(forced-colors: active)"];
+
+/** Call when a theme may have changed: the page's attributes, or what the reader's system prefers. Returns the end. */
+export function onThemeChange(changed: () => void): () => void {
+  const attributes = new MutationObserver(changed);
+  for (const element of [document.documentElement, document.body]) {
+    attributes.observe(element, { attributeFilter: ["data-theme", "class"] });
+  }
+  const queries = typeof matchMedia === "function" ? QUERIES.map((query) => matchMedia(query)) : [];
+  for (const query of queries) query.addEventListener("change", changed);
+  return () => {
+    attributes.disconnect();
+    for (const query of queries) query.removeEventListener("change", changed);
+  };
+}

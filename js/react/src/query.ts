@@ -1,0 +1,79 @@
+/** Questions over history as React asks them: again every few seconds, never while the page is hidden, one at a time. */
+import { useEffect, useState } from "react";
+import type { QueryAnswer } from "@hms-ops/client";
+import type { Live } from "@hms-ops/core";
+import { useLiveIfAny } from "./provider.js";
+
+export interface QueryOptions {
+  /** Unix seconds, [start, end). Without both: the value now. */
+  start?: number | undefined;
+  end?: number | undefined;
+  /** Instead of `start`: so many seconds up to now. */
+  range?: number | undefined;
+  /** Seconds or a duration; or `points`: the step that gives at most so many. */
+  step?: number | string | undefined;
+  points?: number | undefined;
+  /** Ask again every so many seconds; without it once. */
+  every?: number | undefined;
+}
+
+export interface Asked<T> {
+  /** The last answer; it stays while the next one is on its way, or fails. */
+  readonly data: T | null;
+  readonly error: string | null;
+  readonly loading: boolean;
+}
+
+const LOADING: Asked<never> = { data: null, error: null, loading: true };
+const IDLE: Asked<never> = { data: null, error: null, loading: false };
+
+/** The answer to an expression. */
+export function useQuery(expr: string, options: QueryOptions = {}): Asked<QueryAnswer> {
+  const asked = useQueries(expr ? [expr] : [], options);
+  return { ...asked, data: asked.data?.[0] ?? null };
+}
+
+/** The answers to several, all or none. An empty list asks nothing. */
+export function useQueries(exprs: readonly string[], options: QueryOptions = {}): Asked<readonly QueryAnswer[]> {
+  const live = useLiveIfAny();
+  const { start, end, range, step, points, every } = options;
+  const key = JSON.stringify([exprs, start, end, range, step, points, every]);
+  const [asked, set] = useState<Asked<readonly QueryAnswer[]> & { key: string }>({ ...LOADING, key });
+  useEffect(() => {
+    if (!live || !exprs.length) return;
+    return repeated(every, async (signal) => {
+      try {
+        const data = await Promise.all(exprs.map((expr) => ask(live, expr, options, signal)));
+        set({ data, error: null, loading: false, key });
+      } catch (error) {
+        if (!signal.aborted) set((was) => ({ ...was, error: messageOf(error), loading: false, key }));
+      }
+    });
+  }, [live, key]);
+  if (!exprs.length) return IDLE;
+  return asked.key === key ? asked : { ...asked, loading: true };
+}
+
+function ask(live: Live, expr: string, { start, end, range, step, points }: QueryOptions, signal: AbortSignal): Promise<QueryAnswer> {
+  const from = range ? Math.floor(Date.now() / 1000) - range : start;
+  const parameters = { expr, start: from, end, step, points: step ? undefined : points && Math.max(1, Math.round(points)) };
+  return live.client.request<QueryAnswer>("/v1/query", { parameters, signal });
+}
+
+/** Run now and `every` seconds after each end, resting while nobody looks. Returns the stop. */
+export function repeated(every: number | undefined, run: (signal: AbortSignal) => Promise<void>): () => void {
+  const ending = new AbortController();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const turn = async (): Promise<void> => {
+    if (!document.hidden) await run(ending.signal);
+    if (every && !ending.signal.aborted) timer = setTimeout(turn, document.hidden ? 1000 : every * 1000);
+  };
+  void turn();
+  return () => (clearTimeout(timer), ending.abort());
+}
+
+/** What went wrong, in the words of the engine where it has some. */
+export function messageOf(error: unknown): string {
+  const problem = (error as { problem?: { detail?: string } }).problem;
+  return problem?.detail ?? (error instanceof Error ? error.message : String(error));
+}
