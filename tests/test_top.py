@@ -51,18 +51,12 @@ def test_a_second_that_comes_again_counts_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sort", "names"),
-    [
-        ("name", ["a", "b.ms", "c"]),
-        ("value", ["b.ms", "a", "c"]),
-        ("rate", ["b.ms", "a", "c"]),
-        ("p95", ["a", "b.ms", "c"]),
-    ],
+    ("sort", "names"), [("name", "a b.ms c"), ("value", "b.ms a c"), ("rate", "b.ms a c"), ("p95", "a b.ms c")]
 )
-def test_rows_are_sorted(sort: str, names: list[str]) -> None:
+def test_rows_are_sorted(sort: str, names: str) -> None:
     board = filled()
     board.p95 = {"a": 9.0}
-    assert [row.metric for row in board.rows(sort=sort)] == names
+    assert [row.metric for row in board.rows(sort=sort)] == names.split()
 
 
 def test_rows_are_filtered_without_regard_to_case() -> None:
@@ -99,7 +93,8 @@ def test_figures_are_short(value: float | None, text: str) -> None:
 
 
 def test_events_are_read_from_lines() -> None:
-    lines = b': alive\n\nretry: 1000\n\nid: 1\nevent: cells\ndata: {"time":1,\ndata: "cells":[]}\n\nevent: x\ndata: [\n\nevent: gap\r\ndata:{}\r\n\r\n'
+    lines = b': alive\n\nretry: 1000\n\nid: 1\nevent: cells\ndata: {"time":1,\ndata: "cells":[]}\n\n'
+    lines += b"event: x\ndata: [\n\nevent: gap\r\ndata:{}\r\n\r\n"
     assert list(events_of(lines.splitlines(keepends=True))) == [
         {"type": "cells", "time": 1, "cells": []},
         {"type": "gap"},

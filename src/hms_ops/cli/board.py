@@ -5,6 +5,7 @@ metric, METRICS_MAX metrics at most; what comes beyond is counted in `left_out`.
 """
 
 import re
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ class Kept:
 
 
 class Board:
-    """Fed by one thread and read by another, one call at a time."""
+    """May be fed by one thread and read by another."""
 
     def __init__(self) -> None:
         self.second = 0
@@ -55,6 +56,7 @@ class Board:
         self._units: dict[str, str] = {}
         self._kept: dict[str, Kept] = {}
         self._lights: dict[str, str] = {}
+        self._guard = threading.Lock()
 
     def take(self, event: Mapping[str, Any]) -> None:
         """An event of the stream."""
@@ -64,15 +66,19 @@ class Board:
             return
         second = int(event["time"])
         self.second = max(self.second, second)
-        for cell in event["cells"]:
-            kept = self._kept.get(cell["metric"])
-            if kept is None:
-                if len(self._kept) >= METRICS_MAX:
-                    self.left_out += 1
-                    continue
-                kept = self._kept[cell["metric"]] = Kept(cell["kind"])
-            if not kept.cells or kept.cells[-1][0] < second:  # a second that comes again is the same
-                kept.cells.append((second, cell["count"], cell["value"]))
+        with self._guard:
+            for cell in event["cells"]:
+                self._keep(cell, second)
+
+    def _keep(self, cell: Mapping[str, Any], second: int) -> None:
+        kept = self._kept.get(cell["metric"])
+        if kept is None:
+            if len(self._kept) >= METRICS_MAX:
+                self.left_out += 1
+                return
+            kept = self._kept[cell["metric"]] = Kept(cell["kind"])
+        if not kept.cells or kept.cells[-1][0] < second:  # a second that comes again is the same
+            kept.cells.append((second, cell["count"], cell["value"]))
 
     def learn_units(self, metrics: Iterable[Mapping[str, Any]]) -> None:
         """The metrics of /v1/metrics."""
@@ -94,8 +100,8 @@ class Board:
     def rows(self, filter_: str = "", sort: str = "name") -> list[Row]:
         """Those of the last minute whose name holds `filter_`, in the order of `sort`, the largest first."""
         wanted = filter_.casefold()
-        names = (name for name in self._kept if wanted in name.casefold())
-        rows = [self._row(name) for name in names]
+        with self._guard:
+            rows = [self._row(name) for name in self._kept if wanted in name.casefold()]
         return sorted((row for row in rows if row.points or row.rate), key=ORDERS[sort])
 
     def timers(self, rows: Iterable[Row], limit: int) -> list[str]:

@@ -27,6 +27,7 @@ from hms_ops.escape import printable
 
 ROWS_MAX: Final = 500
 LEARN_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 0.2  # the screen looks for news; the threads never touch it
 RETRY_SECONDS: Final = 2.0
 LIGHT_SHOWN: Final = {
     "firing": ("◆ firing", "bold white on red"),
@@ -47,14 +48,19 @@ class Followed:
         self._seen = seen
         self._wanted = wanted
         self._end = threading.Event()
-        self._changed: Callable[[], None] = lambda: None
+        self._is_new = threading.Event()
 
-    def start(self, changed: Callable[[], None]) -> None:
-        self._changed = changed
+    def start(self) -> None:
         threading.Thread(target=self._follow, name="hms-top-stream", daemon=True).start()
 
     def stop(self) -> None:
         self._end.set()
+
+    def has_news(self) -> bool:
+        """Whether something has come since this was asked last."""
+        is_new = self._is_new.is_set()
+        self._is_new.clear()
+        return is_new
 
     def _follow(self) -> None:
         while not self._end.is_set():
@@ -65,13 +71,13 @@ class Followed:
                         return
                     self.board.take(self._seen(event))
                     self.said = "live"
-                    self._changed()
+                    self._is_new.set()
                 self.said = "the engine has ended the stream; trying again"
             except RequestRefused as error:
                 self.said = f"refused: {error}"
             except HmsOpsError as error:
                 self.said = str(error)
-            self._changed()
+            self._is_new.set()
             self._end.wait(RETRY_SECONDS)
 
 
@@ -92,14 +98,17 @@ class MetricScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one(DataTable).add_columns("Series", "Rate/s", "Last", "Last minute")
-        self._followed.start(lambda: self.app.call_from_thread(self.show))
+        self._followed.start()
+        self.set_interval(LOOK_SECONDS, self.look)
 
     def on_unmount(self) -> None:
         self._followed.stop()
 
+    def look(self) -> None:
+        if self._followed.has_news():
+            self.show()
+
     def show(self) -> None:
-        if not self.is_mounted:
-            return
         table, board = self.query_one(DataTable), self._followed.board
         rows = board.rows(sort="rate")[:ROWS_MAX]
         fill(
@@ -112,6 +121,7 @@ class Top(App[None]):
     """All metrics."""
 
     TITLE = "HMS-OPS"
+    AUTO_FOCUS = "DataTable"
     CSS = """
     #head { height: 1; padding: 0 1; text-style: bold; }
     #filter { display: none; }
@@ -145,12 +155,17 @@ class Top(App[None]):
 
     def on_mount(self) -> None:
         self.query_one(DataTable).add_columns(*COLUMNS)
-        self._followed.start(lambda: self.call_from_thread(self.show))
+        self._followed.start()
+        self.set_interval(LOOK_SECONDS, self.look)
         threading.Thread(target=self._learn, name="hms-top-learn", daemon=True).start()
 
     def on_unmount(self) -> None:
         self._followed.stop()
         self._end.set()
+
+    def look(self) -> None:
+        if self._followed.has_news():
+            self.show()
 
     def show(self) -> None:
         """Bring the head and, unless paused, the table up to date."""

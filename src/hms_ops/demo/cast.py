@@ -1,4 +1,4 @@
-"""The three services as processes: started, directed, ended.
+"""The services as processes: started, directed, ended.
 
 Each has a pipe as standard input, which carries the cues and whose end ends it: closed by `leave`, or by the kernel
 when this process dies. They get a session of their own, so that Ctrl-C reaches the demo alone and it ends them in turn.

@@ -41,12 +41,13 @@ class Direction:
         self._arrived: SimpleQueue[Event] = SimpleQueue()
         self._cues_given: set[str] = set()
         self._live_at = 0.0
+        self.began_at = 0  # Unix second
 
     def begin(self, engine: "Engine", cast: Cast) -> None:
         """Curtain: `t` counts from here."""
         self.engine, self.cast = engine, cast
         self._began = time.monotonic()
-        self._next_second = int(time.time())
+        self.began_at = self._next_second = int(time.time())
         self._healing_since = 0
 
     @property

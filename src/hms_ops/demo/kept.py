@@ -27,12 +27,13 @@ class Kept(NamedTuple):
         )
 
 
-def kept_in(data_dir: Path) -> Kept:
-    """Open the directory as the next engine would; StartError when it can't be."""
+def kept_in(data_dir: Path, since: int = 0) -> Kept:
+    """What is there from a Unix second on, opened as the next engine would; StartError when it can't be."""
     storage = open_storage(data_dir)
     try:
         ids = [series_id for series_id, _ in storage.catalogue.find(METRIC)]
         first, last = storage.history.first_step(TEN_SECONDS) or 0, storage.history.last_step(TEN_SECONDS) or 0
+        first = max(first, since - since % STEP_SECONDS)
         steps, _, columns = storage.history.read_columns(TEN_SECONDS, ids, first, last + STEP_SECONDS)
         events = storage.journal.counters()["stored"]
     finally:

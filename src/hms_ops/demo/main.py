@@ -1,4 +1,4 @@
-"""`hms-ops-engine demo`: an engine, its world on loopback and three services, one performance of the refund rush.
+"""`hms-ops-engine demo`: an engine, its world on loopback and its services, one performance of the refund rush.
 
 Started in the order in which they need each other: gateway and action service (their addresses stand in the engine's
 configuration), engine, services; ended in the reverse order, whatever happened. The data directory is a fresh temporary
@@ -6,6 +6,7 @@ one, removed at the end, unless one was given. After the engine has stopped, the
 from disk, so that the last line says what is in LMDB and not what was in memory.
 """
 
+import os
 import signal
 import socket
 import sys
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
     from hms_ops.engine import Engine
 
 RULES: Final = Path(__file__).with_name("demo.yaml")
+BOARD: Final = Path(__file__).with_name("board.yaml")
+STATUS: Final = {
+    "title": "Tax services",
+    "services": [
+        {"name": "refunds", "label": "Refund payments", "outage": ["db.write_slow"], "degraded": ["db.anomaly"]},
+        {"name": "accounts", "label": "Your tax account", "degraded": ["db.write_slow"]},
+    ],
+}
 HOST: Final = "127.0.0.1"
 UDP_PORT: Final = 8125
 HTTP_PORT: Final = 8126
@@ -74,15 +83,19 @@ def perform(direction: Direction, place: Path, limit_seconds: float, headless: b
         with Signals(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             direction.begin(engine, stage.enter_context(Cast(address_text(engine.udp_address))))
             announce(direction.screen, engine, place)
+            if not headless:
+                show_dashboard(f"http://{address_text(engine.http_address)}/")
             return play(direction, signals, limit_seconds, headless)
 
 
 def started(sms_url: str, actions_url: str, place: Path) -> "Engine":
-    """An engine on the default ports, or on free ones where they are taken."""
+    """An engine on the default ports, or on free ones where they are taken, with a past and a dashboard of its own."""
     from hms_ops.engine import Engine
 
     config: dict[str, Any] = {
         "rules": [str(RULES)],
+        "dashboards": [str(prepared(place))],
+        "status": STATUS,
         "receivers": {"sms": {"url": sms_url}},
         "actions": {"url": actions_url},
     }
@@ -102,6 +115,19 @@ def started(sms_url: str, actions_url: str, place: Path) -> "Engine":
     return engine
 
 
+def prepared(place: Path) -> Path:
+    """The folder of the demo's dashboards, where they can be edited; a new directory gets a day of history too."""
+    if not (place / "history").exists():
+        from hms_ops.demo.past import seed
+
+        seed(place)
+    boards = place / "dashboards"
+    boards.mkdir(exist_ok=True)
+    if not (copy := boards / "refund-rush.yaml").exists():
+        copy.write_text(BOARD.read_text())
+    return boards
+
+
 def address_or_any(port: int, kind: socket.SocketKind) -> str:
     """The port on loopback, or a free one if somebody has it."""
     with socket.socket(socket.AF_INET, kind) as probe:
@@ -116,7 +142,9 @@ def address_or_any(port: int, kind: socket.SocketKind) -> str:
 
 def announce(screen: Screen, engine: "Engine", place: Path) -> None:
     screen.say("HMS-OPS: the refund rush")
-    screen.say(f"  HTTP       http://{address_text(engine.http_address)}/")
+    url = f"http://{address_text(engine.http_address)}"
+    screen.say(f"  dashboard  {url}/")
+    screen.say(f"  status     {url}/status, as citizens see it; the API is at {url}/docs")
     screen.say(f"  datagrams  {address_text(engine.udp_address)}, UDP: StatsD, JSON and msgpack on one port")
     screen.say(f"  history    {place}")
     for word, wanted, address in (
@@ -126,7 +154,15 @@ def announce(screen: Screen, engine: "Engine", place: Path) -> None:
         if address is not None and address[1] != wanted:
             screen.remark(f"  {word} port {wanted} is taken, so this demo has {address[1]}")
     screen.say("")
-    screen.note(0.0, "finance, db and portal send 600 samples a second; all is quiet at 120 ms")
+    screen.note(0.0, "finance, db, portal and a fleet of six others send 780 samples a second; all is quiet at 120 ms")
+
+
+def show_dashboard(url: str) -> None:
+    """In the browser of whoever sits before this screen; elsewhere the address is printed, and that is it."""
+    if sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        import webbrowser
+
+        webbrowser.open(url)
 
 
 def address_text(address: tuple[str, int] | None) -> str:
@@ -158,7 +194,7 @@ def judge(direction: Direction, place: Path, ending: str) -> int:
     """Say what is on disk, and what is missing; the exit code."""
     from hms_ops.demo.kept import kept_in
 
-    kept = kept_in(place)
+    kept = kept_in(place, direction.began_at)
     direction.screen.remark(f"on disk: {kept}")
     missing = direction.story.missing()
     if missing:

@@ -1,14 +1,15 @@
-"""One simulated service, a process of its own: `python -m hms_ops.demo.service finance|db|portal HOST:PORT`.
+"""One simulated service, a process of its own: `python -m hms_ops.demo.service finance|db|portal|fleet HOST:PORT`.
 
-Sends a datagram every TICK_SECONDS, each service in another format, as its metrics would come from three teams:
+Sends a datagram every TICK_SECONDS, each service in another format, as its metrics would come from different teams:
 
     finance   StatsD    finance.api_ms (timer, by agency), finance.claims (counter, by agency)     240 samples/s
     db        JSON      db.write_ms (timer), db.replicas (gauge)                                   220 samples/s
     portal    msgpack   portal.users (set), portal.queue (gauge)                                   140 samples/s
+    fleet     StatsD    180 series of six other services, see fleet.py                             180 samples/s
 
 Standard input is how the demo directs it: a cue a line, see `load.py`; the end of input ends it, so that no service
 outlives the demo, however that dies. Sending never waits, and what can't be sent is lost, as with any UDP client.
-Imports the standard library and msgpack only: the three of them start in a tenth of a second.
+Imports the standard library and msgpack only: they start in a tenth of a second.
 """
 
 import json
@@ -24,6 +25,7 @@ from typing import Any, Final
 
 import msgpack
 
+from hms_ops.demo import fleet
 from hms_ops.demo.load import Load, cued
 
 TICK_SECONDS: Final = 0.05
@@ -76,7 +78,18 @@ def portal_datagram(load: Load, now: float, chance: random.Random) -> bytes:
     return packed
 
 
-SERVICES: Final[dict[str, Datagram]] = {"finance": finance_datagram, "db": db_datagram, "portal": portal_datagram}
+def fleet_datagram(load: Load, now: float, chance: random.Random) -> bytes:
+    """Lines of StatsD: the part of the fleet whose turn it is. The rush is none of its business."""
+    seconds = time.time()
+    return "\n".join(fleet.lines(int(seconds / TICK_SECONDS), seconds, chance)).encode()
+
+
+SERVICES: Final[dict[str, Datagram]] = {
+    "finance": finance_datagram,
+    "db": db_datagram,
+    "portal": portal_datagram,
+    "fleet": fleet_datagram,
+}
 
 
 class Cues:

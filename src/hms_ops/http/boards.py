@@ -1,8 +1,8 @@
 """`/v1/dashboards`: dashboards of one's own, YAML files listed, read, and edited as text.
 
 A GET looks whether files have changed, so a file edited on the host is there at the next look. A PUT is checked whole:
-400 with every problem and its line, 412 when somebody else has saved meanwhile (send the `etag` of the document that was
-edited as If-Match), 409 where no folder can be written to. Saving is audited.
+400 with every problem and its line, 412 when somebody else has saved meanwhile (send the `etag` of the document that
+was edited as If-Match), 409 where no folder can be written to. Saving is audited.
 """
 
 import re
