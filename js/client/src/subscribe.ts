@@ -2,7 +2,7 @@
 //
 //     connecting ─► live ─► (ends, 30 s of silence, refused) ─► reconnecting ─► live …    close() ─► closed
 //
-// It goes on after the last event it had (Last-Event-ID). Waits double from what the server says (`retry:`) to 30 s, with
+// It goes on after the last event it had (`last_event_id`: as the header Last-Event-ID, but beside a `since` of its own). Waits double from what the server says (`retry:`) to 30 s, with
 // jitter, so that a wall of screens does not come back in one second; Retry-After is obeyed; a refusal that another
 // attempt will hardly change (401, 403, 400 …) is tried again every 30 s, because a token or an engine may be put right.
 import { ProblemError, Unreachable, ask, type Site } from "./http.js";
@@ -52,10 +52,12 @@ export function subscribe(site: Site, wants: StreamWants, handlers: StreamHandle
   async function read(): Promise<void> {
     watch(HEAD_MS);
     const { metrics: metric, series, events, since } = wants;
-    const parameters = { metric, series, events: events?.join(), since: lastEventId ? undefined : since };
-    const headers: Record<string, string> = { Accept: "text/event-stream" };
-    if (lastEventId) headers["Last-Event-ID"] = lastEventId;
-    const response = await ask(site, "/v1/stream", { headers, signal: connection.signal }, parameters);
+    const isFresh = lastEventId === (wants.lastEventId ?? ""); // nothing has come yet
+    const parameters = {
+      metric, series, events: events?.join(), since: isFresh ? since : undefined, last_event_id: lastEventId || undefined,
+    };
+    const init = { headers: { Accept: "text/event-stream" }, signal: connection.signal };
+    const response = await ask(site, "/v1/stream", init, parameters);
     tell("live");
     const parse = sseParser(take, (ms) => (retryMs = Math.min(ms, WAIT_MS_MAX)), lastEventId);
     const reader = response.body!.getReader();

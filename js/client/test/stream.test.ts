@@ -58,12 +58,17 @@ it("goes on after the last event when the stream ends", async () => {
   await until("a stream", () => server.streams.length);
   server.streams[0]!.end(event("cells", "7.1.e", cellsOf(7, {})));
   await until("another stream", () => server.asked.length === 2 && server.streams.length);
-  expect(server.asked[1]!.headers["last-event-id"]).toBe("7.1.e");
-  expect(server.asked[1]!.path).toBe("/v1/stream"); // the id says from where
+  expect(server.asked.map(({ path }) => path)).toEqual(["/v1/stream?since=5", "/v1/stream?last_event_id=7.1.e"]);
   server.streams[0]!.write(event("cells", "8.1.e", cellsOf(8, {})));
   await until("the next second", () => events.length === 2);
   expect(states.map(([state]) => state)).toEqual(["connecting", "live", "reconnecting", "live"]);
   expect(client.counters().reconnects).toBe(1);
+});
+
+it("goes on where another stream ended, from the second it is told", async () => {
+  follow({ since: 5, lastEventId: "7.1.e" });
+  await until("a stream", () => server.streams.length);
+  expect(server.asked[0]!.path).toBe("/v1/stream?since=5&last_event_id=7.1.e");
 });
 
 it("survives an engine that is away", async () => {

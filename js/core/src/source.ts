@@ -73,10 +73,10 @@ export class Direct implements Source {
       this.close();
       return this.sink.state("connecting", null);
     }
+    // What is new begins with what was before; what is not goes on where it was.
     const hasMore = !before || isMore(before, this.wanted);
-    const lastEventId = hasMore ? "" : this.lastEventId;
-    const since = Math.floor(Date.now() / 1000) - BACKFILL_SECONDS;
-    const subscription: Subscription = this.client.subscribe({ ...named(this.wanted), since, lastEventId }, {
+    const since = hasMore ? Math.floor(Date.now() / 1000) - BACKFILL_SECONDS : undefined;
+    const subscription: Subscription = this.client.subscribe({ ...named(this.wanted), since, lastEventId: this.lastEventId }, {
       event: (event, id) => this.take(event, id),
       state: (state, error) => queueMicrotask(() => this.stateOf(stream, state, error, old)),
     });
@@ -99,8 +99,8 @@ export class Direct implements Source {
   }
 
   private take(event: StreamEvent, id: string): void {
-    if (event.type !== "cells") {
-      const key = `${id} ${event.type}`;
+    if (event.type !== "cells" && event.type !== "gap") {
+      const key = id.slice(id.indexOf(".")); // the sequence and the engine's run: the second is that of the stream
       if (this.seen.has(key)) return;
       this.seen.add(key);
       if (this.seen.size > IDS_KEPT) this.seen.delete(this.seen.values().next().value as string);

@@ -4,13 +4,15 @@
 // the engine's history, as sums and counts by 10 s. A metric that is not asked for in FORGET_MS is forgotten.
 //
 //     ├── history, 10-s steps ──┼── cells, by the second ──┤ newest second
-import type { Cell } from "@hms-ops/client";
+import { ProblemError, type Cell } from "@hms-ops/client";
 import type { Store } from "./live.js";
+import { BACKFILL_SECONDS } from "./source.js";
 
 const FORGET_MS = 300_000;
 const METRICS_MAX = 1000;
 const WINDOW_SECONDS_MAX = 3600;
 const STEP_SECONDS = 10;
+const SETTLE_MS = 200; // a stream begins with the minute before, second by second
 const AGAIN_MS = 5000;
 
 const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 };
@@ -25,8 +27,15 @@ export function secondsOf(window: string): number {
   return seconds;
 }
 
+/** A metric nobody has sent yet, or one whose kind has no sum, has no history. */
+function noneIfUnknown(error: unknown): undefined {
+  if (!(error instanceof ProblemError && (error.status === 404 || error.status === 400))) throw error;
+}
+
+/** A step of history: from `time` to before `end`. */
 interface Step {
   readonly time: number;
+  readonly end: number;
   readonly count: number;
   readonly sum: number;
 }
@@ -34,10 +43,11 @@ interface Step {
 class Kept {
   seconds = 0;
   askedAt = Date.now();
-  /** undefined until history has answered. */
-  steps: readonly Step[] | undefined;
+  private steps: readonly Step[] = [];
+  /** What history has answered: how many seconds back, to before which second, in steps of which length. */
+  private answered = { seconds: 0, until: 0, step: STEP_SECONDS };
   private end: (() => void) | undefined;
-  private isAsking = false;
+  private timer: ReturnType<typeof setTimeout> | undefined;
   private isOver = false;
 
   constructor(
@@ -48,17 +58,17 @@ class Kept {
   /** Keep so many seconds from now on. */
   keep(seconds: number): void {
     this.askedAt = Date.now();
-    if (seconds <= this.seconds) return;
+    if (seconds <= this.seconds) return this.fill();
     this.seconds = seconds;
     const before = this.end;
-    this.end = this.store.watch(this.name, () => void this.fill(), { seconds });
+    this.end = this.store.watch(this.name, () => this.fill(), { seconds });
     before?.();
-    this.steps = undefined;
-    void this.fill();
+    this.fill();
   }
 
   forget(): void {
     this.isOver = true;
+    clearTimeout(this.timer);
     this.end?.();
   }
 
@@ -66,42 +76,49 @@ class Kept {
   mean(seconds: number): number {
     const cells = this.store.current(this.name);
     const second = this.store.state().second;
-    if (second === null || !this.steps) return NaN;
+    if (second === null || this.answered.seconds < seconds) return NaN;
+    const from = second - seconds;
+    const first = cells[0]?.time ?? Infinity;
+    // Where steps end and cells begin: at the end of the step the first cell is in, if that step was over when it was asked
+    // for; else nothing came before that cell, since a stream begins with the minute before.
+    const whole = Math.ceil(first / this.answered.step) * this.answered.step;
+    const seam = whole <= this.answered.until ? whole : first;
     let sum = 0;
     let count = 0;
     const add = (one: Step | Cell): void => {
       sum += one.sum;
       count += one.count;
     };
-    const first = cells[0]?.time ?? Infinity;
-    for (const cell of cells) if (cell.time > second - seconds) add(cell);
-    for (const step of this.steps) if (step.time >= second - seconds && step.time + STEP_SECONDS <= first) add(step);
+    for (const cell of cells) if (cell.time > from && cell.time >= seam) add(cell);
+    for (const step of this.steps) if (step.end > from && step.end <= seam) add(step);
     return sum / count; // NaN without samples
   }
 
-  /** Ask for what was before, once there are cells to join it to: which second is the newest, the stream says. */
-  private async fill(): Promise<void> {
-    const second = this.store.state().second;
-    if (this.steps || this.isAsking || this.isOver || second === null) return;
-    const { seconds } = this;
-    this.isAsking = true;
-    try {
-      const steps = await this.history(second, seconds);
-      if (seconds === this.seconds) this.steps = steps;
-    } catch {
-      setTimeout(() => void this.fill(), AGAIN_MS); // the stream's state says what is wrong
-    }
-    this.isAsking = false;
-    if (seconds !== this.seconds) void this.fill();
+  /** Ask for what was before, once the stream has said which second is the newest. */
+  private fill(): void {
+    if (this.answered.seconds >= this.seconds || this.timer !== undefined || this.isOver || this.store.state().second === null) return;
+    this.timer = setTimeout(() => void this.ask(), SETTLE_MS);
   }
 
-  private async history(second: number, seconds: number): Promise<readonly Step[]> {
-    const start = Math.floor((second - seconds) / STEP_SECONDS) * STEP_SECONDS;
+  private async ask(): Promise<void> {
+    const { seconds } = this;
+    const second = this.store.state().second as number;
+    await this.askFor(second, seconds).catch(() => undefined); // the stream's state says what is wrong
+    const isDone = this.answered.seconds >= this.seconds;
+    this.timer = isDone || this.isOver ? undefined : setTimeout(() => void this.ask(), AGAIN_MS);
+  }
+
+  private async askFor(second: number, seconds: number): Promise<void> {
+    const start = Math.ceil((second - seconds) / STEP_SECONDS) * STEP_SECONDS;
     const range = { start, end: second, step: STEP_SECONDS };
-    const ask = (aggregate: string) => this.store.client.query(`${aggregate}(${this.name})`, range);
-    const [sums, counts] = await Promise.all([ask("sum"), ask("count")]);
-    const counted = new Map(counts.series[0]?.points ?? []);
-    return (sums.series[0]?.points ?? []).map(([time, sum]) => ({ time, sum: sum ?? 0, count: counted.get(time) ?? 0 }));
+    const ask = (aggregate: string) => this.store.client.query(`${aggregate}(${JSON.stringify(this.name)})`, range);
+    const needsNone = seconds <= BACKFILL_SECONDS;
+    const answers = needsNone ? undefined : await Promise.all([ask("sum"), ask("count")]).catch(noneIfUnknown);
+    const step = answers?.[0].step ?? STEP_SECONDS;
+    const counted = new Map(answers?.[1].series[0]?.points);
+    const sums = answers?.[0].series[0]?.points ?? [];
+    this.steps = sums.map(([time, sum]) => ({ time, end: time + step, sum: sum ?? 0, count: counted.get(time) ?? 0 }));
+    this.answered = { seconds, until: second, step };
   }
 }
 

@@ -67,7 +67,7 @@ export function MetricChart(props: MetricChartProps) {
   );
   const lines = useMemo(() => all.filter(({ key }) => !hidden.has(key)), [all, hidden]);
   const here = kept(cursor, lines, window);
-  const at = here?.time ?? hover;
+  const at = isTable ? null : here?.time ?? hover;
   const summary = useSlowly(
     () => source.isLoading && !all.length ? `${title}: waiting for samples.` : summaryOf(title, lines, window, unit, anomalies, thresholds),
     [title, lines.map(({ key }) => key).join(), !samplesOfAny(lines), zoom.window?.from, zoom.window?.to].join(),
@@ -126,7 +126,7 @@ export function MetricChart(props: MetricChartProps) {
       <p id={`${id}h`} className="ops-hidden">{HINT}</p>
       <p className="ops-hidden" aria-live="polite" aria-atomic="true">{said}</p>
       <div className="ops-chart-tools">
-        {zoom.window && <button type="button" onClick={zoom.reset}>Reset zoom</button>}
+        {(zoom.window || (props.onRange && props.from != null)) && <button type="button" onClick={zoom.reset}>Reset zoom</button>}
         {paused === undefined && props.from === undefined && (
           <button type="button" aria-pressed={isStopped} onClick={() => stop(!isStopped)}>Pause</button>
         )}

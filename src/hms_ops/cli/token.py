@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SCOPES: Final = ("ingest", "read", "silence", "admin")  # token.py's, which a test compares: --help imports nothing
 EXPIRES_DEFAULT: Final = "365d"
+EXPIRES_SECONDS_MAX: Final = 3660 * 86_400.0
 NEVER: Final = "never"
 ENDING: Final = 1
 READ_CHARS_MAX: Final = 8192
@@ -41,8 +42,8 @@ class ExpiryType(click.ParamType[Expiry]):
             ends = now + parse_duration(value) if value[-1:].isalpha() and value[-1] != "Z" else parse_expiry(value)
         except (ValueError, OverflowError):
             self.fail(f"{value!r} is no time; give 90d, 2027-06-30, 2027-06-30T12:00:00Z or {NEVER}", param, ctx)
-        if ends <= now:
-            self.fail(f"{value!r} is over already", param, ctx)
+        if not now < ends < now + EXPIRES_SECONDS_MAX:
+            self.fail(f"{value!r} is over already, or more than ten years away; say {NEVER}", param, ctx)
         # A duration of days ends with the last of them.
         return (ends // 86_400 + 1) * 86_400 if value[-1:] in ("d", "w") else float(int(ends))
 

@@ -47,7 +47,8 @@ class Refusal:
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """group: the heading it stands under. answer: the type of the JSON document, or Media, () for no content; several
-    where `format` or Accept chooses. query: the tail of the example's address. sent: the body of the example."""
+    where `format` or Accept chooses. headers: of the request, beside the common ones. is_form: a POST may send the
+    parameters as a form too. query: the tail of the example's address; sent: the body of the example."""
 
     group: str
     summary: str
@@ -55,9 +56,11 @@ class Endpoint:
     status: int = 200
     parameters: Readers = field(default_factory=dict)
     path: Readers = field(default_factory=dict)
+    headers: Readers = field(default_factory=dict)
     body: Body | Media | tuple[Media, ...] | type | None = None
     refusals: tuple[Refusal, ...] = ()
     more: str = ""
+    is_form: bool = False
     query: str = ""
     sent: str = ""
 

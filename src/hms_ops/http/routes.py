@@ -4,6 +4,7 @@ Every error becomes a problem document and is counted under its kind; what the e
 traceback by the connection and says nothing of itself to the client.
 """
 
+from functools import cache
 from typing import Final
 
 from starlette.applications import Starlette
@@ -36,6 +37,7 @@ from hms_ops.http import (
     stream,
 )
 from hms_ops.http.answer import Problem, http_problem, problem_of
+from hms_ops.http.endpoint import Docs
 from hms_ops.http.scopes import protected
 from hms_ops.http.site import Site, site_of
 
@@ -87,12 +89,36 @@ ROUTES: Final = (
     *prometheus.ROUTES,
 )
 
+# What each handler of these is: openapi.py shows it, and a test finds a route without an entry.
+DOCS: Final[Docs] = {
+    **lookup.DOCS,
+    **listing.DOCS,
+    **ingest.DOCS,
+    **stream.DOCS,
+    **alerts.DOCS,
+    **paging.DOCS,
+    **silences.DOCS,
+    **notifications.DOCS,
+    **events.DOCS,
+    **audit.DOCS,
+    **actions.DOCS,
+    **slos.DOCS,
+    **boards.DOCS,
+    **status.DOCS,
+    **operations.DOCS,
+    **session.DOCS,
+    **metrics.DOCS,
+    **openapi.DOCS,
+    **screens.DOCS,
+}
+
 
 def application(site: Site) -> Starlette:
     """The routes with their site, each behind the scope it needs; errors of all sorts answer as problems."""
     handlers = dict.fromkeys((Problem, HmsOpsError, ClientDisconnect, Exception), answer_problem)
     app = Starlette(routes=list(map(protected, ROUTES)), exception_handlers={**handlers, HTTPException: answer_refusal})
     app.state.site = site
+    app.state.openapi = cache(lambda: openapi.document_of(ROUTES, DOCS))
     return app
 
 

@@ -20,6 +20,7 @@ Source: NIST SP 800-63B section 5.1.1 and 5.1.4, RFC 6750.
 import math
 import re
 import secrets
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -44,9 +45,10 @@ KEYS: Final = ("name", "sha256", "scopes", "expires")
 # Told from other secrets by eye, and by what looks for secrets in repositories.
 PREFIX: Final = "hmsops_"
 RANDOM_BYTES: Final = 32
-# What weakness() wants at least: 43 letters of base64url, or 64 hexadecimal digits, come to 190 bits and more.
+# What weakness() wants at least: 43 letters of base64url, or 64 hexadecimal digits, come to 180 bits and more.
 CHARS_MIN: Final = 43
 SPREAD_BITS_MIN: Final = 160.0
+DEFLATE_BYTES: Final = 8  # head and checksum of what zlib makes
 PLAIN_CHARS_MIN: Final = 20  # of a secret in full: shorter ones load, with a warning
 SOON_SECONDS: Final = 14 * 86_400.0
 
@@ -83,7 +85,7 @@ class Token:
 
 
 def digest_of(text: str) -> bytes:
-    return sha256(text.encode("latin-1", "replace")).digest()
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def find_token(tokens: Sequence[Token], presented: str) -> Token | None:
@@ -111,7 +113,7 @@ def weakness(text: str) -> str:
     """Why a text is not to be hashed as a token; "" when it looks like 256 random bits."""
     if not SENDABLE.match(text):
         return NO_HEADER
-    spread = spread_bits(text.removeprefix(PREFIX))
+    spread = min(spread_bits(text.removeprefix(PREFIX)), packed_bits(text.removeprefix(PREFIX)))
     if len(text.removeprefix(PREFIX)) < CHARS_MIN or spread < SPREAD_BITS_MIN:
         return (
             f"{len(text)} characters of at most {spread:.0f} bits can be guessed from their hash; "
@@ -124,6 +126,11 @@ def spread_bits(text: str) -> float:
     """The length times the entropy of the characters: more than this the text cannot hold if each is drawn alone."""
     counts = Counter(text).values()
     return sum(count * math.log2(len(text) / count) for count in counts)
+
+
+def packed_bits(text: str) -> float:
+    """What is left of it without its repetitions, as deflate finds them."""
+    return 8.0 * (len(zlib.compress(text.encode(), 9)) - DEFLATE_BYTES)
 
 
 # ---- read from engine.yaml

@@ -30,7 +30,7 @@ export function ByTag({ name, kind, unit }: MetricLook) {
   const tags = useDocument<TagsAnswer>(`/v1/tags?metric=${encodeURIComponent(name)}`, { every: 30 });
   const [kept, setTag] = useParameter("tag");
   const known = tags.data?.tags ?? [];
-  const tag = known.some((one) => one.tag === kept) ? kept : (known[0]?.tag ?? "");
+  const tag = known.some((one) => one.tag === kept) ? kept : (known.find((one) => one.count > 1) ?? known[0])?.tag ?? "";
   if (tags.error && !tags.data) return <Section title="By tag"><ErrorNote title="The tags could not be read" error={tags.error} /></Section>;
   if (!tags.data) return <Section title="By tag"><Loading /></Section>;
   if (!tag) return <Section title="By tag"><Empty title="This metric has no tags." /></Section>;

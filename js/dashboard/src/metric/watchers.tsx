@@ -3,7 +3,8 @@
 import { useMemo } from "react";
 import type { RuleDocument } from "@hms-ops/client";
 import { useAlerts } from "@hms-ops/react";
-import { withUnit, tagText } from "../kit/format";
+import { span, withUnit } from "../kit/format";
+import { useNow } from "../kit/clock";
 import { lightOf } from "../kit/lights";
 import { Code, Light, Name, Time } from "../kit/marks";
 import { Empty } from "../kit/notes";
@@ -11,7 +12,7 @@ import { Section } from "../kit/page";
 import { Table, type Column } from "../kit/table";
 import { link } from "../router";
 import { namesIn } from "../wall/rules";
-import type { AnomalyRecord } from "./anomalies";
+import type { Episode } from "./anomalies";
 
 const WORDS: Readonly<Record<string, string>> = { firing: "Firing", pending: "Pending", inactive: "OK" };
 
@@ -34,20 +35,19 @@ export function Rules({ name }: { readonly name: string }) {
   );
 }
 
-const ANOMALY_WORDS: Readonly<Record<string, string>> = { started: "Began", held: "Goes on", ended: "Ended" };
-
-export function RecentAnomalies({ records, unit }: { readonly records: readonly AnomalyRecord[]; readonly unit: string }) {
-  const columns: readonly Column<AnomalyRecord>[] = [
-    { key: "time", title: "When", value: (one) => one.time, cell: (one) => <Time at={one.time} look="full" /> },
-    { key: "state", title: "What", value: (one) => one.state, cell: (one) => <Light state={one.state === "ended" ? "good" : "warn"} word={ANOMALY_WORDS[one.state] ?? one.state} /> },
+export function RecentAnomalies({ episodes, unit }: { readonly episodes: readonly Episode[]; readonly unit: string }) {
+  const now = useNow();
+  const columns: readonly Column<Episode>[] = [
+    { key: "from", title: "Began", value: (one) => one.from, cell: (one) => <Time at={one.from} look="full" /> },
+    { key: "to", title: "Lasted", value: (one) => (one.to ?? now) - one.from, cell: (one) => (one.to === null ? <Light state="warn" word={`goes on, ${span(Math.floor(now - one.from))}`} /> : span(one.to - one.from)) },
+    { key: "value", title: "Farthest value", value: (one) => one.value, cell: (one) => withUnit(one.value, unit), align: "end" },
+    { key: "expected", title: "Expected", value: (one) => one.expected, cell: (one) => withUnit(one.expected, unit), align: "end" },
     { key: "name", title: "Detector", value: (one) => one.name, cell: (one) => <Name>{one.name}</Name> },
-    { key: "value", title: "Value", value: (one) => one.value ?? null, cell: (one) => withUnit(one.value, unit), align: "end" },
-    { key: "baseline", title: "Expected", value: (one) => one.baseline ?? null, cell: (one) => withUnit(one.baseline, unit), align: "end" },
-    { key: "tags", title: "Series", value: (one) => tagText(one.tags ?? null), cell: (one) => <Code>{tagText(one.tags ?? null)}</Code>, isExtra: true },
+    { key: "series", title: "Series", value: (one) => one.series, cell: (one) => <Code>{one.series}</Code>, isExtra: true },
   ];
   return (
     <Section title="Recent anomalies" note="Shaded in the chart above.">
-      <Table caption="Recent anomalies of this metric" columns={columns} rows={records} rowKey={(one) => `${one.time} ${one.name} ${tagText(one.tags ?? null)}`} sort="-time" sortParameter={null} limit={10} empty={<Empty title="No anomaly was found in it lately." />} />
+      <Table caption="Recent anomalies of this metric" columns={columns} rows={episodes} rowKey={(one) => `${one.from} ${one.name} ${one.series}`} sort="-from" sortParameter={null} limit={10} empty={<Empty title="No anomaly was found in it lately." />} />
     </Section>
   );
 }

@@ -11,7 +11,7 @@ import { count } from "../kit/format";
 import { Light } from "../kit/marks";
 import { Boundary, Empty, ErrorNote, Loading } from "../kit/notes";
 import { Facts, Page, Section } from "../kit/page";
-import { spansOf, type AnomalyRecord } from "../metric/anomalies";
+import { episodesOf, merged, type AnomalyRecord } from "../metric/anomalies";
 import { Ask } from "../metric/ask";
 import { ByTag } from "../metric/by-tag";
 import { firstQuestion, hasPercentiles, percentilesOf } from "../metric/expressions";
@@ -21,6 +21,7 @@ import { useRoute } from "../router";
 import { usePaused } from "../shell/state";
 import type { Metric as MetricInfo } from "../wall/arrange";
 import { lightsOf } from "../wall/rules";
+import { metricsOf, type MetricsAnswer } from "../wall/source";
 import "../style/metric.css";
 
 export default function Metric() {
@@ -30,8 +31,8 @@ export default function Metric() {
 }
 
 function Named({ name }: { readonly name: string }) {
-  const { data, error, reload } = useDocument<{ metrics: readonly MetricInfo[] }>(`/v1/metrics?limit=1&prefix=${encodeURIComponent(name)}`, { every: 10 });
-  const info = data?.metrics.find((metric) => metric.metric === name);
+  const { data, error, reload } = useDocument<MetricsAnswer>(`/v1/metrics?limit=1&prefix=${encodeURIComponent(name)}`, { every: 10 });
+  const info = metricsOf(data).find((metric) => metric.metric === name);
   const question = firstQuestion(name, info?.kind ?? "gauge");
   const actions = (
     <>
@@ -86,7 +87,8 @@ function Parts({ name, kind, unit, info, question }: PartsProps) {
   const since = Math.floor((range.fixed?.from ?? engineNow() - Math.max(range.seconds, HOUR)) / HOUR) * HOUR;
   const events = useDocument<{ events: readonly AnomalyRecord[] }>(`/v1/events?kind=anomaly&limit=${EVENTS_MAX}&since=${since}`, { every: 5 });
   const records = useMemo(() => (events.data?.events ?? []).filter((event) => event.metric === name), [events.data, name]);
-  const anomalies = useMemo(() => spansOf(records, name), [records, name]);
+  const episodes = useMemo(() => episodesOf(records), [records]);
+  const anomalies = useMemo(() => merged(episodes), [episodes]);
   const paused = usePaused();
   const shown = range.fixed ?? { range: range.seconds };
   const chart = { unit: kind === "counter" ? `${unit}/s` : unit, anomalies, syncKey: "metric", paused, onRange: zoomTo, ...shown };
@@ -107,10 +109,8 @@ function Parts({ name, kind, unit, info, question }: PartsProps) {
         </Boundary>
       )}
       <Boundary what="The tags"><ByTag name={name} kind={kind} unit={unit} /></Boundary>
-      <div className="columns">
-        <Boundary what="The rules"><Rules name={name} /></Boundary>
-        <Boundary what="The anomalies"><RecentAnomalies records={records} unit={unit} /></Boundary>
-      </div>
+      <Boundary what="The rules"><Rules name={name} /></Boundary>
+      <Boundary what="The anomalies"><RecentAnomalies episodes={episodes} unit={unit} /></Boundary>
       <Boundary what="The question"><Ask preset={question} unit={unit} /></Boundary>
     </>
   );
@@ -124,7 +124,7 @@ function State({ name, info }: { readonly name: string; readonly info: MetricInf
     <Facts items={[
       ["State", <Light state={light} word={words} />],
       ["Kind", info?.kind ?? "not known"],
-      ["Unit", info?.unit || "none"],
+      ["Unit", info?.unit || "no unit"],
       ["Series", count(info?.series ?? 0)],
     ]} />
   );

@@ -16,20 +16,13 @@ import { arrange, countOf, sorts, type Metric, type Sort } from "../wall/arrange
 import { Attention } from "../wall/attention";
 import { Groups } from "../wall/groups";
 import { lightsOf } from "../wall/rules";
-import { METRICS_EVERY_SECONDS, METRICS_PATH } from "../wall/source";
+import { METRICS_EVERY_SECONDS, METRICS_PATH, metricsOf, type MetricsAnswer } from "../wall/source";
 import "../style/wall.css";
 
-interface Metrics {
-  readonly metrics: readonly Metric[];
-  readonly is_complete: boolean;
-}
-
-const NO_METRICS: readonly Metric[] = [];
-
 export default function Overview() {
-  const { data, error, loading, reload } = useDocument<Metrics>(METRICS_PATH, { every: METRICS_EVERY_SECONDS });
+  const { data, error, loading, reload } = useDocument<MetricsAnswer>(METRICS_PATH, { every: METRICS_EVERY_SECONDS });
   const isWall = useRoute().parameters["wall"] === "1";
-  const metrics = data?.metrics ?? NO_METRICS;
+  const metrics = metricsOf(data);
   const series = useMemo(() => metrics.reduce((sum, metric) => sum + metric.series, 0), [metrics]);
   return (
     <Page title="Overview" isBare>

@@ -7,8 +7,7 @@ import { useDocument } from "../kit/document";
 import { count } from "../kit/format";
 import { pages } from "../pages";
 import { link } from "../router";
-import type { Metric } from "../wall/arrange";
-import { METRICS_PATH } from "../wall/source";
+import { METRICS_PATH, metricsOf, type MetricsAnswer } from "../wall/source";
 import { rank, type Goal } from "./rank";
 
 interface Boards {
@@ -18,7 +17,7 @@ interface Boards {
 const KINDS: Readonly<Record<Goal["kind"], string>> = { page: "page", metric: "metric", alert: "alert", dashboard: "dashboard", command: "" };
 
 function useGoals(): readonly Goal[] {
-  const metrics = useDocument<{ metrics: readonly Metric[] }>(METRICS_PATH, { every: 0 });
+  const metrics = useDocument<MetricsAnswer>(METRICS_PATH, { every: 0 });
   const boards = useDocument<Boards>("/v1/dashboards", { every: 0 });
   const { rules } = useAlerts();
   return useMemo(
@@ -26,7 +25,7 @@ function useGoals(): readonly Goal[] {
       ...pages.filter((page) => page.group).map((page): Goal => ({ text: page.title, kind: "page", note: page.about, href: link(page.path) })),
       ...(boards.data?.dashboards ?? []).map((board): Goal => ({ text: board.title || board.name, kind: "dashboard", note: board.name, href: link("dashboard", { name: board.name }) })),
       ...rules.map((rule): Goal => ({ text: rule.alert, kind: "alert", note: rule.if, href: link("alerts", { name: rule.alert }) })),
-      ...(metrics.data?.metrics ?? []).filter((metric) => !metric.rule).map((metric): Goal => ({ text: metric.metric, kind: "metric", note: [metric.kind, metric.unit].filter(Boolean).join(", "), href: link("metric", { name: metric.metric }) })),
+      ...metricsOf(metrics.data).filter((metric) => !metric.rule).map((metric): Goal => ({ text: metric.metric, kind: "metric", note: [metric.kind, metric.unit].filter(Boolean).join(", "), href: link("metric", { name: metric.metric }) })),
     ],
     [metrics.data, boards.data, rules],
   );

@@ -35,7 +35,7 @@ export const Tile = memo(function Tile({ metric, light, wanted, position, size }
   const { cells, second } = useLatest(metric.metric, wanted);
   const last = cells.at(-1);
   const silent = last && second !== null ? second - last.time : null;
-  const isSilent = silent !== null && silent > SILENT_SECONDS;
+  const isSilent = !metric.rule && silent !== null && silent > SILENT_SECONDS; // a rule speaks when it changes
   const state = last ? light : light === "off" ? "off" : light;
   return (
     <li className={`tile is-${state}${isSilent ? " is-silent" : ""}`} aria-posinset={position} aria-setsize={size}>
@@ -45,7 +45,7 @@ export const Tile = memo(function Tile({ metric, light, wanted, position, size }
       </a>
       <span className="tile-light">{state !== "off" && <Light state={state} word={WORDS[state]} />}</span>
       {metric.rule ? <RuleValue light={light} /> : <Value metric={metric} cell={last} />}
-      <Spark cells={cells} second={second} />
+      {!metric.rule && <Spark cells={cells} second={second} />}
       <span className="tile-note">{noteOf(metric, isSilent ? silent : null, second !== null && !last)}</span>
     </li>
   );

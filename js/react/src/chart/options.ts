@@ -15,12 +15,12 @@ const BINARY_STEPS = Array.from({ length: 51 }, (_, power) => 2 ** power);
 const SHARED: readonly string[] = ["mousemove", "mouseleave"];
 
 export function optionsOf(
-  shape: PlotShape, theme: Theme, width: number, view: () => PlotView, hooks: uPlot.Hooks.Arrays,
+  shape: PlotShape, theme: Theme, size: { width: number; height: number }, view: () => PlotView, hooks: uPlot.Hooks.Arrays,
 ): uPlot.Options {
-  const { height, lines, hasBand } = shape;
+  const { lines, hasBand } = shape;
   const band = hasBand ? [bandEdge(theme), bandEdge(theme)] : [];
   return {
-    width, height, hooks, legend: { show: false },
+    ...size, hooks, legend: { show: false },
     padding: [theme.fontSize * 0.75, theme.fontSize, null, null],
     series: [{}, ...Array.from({ length: lines }, (_, line) => lineOf(line, theme)), ...band],
     bands: hasBand ? [{ series: [2, 3], fill: faded(theme.lines[0]!) }] : [],

@@ -61,7 +61,7 @@ export interface Plot {
 const WIDTH_UNKNOWN = 600;
 
 export function createPlot(host: HTMLElement, shape: PlotShape, events: PlotEvents, first: PlotView): Plot {
-  let view = first, theme = readTheme(host), isSeen = true, isDue = false, width = 0;
+  let view = first, theme = readTheme(host), isSeen = true, isDue = false, width = 0, height = 0, isPinned = false;
   let plot: uPlot | null = null;
   let release = (): void => {};
 
@@ -72,8 +72,11 @@ export function createPlot(host: HTMLElement, shape: PlotShape, events: PlotEven
   const draw = (): void => {
     isDue = false;
     plot ??= make();
-    if (plot.width !== width) plot.setSize({ width, height: shape.height });
+    if (plot.width !== width || plot.height !== height) plot.setSize({ width, height });
     apply(plot, view);
+    if (view.pin) pinned(plot, view.pin);
+    else if (isPinned) placed(plot, AWAY, true);
+    isPinned = !!view.pin;
   };
   const make = (): uPlot => {
     const hooks = {
@@ -81,8 +84,10 @@ export function createPlot(host: HTMLElement, shape: PlotShape, events: PlotEven
       draw: [(u: uPlot) => (drawThresholds(u, theme, view.thresholds, shape.unit), drawEnds(u, theme, shape.lines))],
       setCursor: [(u: uPlot) => view.pin || events.hover(timeUnder(u))],
     };
-    const made = new uPlot(optionsOf(shape, theme, width, () => view, hooks), view.columns as uPlot.AlignedData, host);
-    release = bindGestures(made, events, () => view);
+    const made = new uPlot(optionsOf(shape, theme, { width, height }, () => view, hooks), view.columns as uPlot.AlignedData, host);
+    // The mouse has the cursor now: it is not taken away when the keyboard's goes.
+    const moved = (): void => ((isPinned = false), events.moved());
+    release = bindGestures(made, { ...events, moved }, () => view);
     return made;
   };
   const unmake = (): void => {
@@ -96,10 +101,10 @@ export function createPlot(host: HTMLElement, shape: PlotShape, events: PlotEven
       const now = readTheme(host);
       if (!sameTheme(now, theme)) (theme = now), unmake(), due();
     }),
-    onResize(host, (now) => {
-      if (now === width) return;
-      width = now;
-      events.resized(now);
+    onResize(host, shape.height, (across, down) => {
+      if (across === width && down === height) return;
+      (width = across), (height = down);
+      events.resized(width);
       due();
     }),
     onSight(host, (now) => {
@@ -129,15 +134,18 @@ function apply(plot: uPlot, view: PlotView): void {
       if (plot.series[line + 1]?.show !== show) plot.setSeries(line + 1, { show }, false);
     });
   });
-  if (view.pin) pinned(plot, view.pin);
 }
 
-/** Put the cursor on a sample, and those of charts of the same syncKey with it. */
-function pinned(plot: uPlot, { time, value }: NonNullable<PlotView["pin"]>): void {
-  const top = value == null ? plot.over.clientHeight / 2 : plot.valToPos(value, "y");
-  const place = { left: plot.valToPos(time, "x"), top };
-  (plot.setCursor as (place: { left: number; top: number }, fires: boolean, isShared: boolean) => void)(place, false, true);
-}
+type Place = { left: number; top: number };
+const AWAY: Place = { left: -10, top: -10 };
+
+/** Put the cursor on a sample. */
+const pinned = (plot: uPlot, { time, value }: NonNullable<PlotView["pin"]>): void =>
+  placed(plot, { left: plot.valToPos(time, "x"), top: plot.valToPos(value ?? 0, "y") }, false);
+
+/** The cursor, here and in charts of the same syncKey. uPlot's types leave the last argument out. */
+const placed = (plot: uPlot, place: Place, fires: boolean): void =>
+  (plot.setCursor as (place: Place, fires: boolean, isShared: boolean) => void)(place, fires, true);
 
 function timeUnder(plot: uPlot): number | null {
   const { idx, left } = plot.cursor;
@@ -146,10 +154,13 @@ function timeUnder(plot: uPlot): number | null {
 
 const sameTheme = (one: Theme, other: Theme): boolean => JSON.stringify(one) === JSON.stringify(other);
 
-/** The width from the observer's own measure, so that nobody forces a layout to learn it. */
-function onResize(host: HTMLElement, changed: (width: number) => void): () => void {
-  if (typeof ResizeObserver === "undefined") return changed(host.clientWidth || WIDTH_UNKNOWN), () => {};
-  const observer = new ResizeObserver((entries) => changed(Math.round(entries.at(-1)!.contentRect.width)));
+/** The size from the observer's own measure, so that nobody forces a layout to learn it. */
+function onResize(host: HTMLElement, height: number, changed: (width: number, height: number) => void): () => void {
+  if (typeof ResizeObserver === "undefined") return changed(host.clientWidth || WIDTH_UNKNOWN, height), () => {};
+  const observer = new ResizeObserver((entries) => {
+    const { contentRect } = entries.at(-1)!;
+    changed(Math.round(contentRect.width), Math.round(contentRect.height));
+  });
   observer.observe(host);
   return () => observer.disconnect();
 }

@@ -12,7 +12,7 @@ export function usePlot(shape: PlotShape, view: PlotView, events: PlotEvents, is
   });
   useEffect(() => {
     if (!host.current) return;
-    host.current.style.height = `${height}px`;
+    host.current.style.height = `${height / 16}rem`; // grows with the text
     if (!lines) return;
     const call = <A extends unknown[]>(name: (events: PlotEvents) => (...given: A) => void) =>
       (...given: A): void => name(latest.current.events)(...given);
