@@ -2,8 +2,8 @@
 
 24 h of minutes and the last two hours by 10 s, of the fleet's series and of the three services of the story; coarser
 rows are made of them. The rush has a forerunner: an hour in the morning in which writes were slow and the alert fired.
-It ends a minute before now: the demo's own seconds follow. Rows are those of an import (storage/exchange.py): simulated
-samples, truthfully aggregated.
+It ends with the last whole step: the demo's own seconds follow. Rows are those of an import (storage/exchange.py):
+simulated samples, truthfully aggregated.
 """
 
 import time
@@ -18,7 +18,7 @@ from hms_ops import kinds
 from hms_ops.demo.fleet import DAY, MEMBERS, level
 from hms_ops.demo.load import Load
 from hms_ops.demo.service import AGENCIES, SPREAD
-from hms_ops.demo.story import ALERT, METRIC
+from hms_ops.demo.story import ALERT, METRIC, SLO
 from hms_ops.series import SeriesInfo
 from hms_ops.storage.exchange import Importer, Touched
 from hms_ops.storage.intake import Batch, Tally
@@ -26,7 +26,6 @@ from hms_ops.storage.store import open_storage
 from hms_ops.storage.tier import MINUTE, TEN_SECONDS, TIERS
 
 SPANS: Final = {MINUTE: DAY, TEN_SECONDS: 2 * 3_600}
-GAP_SECONDS: Final = 60
 ROWS_AT_ONCE: Final = 150_000
 SLOW_BEGAN: Final = 6.2 * 3_600  # ago
 SLOW_SECONDS: Final = 23 * 60.0
@@ -48,13 +47,13 @@ class Line(NamedTuple):
 
 def seed(data_dir: Path) -> int:
     """Write the past into a new data directory; returns the rows. StartError when it is in use."""
-    end = (int(time.time()) - GAP_SECONDS) // 60 * 60
+    ends = [int(time.time()) // tier.step_seconds * tier.step_seconds for tier in TIERS]
     storage = open_storage(data_dir)
     try:
         tally = Tally()
-        importer = Importer(storage.history, storage.catalogue, tally, time.time_ns(), [end] * len(TIERS), Touched())
+        importer = Importer(storage.history, storage.catalogue, tally, time.time_ns(), ends, Touched())
         for tier in SPANS:
-            for batch in batches(tier, end):
+            for batch in batches(tier, ends[tier]):
                 importer.write(batch)
             if tier == MINUTE:
                 importer.fill()
@@ -105,6 +104,9 @@ def story_lines(steps: NDArray[np.int64], end: int) -> Iterator[Line]:
         yield Line(SeriesInfo("finance.api_ms", tags, kinds.kind_number("timer")), 60.0, write_ms + 30.0, SPREAD)
         claims = np.full(len(steps), 5.0)
         yield Line(SeriesInfo("finance.claims", tags, kinds.kind_number("counter")), 20.0, claims, 0.5)
+    calls = np.full(len(steps), 60.0 * len(AGENCIES))
+    for part, levels in (("total", calls), ("good", np.where(is_slow, 0.0, calls))):
+        yield Line(SeriesInfo(f"{SLO}.{part}", {}, kinds.kind_number("counter")), 1.0, levels, 0.0)
     yield Line(SeriesInfo(ALERT, {}, kinds.kind_number("gauge")), 1 / 60, is_slow.astype(np.float64), 0.0)
 
 

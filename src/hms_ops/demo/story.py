@@ -14,6 +14,7 @@ EVENTS: Final = ("breach", "pending", "firing", "page_delivered", "anomaly", "ac
 METRIC: Final = "db.write_ms"
 ALERT: Final = "db.write_slow"
 ANOMALY: Final = "db.anomaly"
+SLO: Final = "finance.api_latency"
 BREACH_MS: Final = 200.0
 RECOVERED_MS: Final = 150.0
 
