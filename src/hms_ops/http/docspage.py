@@ -99,7 +99,7 @@ def access_section() -> str:
     problems = table(
         "Problems that any request may meet",
         ("Status", "Kind", "Why"),
-        [(str(one.status), code(one.kind), escape(one.about)) for one in ANY],
+        [(str(one.status), code(one.kind), marked(one.about)) for one in ANY],
     )
     return (
         '<section aria-labelledby="access"><h2 id="access">Access and refusals</h2>'
@@ -124,7 +124,7 @@ def article(document: Mapping[str, Any], method: str, path: str, operation: Mapp
         f'<article id="{key}" aria-labelledby="{key}-h"><h3 id="{key}-h">{escape(operation["summary"])}</h3>',
         f'<p class="call"><span class="method {method}">{method.upper()}</span> {code(path)}',
         f' <span class="scope">{needs}</span></p>',
-        f"<p>{escape(operation['description'])}</p>" if "description" in operation else "",
+        f"<p>{marked(operation['description'])}</p>" if "description" in operation else "",
         f'<pre tabindex="0" role="group" aria-label="Example with curl"><code>{example}</code></pre>',
         parameters_table(operation.get("parameters", ())),
         *body_parts(operation.get("requestBody", {}).get("content", {})),
@@ -196,7 +196,7 @@ def problems_table(document: Mapping[str, Any], responses: Mapping[str, Any]) ->
     """Those that not every request may meet."""
     common = {(one.status, one.kind) for one in ANY}
     rows = [
-        (status, code(problem["kind"]), escape(problem["about"]))
+        (status, code(problem["kind"]), marked(problem["about"]))
         for status, response in responses.items()
         for problem in resolved(document, response).get("x-problems", ())
         if (int(status), problem["kind"]) not in common
@@ -223,19 +223,24 @@ def schemas_section(document: Mapping[str, Any]) -> str:
 
 
 def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in a frame that scrolls, reached by keyboard as well. Cells are markup already."""
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
+    """A table; its cells are markup already. The roles are said because narrow screens show its rows as blocks, which
+    takes them away."""
+    head = "".join(f'<th scope="col" role="columnheader">{escape(text)}</th>' for text in heads)
     body = "".join(
-        f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows
+        f'<tr role="row"><th scope="row" role="rowheader">{row[0]}</th>{cells(row[1:])}</tr>' for row in rows
     )
     return (
-        f'<div class="scroll" role="group" aria-label="{escape(caption)}" tabindex="0"><table>'
-        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<table role="table"><caption>{escape(caption)}</caption><thead role="rowgroup"><tr role="row">{head}</tr>'
+        f'</thead><tbody role="rowgroup">{body}</tbody></table>'
     )
+
+
+def cells(row: Iterable[str]) -> str:
+    return "".join(f'<td role="cell">{cell}</td>' for cell in row)
 
 
 def said(about: str, default: Any, example: Any) -> str:
-    parts = [escape(about)] if about else []
+    parts = [marked(about)] if about else []
     parts += [] if default is None or default == "" else [f"Default {code(text_of(default))}."]
     parts += [] if example is None else [f"As in {code(text_of(example))}."]
     return " ".join(parts)
@@ -245,6 +250,12 @@ def text_of(value: Any) -> str:
     from hms_ops.http.answer import ENCODER
 
     return value if isinstance(value, str) else ENCODER.encode(value).decode()
+
+
+def marked(text: str) -> str:
+    """Words between backticks as code."""
+    parts = text.split("`")
+    return "".join(code(part) if n % 2 else escape(part) for n, part in enumerate(parts))
 
 
 def must(is_required: bool) -> str:

@@ -1,6 +1,6 @@
 """A JSON schema in a few words, as markup: "whole number, 1 to 1,000", "list of Alert", "one of json, csv".
 
-Only what our readers and msgspec write; anything else is told by its type.
+Only what our readers and msgspec write; anything else is told by its type, and what has a title by that.
 """
 
 from collections.abc import Mapping
@@ -19,6 +19,8 @@ WORDS: Final = {
 
 
 def type_text(schema: Mapping[str, Any]) -> str:
+    if "title" in schema:
+        return escape(schema["title"])
     if "$ref" in schema:
         return linked(schema["$ref"].rpartition("/")[2])
     for key in ("anyOf", "oneOf"):
