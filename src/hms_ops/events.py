@@ -49,7 +49,7 @@ def read_count(value: Any) -> float:
     return float(value)
 
 
-@takes(type="number", minimum=0, exclusiveMaximum=1e11)
+@takes(title="Unix seconds", type="number", minimum=0, exclusiveMaximum=1e11)
 def read_time(value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e11 or math.isnan(value):
         raise ValueError(f"expected Unix seconds, found {value!r}")

@@ -80,9 +80,12 @@ export function useRoute(): Route {
   return useSyncExternalStore(subscribe, snapshot);
 }
 
+/** The page alone: does not render when parameters change. */
+export const usePage = (): string => useSyncExternalStore(subscribe, () => snapshot().page);
+
 /** A parameter of the address and how to change it; its preset is not written into the address. */
 export function useParameter(name: string, preset = ""): [string, (value: string, step?: boolean) => void] {
-  const value = useRoute().parameters[name] ?? preset;
+  const value = useSyncExternalStore(subscribe, () => snapshot().parameters[name] ?? preset);
   const set = useCallback(
     (next: string, step = false) => change({ [name]: next === preset ? null : next }, step),
     [name, preset],

@@ -36,9 +36,12 @@ export function formatValue(value: number | null | undefined, unit = ""): string
 export function formatTicks(ticks: readonly number[], unit = ""): string[] {
   const [divisor, suffix] = scaleOf(Math.max(...ticks.map(Math.abs)), unit);
   const apart = ticks.length > 1 ? Math.abs(ticks[1]! - ticks[0]!) / divisor : 1;
-  const most = Math.min(6, Math.max(0, Math.ceil(-Math.log10(apart) - 1e-9) + (String(+apart.toPrecision(2)).includes("5") && apart < 1 ? 1 : 0)));
+  let most = 0;
+  while (most < 6 && apart * 10 ** most < 100 && !isWhole(apart * 10 ** most)) most++;
   return ticks.map((tick) => withDigits(tick / divisor, most) + suffix);
 }
+
+const isWhole = (value: number): boolean => Math.abs(value - Math.round(value)) < 0.01;
 
 /** The divisor and what is written behind the number, blank included. */
 function scaleOf(size: number, unit: string): readonly [number, string] {

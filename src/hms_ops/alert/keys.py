@@ -71,7 +71,7 @@ def read_flag(value: Any) -> bool:
     return value
 
 
-@takes(oneOf=[{"type": "string", "pattern": DURATION}, {"const": 0}])
+@takes(title="a duration", oneOf=[{"type": "string", "pattern": DURATION}, {"const": 0}])
 def read_duration(value: Any) -> float:
     """Seconds of `3m`; a bare 0 needs no unit."""
     if isinstance(value, str):
@@ -89,7 +89,7 @@ def cut(chars: int) -> Reader[str]:
 def duration_from(low_seconds: float) -> Reader[float]:
     """A reader of durations that are at least this long."""
 
-    @takes(type="string", pattern=DURATION)
+    @takes(title="a duration", type="string", pattern=DURATION)
     def read(value: Any) -> float:
         seconds = read_duration(value)
         if seconds < low_seconds:

@@ -237,10 +237,11 @@ def read_value(value: Any) -> float:
 
 
 @takes(
+    title="a duration, or seconds",
     oneOf=[
         {"type": "string", "pattern": DURATION},
         {"type": "number", "minimum": 1, "maximum": TTL_SECONDS_MAX},
-    ]
+    ],
 )
 def read_ttl(value: Any) -> float:
     """A duration such as 5m, or seconds."""

@@ -133,9 +133,9 @@ class Guard:
 
 
 def is_named(headers: Headers) -> bool:
-    """Whether the engine is asked for by a name that is not loopback's."""
+    """Whether the engine is asked for by a name that is not loopback's; for addresses browsers keep nothing."""
     match = HOST.match(headers.get("host", "").lower())
-    return match is not None and match[2] is not None and not is_loopback(match[2])
+    return match is not None and match[2] is not None and not is_address(match[2]) and not is_loopback(match[2])
 
 
 def guarded(send: Send, headers: Mapping[bytes, bytes]) -> Send:

@@ -57,7 +57,7 @@ def completed(values: dict[str, Any], readers: Mapping[str, Reader[Any]]) -> dic
     return values
 
 
-@takes(type="number", minimum=0, exclusiveMaximum=UNIX_SECONDS_END)
+@takes(title="Unix seconds", type="number", minimum=0, exclusiveMaximum=UNIX_SECONDS_END)
 def read_unix_seconds(text: str) -> float:
     """A time: Unix seconds, with a fraction or without."""
     try:
@@ -70,10 +70,11 @@ def read_unix_seconds(text: str) -> float:
 
 
 @takes(
+    title="seconds, or a duration",
     oneOf=[
         {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": STEP_SECONDS_END},
         {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d|w)$"},
-    ]
+    ],
 )
 def read_step(text: str) -> float:
     """A distance of points: seconds, or a number with its unit."""

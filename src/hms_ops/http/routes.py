@@ -9,6 +9,7 @@ from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -19,6 +20,7 @@ from hms_ops.http import (
     alerts,
     audit,
     boards,
+    docspage,
     events,
     ingest,
     listing,
@@ -37,6 +39,7 @@ from hms_ops.http import (
     stream,
 )
 from hms_ops.http.answer import Problem, http_problem, problem_of
+from hms_ops.http.delivery import Delivery
 from hms_ops.http.endpoint import Docs
 from hms_ops.http.scopes import protected
 from hms_ops.http.site import Site, site_of
@@ -83,6 +86,7 @@ ROUTES: Final = (
     *stream.ROUTES,
     *listing.ROUTES,
     *openapi.ROUTES,
+    *docspage.ROUTES,
     *session.ROUTES,
     *boards.ROUTES,
     *status.ROUTES,
@@ -109,14 +113,20 @@ DOCS: Final[Docs] = {
     **session.DOCS,
     **metrics.DOCS,
     **openapi.DOCS,
+    **docspage.DOCS,
     **screens.DOCS,
+    **prometheus.DOCS,
 }
 
 
 def application(site: Site) -> Starlette:
     """The routes with their site, each behind the scope it needs; errors of all sorts answer as problems."""
     handlers = dict.fromkeys((Problem, HmsOpsError, ClientDisconnect, Exception), answer_problem)
-    app = Starlette(routes=list(map(protected, ROUTES)), exception_handlers={**handlers, HTTPException: answer_refusal})
+    app = Starlette(
+        routes=list(map(protected, ROUTES)),
+        exception_handlers={**handlers, HTTPException: answer_refusal},
+        middleware=[Middleware(Delivery)],
+    )
     app.state.site = site
     app.state.openapi = cache(lambda: openapi.document_of(ROUTES, DOCS))
     return app

@@ -60,10 +60,11 @@ def now_of(engine: "Engine") -> float:
 
 
 @takes(
+    title="a duration, or seconds",
     oneOf=[
         {"type": "string", "pattern": DURATION},
         {"type": "number", "exclusiveMinimum": 0, "maximum": SILENCE_SECONDS_MAX},
-    ]
+    ],
 )
 def read_span(value: Any) -> float:
     """A duration such as 2h, or seconds; longer than nothing."""
@@ -74,7 +75,7 @@ def read_span(value: Any) -> float:
     return seconds
 
 
-@takes(type="number", exclusiveMinimum=0, exclusiveMaximum=UNIX_SECONDS_END)
+@takes(title="Unix seconds", type="number", exclusiveMinimum=0, exclusiveMaximum=UNIX_SECONDS_END)
 def read_until(value: Any) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 < value < UNIX_SECONDS_END:
@@ -107,11 +108,12 @@ def read_tag_text(text: str) -> dict[str, str]:
 
 
 @takes(
+    title="matchers: text, a list of them, or tags",
     oneOf=[
         {"type": "string", "pattern": NOT_BLANK},
         {"type": "array", "items": {"type": "string"}, "minItems": 1},
         {"type": "object", "minProperties": 1},
-    ]
+    ],
 )
 def read_matchers(value: Any) -> Matchers:
     return read_match(value)

@@ -46,7 +46,7 @@ class SessionDocument(TypedDict):
 
 
 async def look(request: Request) -> Response:
-    return Json(document(caller_of(request)))
+    return Json(document(caller_of(request)), headers={"Cache-Control": "no-store"})
 
 
 def document(caller: Caller) -> SessionDocument:

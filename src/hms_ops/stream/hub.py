@@ -132,7 +132,7 @@ class Hub:
         self._outflows.add(outflow)
         if self._is_stopped:
             outflow.end()
-        self._ask(partial(self._joining.append, follower))
+        self._ask(partial(self._admit, follower))
         return outflow
 
     def leave(self, outflow: Outflow) -> None:
@@ -181,7 +181,7 @@ class Hub:
         """Do what is due. What fails is logged and counted; the next turn goes on."""
         with self._guard:
             asked = self._asked
-        for part in (self._take_asks, self._take_events, self._take_seconds, self._catch_up, self._beat):
+        for part in (self._take_events, self._take_asks, self._take_seconds, self._catch_up, self._beat):
             try:
                 part()
             except Exception:
@@ -201,6 +201,9 @@ class Hub:
         if joined or len(self._followers) != before:
             self._feed.want(self._followers.values())
         self._hungry.extend(self._feed.join(follower for follower in joined if follower.outflow in self._followers))
+
+    def _admit(self, follower: Follower) -> None:
+        self._joining.append(follower)
 
     def _feed_more(self, follower: Follower) -> None:
         if follower.outflow in self._followers and not follower.is_live and follower not in self._hungry:

@@ -1,7 +1,7 @@
 /** One panel of a board. An error in one stays in it. */
 
 import { useMemo, type ReactNode } from "react";
-import { AlertList, MetricChart, useAlerts, useCells, useQueries, type Asked } from "@hms-ops/react";
+import { MetricChart, useAlerts, useCells, useQueries, type Asked } from "@hms-ops/react";
 import type { QueryAnswer, QuerySeries } from "@hms-ops/client";
 import { tagText, withUnit } from "../kit/format";
 import { lightOf } from "../kit/lights";
@@ -10,6 +10,7 @@ import { Boundary, Empty, ErrorNote, Loading } from "../kit/notes";
 import { Table, type Column } from "../kit/table";
 import { link } from "../router";
 import { useIsStale, usePaused } from "../shell/state";
+import { AlertCards } from "../wall/attention";
 import { unitOf } from "../wall/source";
 import { goodWords, isGood, linked, type Panel } from "./board";
 
@@ -129,7 +130,10 @@ function TablePanel({ panel }: PanelProps) {
 }
 
 function AlertsPanel() {
-  return <AlertList />;
+  const { alerts } = useAlerts();
+  const isStale = useIsStale();
+  if (isStale && !alerts.length) return <p className="big-light"><Light state="waiting" word="Not known" /></p>;
+  return alerts.length ? <AlertCards alerts={alerts} /> : <p className="big-light"><Light state="good" word="No alert is firing" /></p>;
 }
 
 function TextPanel({ panel }: PanelProps) {

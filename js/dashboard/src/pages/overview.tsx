@@ -9,7 +9,7 @@ import { count, plural } from "../kit/format";
 import { Boundary, Empty, ErrorNote, Loading } from "../kit/notes";
 import { Code } from "../kit/marks";
 import { Page, Toolbar } from "../kit/page";
-import { change, useParameter, useRoute } from "../router";
+import { change, useParameter } from "../router";
 import { Connection } from "../shell/bar";
 import { toggleWall } from "../shell/shortcuts";
 import { arrange, countOf, sorts, type Metric, type Sort } from "../wall/arrange";
@@ -21,7 +21,7 @@ import "../style/wall.css";
 
 export default function Overview() {
   const { data, error, loading, reload } = useDocument<MetricsAnswer>(METRICS_PATH, { every: METRICS_EVERY_SECONDS });
-  const isWall = useRoute().parameters["wall"] === "1";
+  const isWall = useParameter("wall")[0] === "1";
   const metrics = metricsOf(data);
   const series = useMemo(() => metrics.reduce((sum, metric) => sum + metric.series, 0), [metrics]);
   return (

@@ -8,7 +8,7 @@ import { Announcer } from "../kit/announce";
 import { Boundary, ErrorNote, Loading } from "../kit/notes";
 import { readSession, useSession } from "../kit/session";
 import { pages } from "../pages";
-import { useRoute } from "../router";
+import { usePage, useParameter } from "../router";
 import { Banner } from "./banner";
 import { Bar } from "./bar";
 import { Keymap } from "./keymap";
@@ -61,14 +61,15 @@ function SignedIn() {
 type Over = "palette" | "keys" | null;
 
 function Frame() {
-  const { page, parameters } = useRoute();
+  const page = usePage();
+  const [wall] = useParameter("wall");
   const [over, setOver] = useState<Over>(null);
   const [isMenuOpen, setMenuOpen] = useState(false);
   const shortcuts = useMemo<readonly Shortcut[]>(() => shortcutsOf(pages, { palette: () => setOver("palette"), keys: () => setOver("keys") }), []);
   const openPalette = useCallback(() => setOver("palette"), []);
   const close = useCallback(() => setOver(null), []);
   useShortcuts(shortcuts, openPalette);
-  const isWall = parameters["wall"] === "1";
+  const isWall = wall === "1";
   useNewPage(page);
   return (
     <div className={isWall ? "frame is-wall" : "frame"}>

@@ -1,12 +1,12 @@
 /** The pages by group. On narrow screens it is behind a button. */
 
 import { pages, type Group } from "../pages";
-import { link, useRoute } from "../router";
+import { link, usePage } from "../router";
 
 const GROUPS: readonly Group[] = ["Watch", "Understand", "Engine"];
 
 export function Navigation({ isOpen, onGo }: { readonly isOpen: boolean; readonly onGo: () => void }) {
-  const { page } = useRoute();
+  const page = usePage();
   const here = page === "metric" ? "" : page === "dashboard" ? "dashboards" : page;
   return (
     <nav id="navigation" className={isOpen ? "navigation is-open" : "navigation"} aria-label="Pages">

@@ -23,9 +23,8 @@ export function Attention({ metrics, series }: { readonly metrics: number; reado
   if (!alerts.length) return <Verdict look="good" mark="●" title={rules.length ? "All is well: no alert is firing" : "No rules are set up yet"}>{rules.length ? watched : <>Nothing can fire. Rules are written in files; <a href="/docs">the documentation</a> shows how.</>}</Verdict>;
   const pending = alerts.length - firing.length;
   const title = firing.length ? `${plural(firing.length, "alert")} ${firing.length === 1 ? "is" : "are"} firing` : `No alert is firing, ${pending} pending`;
-  const sorted = [...alerts].sort((a, b) => rank(a) - rank(b) || b.since - a.since);
   return (
-    <Verdict look={firing.length ? "bad" : "warn"} mark={firing.length ? "▲" : "◆"} title={title} list={<AlertCards alerts={sorted} />}>
+    <Verdict look={firing.length ? "bad" : "warn"} mark={firing.length ? "▲" : "◆"} title={title} list={<AlertCards alerts={alerts} />}>
       {firing.length && pending ? `${pending} more pending. ` : ""}{watched}
     </Verdict>
   );
@@ -54,10 +53,12 @@ function Verdict({ look, mark, title, list, children }: VerdictProps) {
   );
 }
 
-function AlertCards({ alerts }: { readonly alerts: readonly Alert[] }) {
+/** Those that need somebody most come first; what is more is a link. */
+export function AlertCards({ alerts }: { readonly alerts: readonly Alert[] }) {
+  const sorted = [...alerts].sort((a, b) => rank(a) - rank(b) || b.since - a.since);
   return (
     <ul className="cards">
-      {alerts.slice(0, SHOWN_MAX).map((alert) => <Card key={`${alert.name}${tagText(alert.tags)}`} alert={alert} />)}
+      {sorted.slice(0, SHOWN_MAX).map((alert) => <Card key={`${alert.name}${tagText(alert.tags)}`} alert={alert} />)}
       {alerts.length > SHOWN_MAX && <li className="card-more"><a href={link("alerts")}>{`${count(alerts.length - SHOWN_MAX)} more alerts`}</a></li>}
     </ul>
   );

@@ -1,0 +1,59 @@
+"""What one query may cost: numbers held, numbers read through windows, and time. Over one of them it is refused.
+
+Counted over the whole query, whatever its parts. Threads: the query's own.
+"""
+
+from typing import Final
+
+from hms_ops.clock import SECOND_NS, steady_ns
+from hms_ops.prometheus.query.refused import LIMIT, TIMEOUT, Refused
+
+SERIES_MAX: Final = 10_000  # of one selector, and of an answer
+CELLS_MAX: Final = 10_000_000  # numbers of all selectors: rows and times of each series
+WORK_MAX: Final = 400_000_000  # numbers that windows look at, each as often as it is in one
+
+
+class Budget:
+    """Spent by what reads and what evaluates."""
+
+    def __init__(self, seconds_max: float) -> None:
+        self._seconds_max = seconds_max
+        self._end_ns = steady_ns() + int(seconds_max * SECOND_NS)
+        self._cells = 0
+        self._work = 0
+
+    def room(self) -> int:
+        """How many more numbers may be held."""
+        return CELLS_MAX - self._cells
+
+    def hold(self, cells: int) -> None:
+        """Numbers that are about to be held."""
+        self._cells += cells
+        if self._cells > CELLS_MAX:
+            raise Refused(
+                LIMIT,
+                f"the query reads more than {CELLS_MAX:,} samples and values: choose fewer series, a shorter "
+                "range or a longer step",
+            )
+        self.check_time()
+
+    def work(self, cells: int) -> None:
+        """Numbers that windows are about to look at."""
+        self._work += cells
+        if self._work > WORK_MAX:
+            raise Refused(
+                LIMIT,
+                f"the windows of the query hold more than {WORK_MAX:,} samples together: choose fewer series, shorter "
+                "windows or a longer step",
+            )
+        self.check_time()
+
+    def series(self, count: int) -> None:
+        """How many series a selector or an answer has."""
+        if count > SERIES_MAX:
+            raise Refused(LIMIT, f"{count:,} series, {SERIES_MAX:,} are allowed: choose by labels, or aggregate")
+        self.check_time()
+
+    def check_time(self) -> None:
+        if steady_ns() > self._end_ns:
+            raise Refused(TIMEOUT, f"the query took longer than {self._seconds_max:g} s")

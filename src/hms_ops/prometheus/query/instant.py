@@ -1,0 +1,91 @@
+"""What an expression comes to at each time: numbers, one or one for each set of labels.
+
+    Scalar     float64[times]
+    Instant    labels of each element; values float64[elements, times]; there bool[elements, times]
+    Text       a string
+
+NaN is a value, as in PromQL: 0/0 is there. What is not there is False in `there`, whatever its value says.
+Pure; arrays are not changed once they are in one of these.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hms_ops.prometheus.query.refused import EXECUTION, Refused
+from hms_ops.prometheus.query.slots import Floats
+from hms_ops.prometheus.selection import NAME
+
+Labels: TypeAlias = Mapping[str, str]
+Key: TypeAlias = tuple[tuple[str, str], ...]
+Truths: TypeAlias = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    labels: Sequence[Labels]
+    values: Floats
+    there: Truths
+
+    def rows(self, chosen: Sequence[int]) -> "Instant":
+        """Some of its elements."""
+        index = np.array(chosen, np.intp)
+        return Instant([self.labels[n] for n in chosen], self.values[index], self.there[index])
+
+
+Value: TypeAlias = Scalar | Instant | Text
+
+
+def key_of(labels: Labels, left_out: Iterable[str] = ()) -> Key:
+    """What two sets of labels are the same by."""
+    gone = set(left_out)
+    return tuple(sorted((name, value) for name, value in labels.items() if name not in gone))
+
+
+def nameless(labels: Labels) -> dict[str, str]:
+    return {name: value for name, value in labels.items() if name != NAME}
+
+
+def renamed(found: Instant, values: Floats, there: Truths | None = None) -> Instant:
+    """Calculated of an instant vector, so no longer the metric it was."""
+    made = Instant([nameless(labels) for labels in found.labels], values, found.there if there is None else there)
+    return unique(made)
+
+
+def unique(found: Instant) -> Instant:
+    """The same, as long as no two elements have the same labels at one time; those that take turns are one."""
+    return merged(found, key_of, "vector cannot contain metrics with the same labelset")
+
+
+def merged(found: Instant, key: Callable[[Labels], Key], problem: str) -> Instant:
+    """One element for each key. Refused with `problem` where two of one key are there at once."""
+    groups: dict[Key, list[int]] = {}
+    for number, labels in enumerate(found.labels):
+        groups.setdefault(key(labels), []).append(number)
+    if len(groups) == len(found.labels):
+        return found
+    values, there = found.values.copy(), found.there.copy()
+    for first, *others in groups.values():
+        for other in others:
+            if (there[first] & there[other]).any():
+                raise Refused(EXECUTION, problem)
+            values[first] = np.where(there[other], values[other], values[first])
+            there[first] |= there[other]
+    return Instant(found.labels, values, there).rows([numbers[0] for numbers in groups.values()])
+
+
+def nothing(times: int) -> Instant:
+    return Instant([], np.empty((0, times)), np.empty((0, times), bool))

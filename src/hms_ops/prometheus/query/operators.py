@@ -1,0 +1,125 @@
+"""Operators between two values: numbers with numbers, vectors with numbers, vectors with vectors one to one.
+
+    a / b                    elements with the same labels but the name
+    a / on (agency) b        with the same of these labels; `ignoring`, but these
+    a > b, a > bool b        the left side's elements where it is so; 1 and 0
+    a and b, a or b, a unless b
+
+Errors: Refused, with the operator, where one side has several elements for one set of labels. Pure.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from hms_ops.prometheus.query.instant import Instant, Key, Labels, Scalar, Value, key_of, merged, nameless, renamed
+from hms_ops.prometheus.query.pointwise import CALCULATIONS, COMPARISONS
+from hms_ops.prometheus.query.slots import Floats
+from hms_ops.prometheus.selection import NAME
+
+SETS: Final = ("and", "or", "unless")
+MANY: Final = (
+    'found duplicate series for the match group on the {side} hand-side of "{operator}"; many-to-many matching not '
+    "allowed: matching labels must be unique on one side"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """names: the labels of `on`, or of `ignoring`."""
+
+    names: tuple[str, ...] = ()
+    is_on: bool = False
+
+    def key(self, labels: Labels) -> Key:
+        if self.is_on:
+            return tuple(sorted((name, labels[name]) for name in self.names if labels.get(name)))
+        return key_of(labels, (NAME, *self.names))
+
+    def labels(self, own: Labels, keeps_name: bool) -> dict[str, str]:
+        """Those of a result, of the left side's."""
+        kept = dict(own) if keeps_name else nameless(own)
+        if self.is_on:
+            return {name: value for name, value in kept.items() if name in self.names}
+        return {name: value for name, value in kept.items() if name not in self.names}
+
+
+def combined(operator: str, is_bool: bool, matching: Matching, left: Value, right: Value) -> Value:
+    """The value of `left operator right`."""
+    if isinstance(left, Scalar) and isinstance(right, Scalar):
+        return Scalar(_function(operator)(left.values, right.values).astype(float))
+    if isinstance(left, Instant) and isinstance(right, Instant):
+        if operator in SETS:
+            return SET_OPERATORS[operator](matching, left, right)
+        return _matched(operator, is_bool, matching, left, right)
+    if isinstance(left, Instant) and isinstance(right, Scalar):
+        return _with_number(operator, is_bool, left, left.values, right.values)
+    assert isinstance(left, Scalar)  # the parser lets no text through
+    assert isinstance(right, Instant)
+    return _with_number(operator, is_bool, right, left.values, right.values)
+
+
+def _function(operator: str) -> Callable[[Any, Any], Any]:
+    return CALCULATIONS.get(operator) or COMPARISONS[operator]
+
+
+def _with_number(operator: str, is_bool: bool, of: Instant, left: Floats, right: Floats) -> Instant:
+    found = _function(operator)(left, right)
+    if operator in CALCULATIONS or is_bool:
+        return renamed(of, np.broadcast_to(found, of.values.shape).astype(float))
+    return Instant(of.labels, of.values, of.there & found)
+
+
+def _matched(operator: str, is_bool: bool, matching: Matching, left: Instant, right: Instant) -> Instant:
+    """One to one."""
+    left, right = (
+        merged(side, matching.key, MANY.format(side=name, operator=operator))
+        for side, name in ((left, "left"), (right, "right"))
+    )
+    places = {matching.key(labels): row for row, labels in enumerate(right.labels)}
+    pairs = [(row, places[key]) for row, labels in enumerate(left.labels) if (key := matching.key(labels)) in places]
+    one, other = left.rows([row for row, _ in pairs]), right.rows([row for _, row in pairs])
+    keeps = operator in COMPARISONS and not is_bool
+    labels = [matching.labels(own, keeps) for own in one.labels]
+    found, there = _function(operator)(one.values, other.values), one.there & other.there
+    if keeps:
+        return Instant(labels, one.values, there & found)
+    return Instant(labels, found.astype(float), there)
+
+
+# ---- and, or, unless
+
+
+def _covered(matching: Matching, left: Instant, right: Instant) -> Any:
+    """bool[left's elements, times]: where the right side has an element for the same labels."""
+    by_key: dict[Key, Any] = {}
+    for labels, there in zip(right.labels, right.there, strict=True):
+        key = matching.key(labels)
+        by_key[key] = by_key[key] | there if key in by_key else there
+    none = np.zeros(left.there.shape[1], bool)
+    rows = [by_key.get(matching.key(labels), none) for labels in left.labels]
+    return np.array(rows, bool).reshape(left.there.shape)
+
+
+def _and(matching: Matching, left: Instant, right: Instant) -> Instant:
+    return Instant(left.labels, left.values, left.there & _covered(matching, left, right))
+
+
+def _unless(matching: Matching, left: Instant, right: Instant) -> Instant:
+    return Instant(left.labels, left.values, left.there & ~_covered(matching, left, right))
+
+
+def _or(matching: Matching, left: Instant, right: Instant) -> Instant:
+    more = _unless(matching, right, left)
+    joined = Instant(
+        [*left.labels, *more.labels],
+        np.concatenate([left.values, more.values]),
+        np.concatenate([left.there, more.there]),
+    )
+    return merged(joined, partial(key_of), "vector cannot contain metrics with the same labelset")
+
+
+SET_OPERATORS: Final = {"and": _and, "or": _or, "unless": _unless}

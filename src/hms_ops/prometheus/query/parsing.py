@@ -1,0 +1,103 @@
+"""A query's text as promql-parser's tree, and what is asked of the samples in it.
+
+Errors: Refused(BAD_DATA) with what the parser says; Refused(MISSING) where promql-parser is not installed. Limits:
+CHARACTERS_MAX, DEPTH_MAX: the parser and every walk over its tree stay inside the stack.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hms_ops.prometheus.query.reader import Span
+from hms_ops.prometheus.query.refused import BAD_DATA, LIMIT, MISSING, Refused, bad_parameter, unsupported
+
+CHARACTERS_MAX: Final = 8_192
+DEPTH_MAX: Final = 100
+LOOKBACK_MS: Final = 300_000
+
+
+def parsed(text: str, name: str = "query") -> Any:
+    """The tree of an expression."""
+    try:
+        import promql_parser
+    except ImportError:
+        raise Refused(
+            MISSING, "PromQL needs the package promql-parser: pip install 'hms-ops[server]', and start the engine again"
+        ) from None
+    if len(text) > CHARACTERS_MAX:
+        raise Refused(LIMIT, f"the query has {len(text):,} characters, {CHARACTERS_MAX:,} are allowed")
+    try:
+        node = promql_parser.parse(text)
+    except ValueError as error:
+        raise bad_parameter(name, f"parse error: {error}") from None
+    if depth_of(node) > DEPTH_MAX:
+        raise Refused(LIMIT, f"the query is nested deeper than {DEPTH_MAX} levels")
+    return node
+
+
+def selector_of(text: str) -> Any:
+    """The VectorSelector of a `match[]`."""
+    node = parsed(text, "match[]")
+    if type(node).__name__ != "VectorSelector":
+        raise Refused(BAD_DATA, f'invalid parameter "match[]": {text[:100]!r} is no series selector')
+    return node
+
+
+def parts(node: Any) -> list[Any]:
+    """The nodes right below one, parameters of aggregations included."""
+    match type(node).__name__:
+        case "Call":
+            return list(node.args)
+        case "BinaryExpr":
+            return [node.lhs, node.rhs]
+        case "AggregateExpr":
+            return [node.expr] if node.param is None else [node.param, node.expr]
+        case "ParenExpr" | "UnaryExpr" | "SubqueryExpr":
+            return [node.expr]
+    return []
+
+
+def depth_of(node: Any) -> int:
+    """How deep an expression is nested; without recursion, as that is what the depth is asked for."""
+    waiting, deepest = [(node, 1)], 1
+    while waiting:
+        inner, depth = waiting.pop()
+        deepest = max(deepest, depth)
+        waiting += [(part, depth + 1) for part in parts(inner)]
+    return deepest
+
+
+def reads(node: Any) -> Iterator[tuple[Any, int]]:
+    """(selector, how long its window is in ms, 0 for none) of every selector, from left to right."""
+    kind = type(node).__name__
+    if kind == "VectorSelector":
+        yield node, 0
+    elif kind == "MatrixSelector":
+        yield node.vector_selector, milliseconds(node.range)
+    for part in parts(node):
+        yield from reads(part)
+
+
+def span_of(selector: Any, window_ms: int, times: NDArray[np.int64]) -> Span:
+    """What a selector reads for these times; without a window, the newest sample of five minutes and a row's length."""
+    begin = int(times[0]) - offset_ms(selector) - (window_ms or LOOKBACK_MS)
+    return Span(selector, begin, int(times[-1]) - offset_ms(selector))
+
+
+def offset_ms(selector: Any) -> int:
+    return 0 if selector.offset is None else milliseconds(selector.offset)
+
+
+def milliseconds(delta: Any) -> int:
+    seconds: float = delta.total_seconds()
+    return round(seconds * 1000)
+
+
+def check_selector(text: str, selector: Any) -> None:
+    """What PromQL can say of a selector and is not answered here."""
+    if selector.at is not None:
+        raise unsupported(text, "@", "a fixed time for a part of a query; ask for that time with `time`")
+    if selector.matchers.or_matchers:
+        raise unsupported(text, "or", "matchers joined by `or`; write two selectors joined by the operator `or`")
