@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 
 from hms_ops import kinds
 from hms_ops._ring import Store
+from hms_ops.alert.language.units import metric_unit, unit_name
 from hms_ops.clock import steady_ns
 from hms_ops.errors import UnknownMetricError
 from hms_ops.past import Past
@@ -156,11 +157,12 @@ class Census:
         )
 
     def _metric(self, name: str, known: "Description | None", is_rule: bool, value: float | None) -> Metric:
+        described = (known["unit"] if known is not None else "") or self._units.get(name, "")
         kind = self._store.metric_kind(name) or (known["kind"] if known is not None else kinds.UNKNOWN)
         return Metric(
             metric=name,
             kind=kinds.NAMES[kind],
-            unit=(known["unit"] if known is not None else "") or self._units.get(name, ""),
+            unit=described or unit_name(metric_unit(name, None)),
             help=known["help"] if known is not None else "",
             series=len(self._store.slots(name)),
             rule=is_rule,

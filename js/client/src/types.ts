@@ -39,7 +39,7 @@ export interface Alert {
   readonly episode: number | string;
   readonly reason: string;
   readonly rule: string;
-  readonly acknowledged: { readonly by: string; readonly at: number; readonly comment?: string } | null;
+  readonly acknowledged: { readonly who: string; readonly at: number; readonly comment: string; readonly until: number | null } | null;
   readonly silenced_by: string;
   readonly held_by: string;
   readonly told_at: number | null;

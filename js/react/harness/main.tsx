@@ -45,7 +45,7 @@ live.answer = ({ path, parameters }) => {
 live.setAlerts([
   alertOf("finance.latency_high", { value: 215.3, tags: { agency: "irs" }, since: now - 340, reason: "avg(finance.api_ms) = 215 ms > 200 ms for 3m" }),
   alertOf("db.queue_long", { state: "pending", severity: "ticket", value: 2100, since: now - 42, reason: "max(db.queue) = 2,100 > 2,000", acknowledged: null }),
-  alertOf("disk.full", { severity: "page", value: 96.2, since: now - 86_400 * 2, reason: "disk.used = 96.2 % > 95 %", acknowledged: { by: "ann", at: now - 900, comment: "cleaning up" }, silenced_by: "a791111c8351", told_at: now - 3600 }),
+  alertOf("disk.full", { severity: "page", value: 96.2, since: now - 86_400 * 2, reason: "disk.used = 96.2 % > 95 %", acknowledged: { who: "ann", at: now - 900, comment: "cleaning up", until: null }, silenced_by: "a791111c8351", told_at: now - 3600 }),
 ]);
 
 const anomalies: readonly Anomaly[] = [{ from: now - 45, to: now - 15, name: "above its moving mean" }];

@@ -74,7 +74,7 @@ function AlertItem({ alert, now, unit, actions, who }: AlertItemProps) {
 
 /** Who has it, and what holds it back. */
 function standingOf({ acknowledged, silenced_by, held_by, told_at }: Alert): string[] {
-  const had = acknowledged && `acknowledged by ${acknowledged.by}${acknowledged.comment ? ` (${acknowledged.comment})` : ""}`;
+  const had = acknowledged && `acknowledged by ${acknowledged.who}${acknowledged.comment ? ` (${acknowledged.comment})` : ""}`;
   return [had, silenced_by && "silenced", !silenced_by && held_by && `held back: ${held_by}`, told_at && `told at ${formatMoment(told_at)}`]
     .filter((words): words is string => !!words);
 }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict
 
 from hms_ops.alert.language.explaining import Part, parts_of, words_of
 from hms_ops.alert.language.tree import CONDITIONS, Arith, Compare, Condition, Number, children
-from hms_ops.alert.language.units import METRIC_UNITS, Unit, number_value, unit_of
+from hms_ops.alert.language.units import number_value, unit_name, unit_of
 from hms_ops.alert.rule import Rule
 from hms_ops.errors import HmsOpsError
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 PARTS_MAX: Final = 24
 VALUES_MAX: Final = 20
-UNIT_NAMES: Final = {unit: name for name, unit in reversed(METRIC_UNITS.items())}
 
 
 class PartValue(TypedDict):
@@ -122,7 +121,3 @@ def comparisons(node: Condition | Arith) -> Iterator[Compare]:
 def unit_text(engine: "Engine", node: Condition | Arith) -> str:
     """None of a condition, and "" too where nobody knows."""
     return "" if isinstance(node, CONDITIONS) else unit_name(unit_of(node, engine.described_unit))
-
-
-def unit_name(unit: Unit | None) -> str:
-    return "" if unit is None else UNIT_NAMES[unit]

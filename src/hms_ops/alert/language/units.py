@@ -64,6 +64,8 @@ _ENDINGS: Final = {
     "pct": _PERCENT,
 }
 
+_UNIT_NAMES: Final = {unit: name for name, unit in reversed(METRIC_UNITS.items())}
+
 
 def metric_unit(metric: str, described: str | None) -> Unit | None:
     """The unit of a metric, from its description or its name's end; None when unknown."""
@@ -71,6 +73,11 @@ def metric_unit(metric: str, described: str | None) -> Unit | None:
         return METRIC_UNITS.get(described)
     _, joint, ending = metric.rpartition("_")
     return _ENDINGS.get(ending) if joint else None
+
+
+def unit_name(unit: Unit | None) -> str:
+    """A unit in the words of a description, "" for none."""
+    return "" if unit is None else _UNIT_NAMES[unit]
 
 
 def number_value(value: float, unit: str, against: Unit | None) -> float:
