@@ -30,6 +30,7 @@ from benchmarks import (
     slo,
     start,
     storm,
+    streams,
     tick,
 )
 from benchmarks.figure import FULL, QUICK, Figure, Pace
@@ -55,6 +56,7 @@ MEASUREMENTS: dict[str, Callable[[Pace], list[Figure]]] = {
     "rules": rules.measure,
     "page": page.measure,
     "storm": storm.measure,
+    "streams": streams.measure,
     "ledger": ledger.measure,
     "history-bytes": history.measure,
     "history-flush": history_flush.measure,

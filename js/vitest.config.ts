@@ -19,7 +19,12 @@ export default defineConfig({
       {
         extends: true,
         resolve: { alias: { ...preactTesting, ...preact } },
-        test: { name: "preact", include: ["react/test/**/*.test.tsx"], server: { deps: { inline: [/@testing-library/] } } },
+        test: {
+          name: "preact",
+          include: ["react/test/**/*.test.tsx"],
+          exclude: ["react/test/server.test.tsx"], // the dashboard is not rendered on a server
+          server: { deps: { inline: [/@testing-library/] } },
+        },
       },
     ],
   },

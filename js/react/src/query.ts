@@ -18,13 +18,13 @@ export interface QueryOptions {
 }
 
 export interface Asked<T> {
-  /** The last answer; it stays while the next one is on its way, or fails. */
+  /** The last answer to these expressions; it stays while one over another range is on its way, or fails. */
   readonly data: T | null;
   readonly error: string | null;
   readonly loading: boolean;
 }
 
-const LOADING: Asked<never> = { data: null, error: null, loading: true };
+const LOADING: Asked<readonly QueryAnswer[]> = { data: null, error: null, loading: true };
 const IDLE: Asked<never> = { data: null, error: null, loading: false };
 
 /** The answer to an expression. */
@@ -37,21 +37,23 @@ export function useQuery(expr: string, options: QueryOptions = {}): Asked<QueryA
 export function useQueries(exprs: readonly string[], options: QueryOptions = {}): Asked<readonly QueryAnswer[]> {
   const live = useLiveIfAny();
   const { start, end, range, step, points, every } = options;
-  const key = JSON.stringify([exprs, start, end, range, step, points, every]);
-  const [asked, set] = useState<Asked<readonly QueryAnswer[]> & { key: string }>({ ...LOADING, key });
+  const about = JSON.stringify(exprs), key = JSON.stringify([about, start, end, range, step, points, every]);
+  const [asked, set] = useState({ ...LOADING, about, key });
   useEffect(() => {
     if (!live || !exprs.length) return;
     return repeated(every, async (signal) => {
       try {
         const data = await Promise.all(exprs.map((expr) => ask(live, expr, options, signal)));
-        set({ data, error: null, loading: false, key });
+        if (!signal.aborted) set({ data, error: null, loading: false, about, key });
       } catch (error) {
-        if (!signal.aborted) set((was) => ({ ...was, error: messageOf(error), loading: false, key }));
+        const failed = { error: messageOf(error), loading: false, about, key };
+        if (!signal.aborted) set((was) => ({ ...failed, data: was.about === about ? was.data : null }));
       }
     });
   }, [live, key]);
   if (!exprs.length) return IDLE;
-  return asked.key === key ? asked : { ...asked, loading: true };
+  const { data, error, loading } = asked.about === about ? asked : LOADING;
+  return { data, error, loading: loading || asked.key !== key };
 }
 
 function ask(live: Live, expr: string, { start, end, range, step, points }: QueryOptions, signal: AbortSignal): Promise<QueryAnswer> {

@@ -30,7 +30,7 @@ export const second = (at: number, value: number | null, kind: "gauge" | "timer"
   act(() => live.second(T0 + at, { "db.write_ms": value }, kind));
 
 /** Let time pass, and what was promised in it come. */
-export const pass = (ms: number): Promise<void> => act(() => vi.advanceTimersByTimeAsync(ms)) as Promise<void>;
+export const pass = (ms: number): Promise<void> => act(async () => void (await vi.advanceTimersByTimeAsync(ms)));
 
 /** What a page that has left must not have kept. */
 export const leftBehind = (): object => ({ watchers: live.watchers.size, timers: vi.getTimerCount(), media: mediaListenerCount() - mediaBefore });

@@ -83,7 +83,7 @@ class Server:
             listener.close()
             raise
         self._socket = listener
-        self._uvicorn = uvicorn.Server(config_of(Guard(application(self.site), self.entrance, self.tally), self))
+        self._uvicorn = Served(self._tls, config_of(Guard(application(self.site), self.entrance, self.tally), self))
         self._say()
         self.site.start(start_thread)
         self._thread = start_thread("hms-http", self._serve)
@@ -196,6 +196,27 @@ class Server:
 
     def _connections(self) -> list[Connection]:
         return cast("list[Connection]", list(self._uvicorn.server_state.connections) if self._uvicorn else [])
+
+
+class Served(uvicorn.Server):
+    """uvicorn, which knows connections from the end of their handshake on only; those that wait for it end here."""
+
+    def __init__(self, tls: Tls | None, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._tls = tls
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Before, since asyncio waits for them from Python 3.12 on; after, for who came meanwhile.
+        await self._cut(is_shaken=False)
+        await super().shutdown(sockets)
+        await self._cut(is_shaken=True)
+
+    async def _cut(self, is_shaken: bool) -> None:
+        for shaking in list(self._tls.open) if self._tls is not None else []:
+            if is_shaken or not shaking.is_shaken:
+                shaking.cut()
+        await asyncio.sleep(0)  # asyncio tells of the end, and closes the socket, in the loop's next round
+        await asyncio.sleep(0)
 
 
 def config_of(app: Any, server: Server) -> uvicorn.Config:

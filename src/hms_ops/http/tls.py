@@ -226,11 +226,19 @@ class Handshake(SSLProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._tls.open.discard(self)
-        if getattr(self._app, "transport", None) is None:
+        if not self.is_shaken:
             self._tls.tally[self._why] += 1
         super().connection_lost(exc)
 
+    @property
+    def is_shaken(self) -> bool:
+        """Whether the handshake is done, and the connection told."""
+        return getattr(self._app, "transport", None) is not None
+
+    def cut(self) -> None:
+        if self.raw is not None:
+            self.raw.abort()
+
     def cut_from_outside(self) -> None:
         """Cut it now, whatever is under way; from any thread."""
-        if self.raw is not None:
-            self._loop.call_soon_threadsafe(self.raw.abort)
+        self._loop.call_soon_threadsafe(self.cut)

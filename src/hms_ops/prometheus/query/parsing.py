@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hms_ops.prometheus.query.reader import Span
 from hms_ops.prometheus.query.refused import BAD_DATA, LIMIT, MISSING, Refused, bad_parameter, unsupported
+from hms_ops.prometheus.selection import ALERTS, name_of
 
 CHARACTERS_MAX: Final = 8_192
 DEPTH_MAX: Final = 100
@@ -99,5 +100,9 @@ def check_selector(text: str, selector: Any) -> None:
     """What PromQL can say of a selector and is not answered here."""
     if selector.at is not None:
         raise unsupported(text, "@", "a fixed time for a part of a query; ask for that time with `time`")
+    if name_of(selector) in ALERTS:
+        raise unsupported(
+            text, name_of(selector), "alerts are no series here: a rule has a gauge of its own name, 1 while it fires"
+        )
     if selector.matchers.or_matchers:
         raise unsupported(text, "or", "matchers joined by `or`; write two selectors joined by the operator `or`")
