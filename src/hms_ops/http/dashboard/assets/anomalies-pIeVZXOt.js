@@ -1,1 +1,0 @@
-import{n as e,o as t}from"./page-Ck2zaMnH.js";function n(){return t(e,{title:`Anomalies`,children:`This page is being written.`})}export{n as default};
