@@ -77,7 +77,7 @@ function Card({ alert }: { readonly alert: Alert }) {
       <p className="card-foot">
         {alert.severity && <Badge tone={alert.severity === "page" ? "bad" : "plain"}>{`severity ${alert.severity}`}</Badge>}
         <span>for <Time at={alert.since} look="for" /></span>
-        <span>{alert.acknowledged ? `taken by ${alert.acknowledged.by}` : alert.silenced_by ? "silenced" : isFiring ? "nobody has taken it" : ""}</span>
+        <span>{alert.acknowledged ? `taken by ${alert.acknowledged.who}` : alert.silenced_by ? "silenced" : isFiring ? "nobody has taken it" : ""}</span>
       </p>
     </li>
   );
