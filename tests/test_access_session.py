@@ -228,6 +228,28 @@ def test_what_somebody_may_still_is_asked_by_streams(browser: Browser) -> None:
     assert not entrance.is_still(entrance.by_token("unknown"))
 
 
+@pytest.mark.parametrize("end", ["log-out", "expiry", "withdrawn", "fewer scopes"])
+def test_a_stream_ends_within_a_second_of_the_right_to_it(end: str) -> None:
+    with serving() as site, browsing(site.engine) as browser:
+        browser.log_in(BOB)
+        # A client of its own: another connection, as a browser's stream has.
+        with (
+            httpx.Client(base_url=browser.url, trust_env=False, cookies=dict(browser.client.cookies)) as watching,
+            watching.stream("GET", "/v1/stream?metric=a") as answer,
+        ):
+            lines = answer.iter_lines()
+            assert next(lines) == "retry: 1000"
+            if end == "log-out":
+                browser.ask("DELETE", "/v1/session")
+            elif end == "expiry":
+                browser.server.entrance.now = lambda: NOW + HOUR
+            else:
+                kept = Token(digest_of(BOB), "bob", frozenset(["ingest"]))
+                browser.server.renew((TOKENS[0], *([kept] if end == "fewer scopes" else [])), None)
+            site.engine.advance(3)
+            assert [line for line in lines if line.startswith("data: ")] == []
+
+
 # ---- forged requests
 
 FORGED = [

@@ -44,6 +44,7 @@ def packages() -> None:
     run("node", "scripts/packages.mjs", *PACKAGES)
 
 
+@pytest.mark.timeout(2 * TIMEOUT_SECONDS)
 @pytest.mark.usefixtures("packages")
 def test_the_packages_run_against_a_real_engine():
     with Engine(udp="127.0.0.1:0", http="127.0.0.1:0", data_dir=None) as engine:
@@ -51,4 +52,4 @@ def test_the_packages_run_against_a_real_engine():
         assert engine.http_address is not None
         udp, http = (f"127.0.0.1:{address[1]}" for address in (engine.udp_address, engine.http_address))
         where = {"HMS_OPS_TEST_UDP": f"udp://{udp}", "HMS_OPS_TEST_HTTP": f"http://{http}"}
-        run("node", "node_modules/vitest/vitest.mjs", "run", *(f"{name}/test" for name in PACKAGES), **where)
+        run("node", "node_modules/vitest/vitest.mjs", "run", *(f"{JS / name / 'test'}/" for name in PACKAGES), **where)

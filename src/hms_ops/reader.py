@@ -54,7 +54,9 @@ def takes(**schema: Any) -> Callable[[Callable[[Any], T]], Reader[T]]:
 
 def many(reader: Reader[T], times_max: int) -> Reader[T]:
     """A reader of each of several values of one name in a query string."""
-    return replace(reader, schema={"type": "array", "items": reader.schema, "maxItems": times_max}, times_max=times_max)
+    said = {key: reader.schema[key] for key in ("description", "examples") if key in reader.schema}
+    items = {key: value for key, value in reader.schema.items() if key not in said}
+    return replace(reader, schema={"type": "array", "items": items, "maxItems": times_max, **said}, times_max=times_max)
 
 
 TEXT: Final = Reader(str, {"type": "string"})

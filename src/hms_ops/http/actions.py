@@ -7,8 +7,9 @@ from starlette.responses import Response
 
 from hms_ops.alert.keys import cut, read_name
 from hms_ops.alert.rule import ActionRule
+from hms_ops.http.alerts import bad_keys
 from hms_ops.http.answer import Json
-from hms_ops.http.endpoint import Body, Docs, Endpoint, Refusal
+from hms_ops.http.endpoint import Body, Docs, Endpoint
 from hms_ops.http.operations import client_of
 from hms_ops.http.parameters import checked_keys, read_document, read_parameters, whole_number
 from hms_ops.http.site import site_of
@@ -133,7 +134,7 @@ async def switch(request: Request) -> dict[str, Any]:
     return {"who": client_of(request), **values}
 
 
-BAD_SWITCH: Final = Refusal(400, "switch", "Keys are wrong; `problems` has each of them with what is wrong.")
+BAD_SWITCH: Final = bad_keys("switch")
 DOCS: Final[Docs] = {
     actions: Endpoint("Actions", "Self-healing jobs and their runs", ActionsAnswer, parameters=PARAMETERS),
     stop: Endpoint(

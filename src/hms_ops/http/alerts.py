@@ -277,7 +277,13 @@ FIRE_READERS: Final[dict[str, Reader[Any]]] = {
 
 RULE_NAME: Final = read_name.about("The alert's name; a slash in it is written %2F.", example="finance.latency_high")
 ALERT_NAME: Final[dict[str, Reader[Any]]] = {"name": RULE_NAME}
-BAD_KEYS: Final = Refusal(400, "request", "Keys are wrong; `problems` has each of them with what is wrong.")
+
+
+def bad_keys(kind: str) -> Refusal:
+    return Refusal(400, kind, "Keys are wrong; `problems` has each of them with what is wrong.")
+
+
+BAD_KEYS: Final = bad_keys("request")
 DOCS: Final[Docs] = {
     alerts: Endpoint("Alerts", "What is pending or firing, and the rules", AlertsAnswer),
     post_rule: Endpoint(
@@ -308,7 +314,7 @@ DOCS: Final[Docs] = {
         path=ALERT_NAME,
         body=Body({key: read for key, read in FIRE_READERS.items() if key != "name"}),
         refusals=(
-            Refusal(400, "alert", "Keys are wrong; `problems` has each of them with what is wrong."),
+            bad_keys("alert"),
             Refusal(409, "rule-exists", "A rule has this name, and fires it by itself."),
         ),
         sent='{"value": 480, "tags": {"agency": "irs"}, "reason": "queue stuck"}',

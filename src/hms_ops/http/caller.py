@@ -28,7 +28,8 @@ ENDED: Final = "the session has ended; log in again"
 @dataclass(frozen=True, slots=True)
 class Caller:
     """name: the token's, "" where there is none. by: how it is known: "open" (no token is asked for), "token", "cookie"
-    or "" for nobody. expires: Unix seconds. kind, detail: of nobody, the problem that it is. digest: of the token."""
+    or "" for nobody. expires: Unix seconds. kind, detail: of nobody, the problem that it is. digest: of the token;
+    key: of the session's id."""
 
     name: str = ""
     scopes: frozenset[str] = frozenset()
@@ -37,6 +38,7 @@ class Caller:
     kind: str = ""
     detail: str = ""
     digest: bytes = field(default=b"", repr=False)
+    key: bytes = field(default=b"", repr=False)
 
     @property
     def is_somebody(self) -> bool:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Final
 
 from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from hms_ops.http.access import Access
 from hms_ops.http.attempts import Attempts
-from hms_ops.http.caller import NOBODY, OPEN, SEVERAL, Caller, bearer_of, caller_by, ended, session_id_of
-from hms_ops.http.sessions import Session, Sessions
+from hms_ops.http.caller import NOBODY, OPEN, SEVERAL, Caller, bearer_of, caller_by, caller_in, ended, session_id_of
+from hms_ops.http.sessions import Session, Sessions, key_of
 from hms_ops.http.token import Token, ending_text, find_token
 
 DAY_SECONDS: Final = 86_400.0
@@ -58,15 +59,16 @@ class Entrance:
         token = self._token_of(session)
         if session is None or token is None or token.is_over(now):
             return ended()
-        return Caller(token.name, token.scopes, "cookie", session.ends, digest=token.digest)
+        return Caller(token.name, token.scopes, "cookie", session.ends, digest=token.digest, key=key_of(id))
 
     def is_still(self, caller: Caller) -> bool:
         """Whether a caller would be let in now as it was: a stream that lasts asks now and then."""
         if caller.by == "open" or not self.access.tokens:
             return caller.by == "open" and not self.access.tokens
         is_over = caller.expires is not None and self.now() >= caller.expires
+        is_out = caller.by == "cookie" and not self.sessions.has(caller.key)
         held = [token.scopes for token in self.access.tokens if token.digest == caller.digest]
-        return not is_over and held == [caller.scopes]
+        return not is_over and not is_out and held == [caller.scopes]
 
     def _token_of(self, session: Session | None) -> Token | None:
         """The token as it is now. Digests of the engine's own are compared: there is nothing to guess."""
@@ -97,3 +99,9 @@ class Entrance:
             "sessions_evicted": self.sessions.evicted,
             **self.counts,
         }
+
+
+def may_still(scope: Scope) -> bool:
+    """Whether who asked would still be let in: for answers that last."""
+    entrance: Entrance = scope["entrance"]
+    return entrance.is_still(caller_in(scope))

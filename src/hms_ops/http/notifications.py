@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from hms_ops.alert.keys import read_text
 from hms_ops.alert.receivers import parse_target
-from hms_ops.http.alerts import BAD_KEYS
+from hms_ops.http.alerts import bad_keys
 from hms_ops.http.answer import Json, Problem
 from hms_ops.http.endpoint import Body, Docs, Endpoint, Refusal
 from hms_ops.http.operations import client_of
@@ -106,14 +106,14 @@ DOCS: Final[Docs] = {
         202,
         path={"id": TEXT.about("The dead letter's id.", example="6511e8c8c067f14b")},
         body=Body(RESEND_READERS),
-        refusals=(BAD_KEYS, Refusal(404, "no-dead-letter", "There is no such dead letter.")),
+        refusals=(bad_keys("resend"), Refusal(404, "no-dead-letter", "There is no such dead letter.")),
     ),
     test_notify: Endpoint(
         "Notifications",
         "Try a receiver",
         ReceiverTried,
         body=Body(TEST_READERS, ("receiver",)),
-        refusals=(BAD_KEYS, Refusal(400, "receiver", "The receiver cannot be used as it is configured.")),
+        refusals=(bad_keys("test"), Refusal(400, "receiver", "The receiver cannot be used as it is configured.")),
         sent='{"receiver": "sms:+1-555-0100"}',
     ),
 }

@@ -253,7 +253,7 @@ DOCS: Final[Docs] = {
         DescriptionDocument,
         body=Body(DESCRIBE_READERS, ("metric",)),
         refusals=(
-            Refusal(400, "describe", "Keys are wrong; `problems` has each of them with what is wrong."),
+            Refusal(400, "describe", "Keys are wrong, or the name is none that a metric may have."),
             Refusal(409, "describe", "A rule cannot read this unit."),
         ),
         more="What is not given stays.",

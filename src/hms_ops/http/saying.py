@@ -93,7 +93,7 @@ def read_comment(value: Any) -> str:
     return value if value == "" else read_text(value)[:COMMENT_CHARS_MAX]
 
 
-@takes(type="string", maxLength=TEXT_CHARS_MAX)
+@takes(type="string", maxLength=TEXT_CHARS_MAX, pattern=r"^\s*$|=")
 def read_tag_text(text: str) -> dict[str, str]:
     """`agency=irs,region=east` of a query string, as tags."""
     if len(text) > TEXT_CHARS_MAX:

@@ -58,6 +58,10 @@ class Sessions:
         session = self._known.get(key_of(id)) if 0 < len(id) <= ID_CHARS_MAX else None
         return session if session is not None and now < session.ends else None
 
+    def has(self, key: bytes) -> bool:
+        """Whether the session of that key goes on; its end by time is the asker's to look at."""
+        return key in self._known
+
     def end(self, id: str) -> None:
         self._known.pop(key_of(id), None)
 

@@ -154,6 +154,7 @@ def silence_document(one: Silence, now: float) -> SilenceDocument:
 
 
 NO_SILENCE: Final = Refusal(404, "no-silence", "There is no such silence.")
+NO_END: Final = Refusal(400, "silence", "Keys are wrong, or it has no end within the time a silence may last.")
 FULL: Final = Refusal(409, "silences-full", "There are as many silences as there may be.")
 DOCS: Final[Docs] = {
     silence: Endpoint(
@@ -163,7 +164,7 @@ DOCS: Final[Docs] = {
         201,
         path=ALERT_NAME,
         body=Body(SILENCE_READERS),
-        refusals=(BAD_KEYS, FULL),
+        refusals=(BAD_KEYS, NO_END, FULL),
         more="Of one of `for` and `until` the length is taken. A silence mutes; it acknowledges nothing.",
         sent='{"for": "2h", "who": "ann", "comment": "planned work"}',
     ),
@@ -183,7 +184,7 @@ DOCS: Final[Docs] = {
         SilenceDocument,
         201,
         body=Body(ANY_SILENCE_READERS, ("match",)),
-        refusals=(BAD_KEYS, FULL),
+        refusals=(NO_END, FULL),
         sent='{"match": "agency=irs, severity=ticket", "for": "1d", "who": "ann"}',
     ),
     end_silence: Endpoint(

@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from hms_ops.http.answer import Problem
 from hms_ops.http.endpoint import Docs, Endpoint, Media, Refusal
+from hms_ops.http.entrance import may_still
 from hms_ops.http.parameters import read_parameters, read_unix_seconds
 from hms_ops.http.site import site_of
 from hms_ops.reader import TEXT, Reader, many, takes
@@ -106,7 +107,8 @@ class Stream(Response):
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await send_piece(send, RETRY)
-            while (data := await outflow.next()) is not None:
+            # A frame comes each second; so a log-out, an expired or withdrawn token ends the stream within one.
+            while (data := await outflow.next()) is not None and may_still(scope):
                 for begin in range(0, len(data), PIECE_BYTES):
                     await send_piece(send, data[begin : begin + PIECE_BYTES])
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -12,6 +12,7 @@ import { Page, Toolbar } from "../kit/page";
 import { change, useParameter } from "../router";
 import { Connection } from "../shell/bar";
 import { toggleWall } from "../shell/shortcuts";
+import { useIsStale } from "../shell/state";
 import { arrange, countOf, sorts, type Metric, type Sort } from "../wall/arrange";
 import { Attention } from "../wall/attention";
 import { Groups } from "../wall/groups";
@@ -22,13 +23,14 @@ import "../style/wall.css";
 export default function Overview() {
   const { data, error, loading, reload } = useDocument<MetricsAnswer>(METRICS_PATH, { every: METRICS_EVERY_SECONDS });
   const isWall = useParameter("wall")[0] === "1";
+  const isStale = useIsStale(); // then the banner says it
   const metrics = metricsOf(data);
   const series = useMemo(() => metrics.reduce((sum, metric) => sum + metric.series, 0), [metrics]);
   return (
     <Page title="Overview" isBare>
       {isWall && <WallHead />}
       <Boundary what="The summary"><Attention metrics={metrics.length} series={series} /></Boundary>
-      {error && <ErrorNote title={data ? "The list of metrics could not be read again; new ones are missing" : "The metrics could not be read"} error={error} retry={() => void reload()} />}
+      {error && !(data && isStale) && <ErrorNote title={data ? "The list of metrics could not be read again; new ones are missing" : "The metrics could not be read"} error={error} retry={() => void reload()} />}
       {loading && !data && <Loading label="Reading the metrics" />}
       {data && !metrics.length && <NoMetrics />}
       {metrics.length > 0 && <Boundary what="The metrics"><Metrics metrics={metrics} isComplete={data?.is_complete ?? true} isWall={isWall} /></Boundary>}
@@ -37,6 +39,7 @@ export default function Overview() {
 }
 
 function WallHead() {
+  useLeaving();
   return (
     <div className="wall-head">
       <strong>HMS-OPS</strong>
@@ -44,6 +47,21 @@ function WallHead() {
       <Button size="small" look="quiet" onClick={toggleWall}>Leave the wall</Button>
     </div>
   );
+}
+
+/** Escape leaves the wall: the browser takes it for the full screen, else it comes here. */
+function useLeaving(): void {
+  useEffect(() => {
+    const leave = (): void => change({ wall: null }, true);
+    const left = (): void => void (document.fullscreenElement || leave());
+    const press = (event: KeyboardEvent): void => void (event.key === "Escape" && !document.querySelector("dialog[open]") && leave());
+    document.addEventListener("fullscreenchange", left);
+    document.addEventListener("keydown", press);
+    return () => {
+      document.removeEventListener("fullscreenchange", left);
+      document.removeEventListener("keydown", press);
+    };
+  }, []);
 }
 
 function NoMetrics() {
@@ -64,7 +82,7 @@ interface MetricsProps {
 
 function Metrics({ metrics, isComplete, isWall }: MetricsProps) {
   const [filter, setFilter] = useParameter("filter");
-  const [sort, setSort] = useParameter("sort", "name");
+  const [sort, setSort] = useParameter("sort", isWall ? "state" : "name"); // on a wall what is wrong stands first
   const [density, setDensity] = useParameter("density", "tiles");
   const [closed] = useParameter("closed");
   const { alerts, rules } = useAlerts();
@@ -79,7 +97,7 @@ function Metrics({ metrics, isComplete, isWall }: MetricsProps) {
     <>
       {!isWall && (
         <Toolbar label="What is shown">
-          <TextField label="Filter" type="search" data-filter="" placeholder="part of a name, kind:timer" spellCheck={false} value={filter} onValue={setFilter} />
+          <TextField label="Filter" type="search" data-filter="" placeholder="part of a name, kind:timer, -is:silent" spellCheck={false} value={filter} onValue={setFilter} />
           <SelectField label="Order" value={sort} onValue={setSort} choices={sorts} />
           <Choice label="Density" value={density} onValue={setDensity} choices={[["tiles", "Tiles"], ["rows", "Rows"]]} />
           <Button onClick={() => change({ closed: allClosed ? null : groups.map((group) => group.prefix).join(",") })}>{allClosed ? "Open all groups" : "Close all groups"}</Button>

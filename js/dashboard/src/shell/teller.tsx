@@ -74,8 +74,8 @@ export function sentence(events: readonly Pick<AlertEvent, "name">[], one: strin
 export function gapSentence(gaps: readonly Pick<GapEvent, "from" | "to" | "reason">[]): string {
   const from = Math.min(...gaps.map((gap) => gap.from));
   const to = Math.max(...gaps.map((gap) => gap.to));
-  const why = gaps.some((gap) => gap.reason === "slow") ? "this browser was too slow for the stream" : "the connection was away for too long";
-  return `Live data from ${clockTime(from)} to ${clockTime(to)} was not received: ${why}. The history has it.`;
+  const why = gaps.some((gap) => gap.reason === "slow") ? "this browser was too slow for the stream" : "the engine’s memory does not go back so far, or it was restarted";
+  return `Live data from ${clockTime(from)} to ${clockTime(to)} was not received: ${why}. What was recorded is in the history.`;
 }
 
 function useConnectionWords(): void {

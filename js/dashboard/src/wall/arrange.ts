@@ -42,7 +42,7 @@ export function shortName(name: string): string {
 
 export type Test = (metric: Metric) => boolean;
 
-/** Words that must all be in the name; `kind:timer`, `unit:ms`, `is:rule` and a leading `-` for not. */
+/** Words that must all be in the name; `kind:timer`, `unit:ms`, `is:rule`, `is:silent` and a leading `-` for not. */
 export function filterOf(text: string): Test {
   const tests = text.trim().toLowerCase().split(/\s+/).filter(Boolean).map(testOf);
   return (metric) => tests.every((test) => test(metric));
@@ -57,6 +57,7 @@ function testOf(word: string): Test {
   if (field === "kind" && value) return (metric) => metric.kind.startsWith(value);
   if (field === "unit" && value) return (metric) => metric.unit.toLowerCase().startsWith(value);
   if (word === "is:rule") return (metric) => metric.rule;
+  if (word === "is:silent") return (metric) => metric.series === 0; // known from disk, nothing in memory
   return (metric) => lowered(metric.metric).includes(word);
 }
 

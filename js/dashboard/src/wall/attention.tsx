@@ -40,11 +40,11 @@ interface VerdictProps {
 
 function Verdict({ look, mark, title, list, children }: VerdictProps) {
   return (
-    <section className={`verdict is-${look}`} aria-labelledby="verdict-title">
-      <div className="verdict-words">
-        <span className="verdict-mark" aria-hidden="true">{mark}</span>
+    <section className={`attention is-${look}`} aria-labelledby="attention-title">
+      <div className="attention-words">
+        <span className="attention-mark" aria-hidden="true">{mark}</span>
         <div>
-          <h2 id="verdict-title">{title}</h2>
+          <h2 id="attention-title">{title}</h2>
           <p>{children}</p>
         </div>
       </div>
@@ -75,9 +75,9 @@ function Card({ alert }: { readonly alert: Alert }) {
       {Object.keys(alert.tags).length > 0 && <p className="card-tags"><bdi>{tagText(alert.tags)}</bdi></p>}
       <p className="card-reason"><bdi>{alert.reason || alert.rule}</bdi></p>
       <p className="card-foot">
-        {alert.severity && <Badge tone={alert.severity === "page" ? "bad" : "plain"}>{alert.severity}</Badge>}
+        {alert.severity && <Badge tone={alert.severity === "page" ? "bad" : "plain"}>{`severity ${alert.severity}`}</Badge>}
         <span>for <Time at={alert.since} look="for" /></span>
-        <span>{alert.acknowledged ? `taken by ${alert.acknowledged.by}` : alert.silenced_by ? "silenced" : isFiring ? "nobody has taken it" : ""}</span>
+        <span>{alert.acknowledged ? `taken by ${alert.acknowledged.who}` : alert.silenced_by ? "silenced" : isFiring ? "nobody has taken it" : ""}</span>
       </p>
     </li>
   );

@@ -22,7 +22,7 @@ export interface GroupsProps {
 /** In rem: the least width and the height of a tile, and what stands between two. */
 const SIZES: Readonly<Record<Density, { readonly width: number; readonly height: number; readonly gap: number }>> = {
   tiles: { width: 14, height: 8.25, gap: 0.625 },
-  rows: { width: 36, height: 2.5, gap: 0 },
+  rows: { width: 30, height: 2.5, gap: 0 },
 };
 const HEADING_REM = 3;
 const BELOW_REM = 0.75;

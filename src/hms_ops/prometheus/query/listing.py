@@ -48,7 +48,7 @@ class Directory:
     def label_names(self, matches: Sequence[str]) -> list[str]:
         found: set[str] = set()
         for choice in choices_of(matches):
-            for metric, families in by_metric(choice.families(self.names)).items():
+            for families in by_metric(choice.families(self.names)).values():
                 has_rows = False
                 for _, labels in choice.series(families[0], self.past):
                     found.update(labels)
@@ -56,7 +56,6 @@ class Directory:
                 self.budget.check_time()
                 if has_rows:
                     found.update((NAME, LE) if any(family.field == BUCKET for family in families) else (NAME,))
-                del metric
         return sorted(found)
 
     def label_values(self, label: str, matches: Sequence[str]) -> list[str]:
@@ -107,10 +106,19 @@ class Directory:
         for family in self.names.hidden:
             hidden.setdefault(family.name, []).append(family.metric)
         return {
-            name: [{"type": type_of(families[name]), "help": self._help(families[name], hidden), "unit": ""}]
+            name: [
+                {
+                    "type": type_of(families[name]),
+                    "help": self._help(families[name], hidden),
+                    "unit": self._unit(families[name]),
+                }
+            ]
             for name in chosen
             if name in families
         }
+
+    def _unit(self, family: Family) -> str:
+        return "" if family.field in ("count", BUCKET) else self.unit(family.metric) or ""
 
     def _help(self, family: Family, hidden: Mapping[str, list[str]]) -> str:
         """What people said of it, what it is here, and whose name it might be taken for."""
