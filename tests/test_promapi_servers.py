@@ -6,7 +6,6 @@ send them (buckets by minute, since that tier has none), and both are asked the 
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np

@@ -1,6 +1,6 @@
 """The public status page, its data, badges and the widget: no login, cacheable, nothing private.
 
-    GET /status  GET /status.json  GET /badge/NAME.svg  GET /badge/all.svg  GET /hms-status.js  GET /status.css
+    GET /status  GET /status.json  GET /badge/NAME.svg  GET /badge/all.svg  GET /hms-status.js  GET /status.css|js
 
 What is answered is made every few seconds at most, whoever asks and however often: crowds come when something is
 wrong. Other pages may read it (CORS) and embed it. Without services in the setting `status` there is no page: 404.
@@ -26,7 +26,10 @@ from hms_ops.statuspage.page import page_text
 from hms_ops.statuspage.settings import ALL
 from hms_ops.statuspage.standing import WORDS, Status, document
 
-POLICY: Final = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors *"
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors *; require-trusted-types-for 'script'; trusted-types 'none'"
+)
 SHARED: Final = {
     "Access-Control-Allow-Origin": "*",
     "Cross-Origin-Resource-Policy": "cross-origin",
@@ -76,6 +79,10 @@ async def badge(request: Request) -> Response:
 
 async def style(request: Request) -> Response:
     return shared(request, content_of("status.css"), "text/css", KEPT)
+
+
+async def script(request: Request) -> Response:
+    return shared(request, content_of("status.js"), "text/javascript", KEPT)
 
 
 async def widget(request: Request) -> Response:
@@ -134,9 +141,12 @@ NO_PAGE: Final = Refusal(404, "no-status-page", "no services are named in the se
 NO_SERVICE: Final = Refusal(404, "no-service", "the page has no such service")
 NAME: Final = TEXT.about("A service's name, or all.", example="all")
 DOCS: Final[Docs] = {
-    page: Endpoint("Status", "The public page", Media("text/html", "a page without a script"), refusals=(NO_PAGE,)),
+    page: Endpoint(
+        "Status", "The public page", Media("text/html", "a page, whole without its script"), refusals=(NO_PAGE,)
+    ),
     data: Endpoint("Status", "The same as data", StatusDocument, refusals=(NO_PAGE,)),
     style: Endpoint("Status", "The page's style", Media("text/css", "a style sheet")),
+    script: Endpoint("Status", "The page's script", Media("text/javascript", "looks whether a state has changed")),
     badge: Endpoint(
         "Status",
         "A badge",
@@ -151,6 +161,7 @@ ROUTES: Final = (
     Route("/status", page),
     Route("/status.json", data),
     Route("/status.css", style),
+    Route("/status.js", script),
     Route("/badge/{name}.svg", badge),
     Route("/hms-status.js", widget),
 )

@@ -1,4 +1,4 @@
-"""/status as a citizen reads it: one HTML page without a script, which asks for itself again every half minute.
+"""/status as a citizen reads it: one HTML page, whole without its script, which loads it again when a state changes.
 
 Each state has a colour, a shape and its words; each row of days is a picture with a sentence that says the same, and a
 table behind a disclosure. Everything that comes from settings is escaped, control characters and marks of direction
@@ -14,7 +14,6 @@ from hms_ops.escape import printable
 from hms_ops.statuspage.standing import DEGRADED, OUT, UNKNOWN, WORDS, WORKING, Standing, Status
 from hms_ops.statuspage.uptime import DAYS, Day, Incident, words_of_day, words_of_span, words_of_time
 
-REFRESH_SECONDS: Final = 30
 INCIDENTS_SHOWN: Final = 20
 GOOD_SHARE: Final = 0.9995  # below, a day's bar is marked
 BAD_SHARE: Final = 0.98
@@ -35,9 +34,9 @@ PAGE: Final = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="refresh" content="{refresh}">
 <title>{title}: {words}</title>
 <link rel="stylesheet" href="/status.css">
+<script type="module" src="/status.js"></script>
 </head>
 <body>
 <main>
@@ -52,8 +51,8 @@ PAGE: Final = """<!doctype html>
 {incidents}
 </main>
 <footer>
-<p>As of <time datetime="{updated_iso}">{updated}</time>; this page brings itself up to date. Days are UTC.
-<a href="/status.json">The same as data</a>.</p>
+<p>As of <time id="updated" datetime="{updated_iso}">{updated}</time>. Days are UTC. <a href="/status">Look again</a>,
+or read <a href="/status.json">the same as data</a>.</p>
 </footer>
 </body>
 </html>
@@ -66,7 +65,6 @@ def escaped(text: str) -> str:
 
 def page_text(status: Status) -> str:
     return PAGE.format(
-        refresh=REFRESH_SECONDS,
         title=escaped(status.page.title),
         words=WORDS[status.state],
         state=status.state,
