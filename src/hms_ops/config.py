@@ -26,6 +26,7 @@ from hms_ops.alert.rulefile import RuleFile, load_rules
 from hms_ops.clock import SECOND_NS, WallAnchor
 from hms_ops.errors import ConfigError
 from hms_ops.heartbeat import HeartbeatConfig
+from hms_ops.http.access import NAMES
 from hms_ops.http.tls import TLS, TlsFiles, key_warning
 from hms_ops.http.token import TOKENS, Token, token_warnings
 from hms_ops.profiles import RECEIVERS, Receiver, template_warnings
@@ -213,6 +214,7 @@ class Config:
     receive_buffer_bytes: int = setting(64 * 1024**2, size(4096, 1024**3), key="receive_buffer")
     statsd: Statsd = setting(Statsd(), section(Statsd))
     http: Address | None = setting(Address("127.0.0.1", 8126), ADDRESS)
+    http_names: tuple[str, ...] = setting((), NAMES)
     http_tokens: tuple[Token, ...] = setting((), TOKENS)
     http_tls: TlsFiles | None = setting(None, TLS)
     http_insecure: bool = setting(False, TRUTH)

@@ -48,7 +48,7 @@ log = logging.getLogger("hms_ops.http")
 
 class Server:
     """One HTTP server of one engine; started once, stopped once. is_insecure: an address that others reach may be
-    served without TLS."""
+    served without TLS. names: host names it is asked for by, besides its own."""
 
     def __init__(
         self,
@@ -58,12 +58,14 @@ class Server:
         tokens: tuple[Token, ...] = (),
         tls: TlsFiles | None = None,
         is_insecure: bool = False,
+        names: tuple[str, ...] = (),
     ) -> None:
         self.site = site_for(engine)
         self.tally = self.site.tally
         self._asked = Address(host, port)
         self._tokens = tokens
         self._is_insecure = is_insecure
+        self._names = names
         self._files = tls
         self._tls: Tls | None = None
         self._bound_host = ""
@@ -109,7 +111,6 @@ class Server:
         if self._tls is not None and renewed is not None:
             self._tls.context, self._files = renewed.context, tls
         self.entrance.access = access
-        self.site.streams.end_all()  # who still may opens another one
         self._say()
 
     def problems(self) -> list[str]:
@@ -128,6 +129,7 @@ class Server:
             self._bound_host,
             name,
             tokens,
+            names=self._names,
             has_tls=self._files is not None,
             is_insecure=self._is_insecure,
         )
