@@ -4,9 +4,11 @@ missed."""
 import json
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,8 +18,9 @@ from tests.streaming import Event, Following, Sent, by_key, cells_of, following
 from tests.test_fork import in_child
 
 from hms_ops.http import connection as bounds
+from hms_ops.http import stream as doors
+from hms_ops.stream import documents, members, outflow, ring, table
 from hms_ops.stream import hub as hubs
-from hms_ops.stream import outflow
 
 KINDS = ("counter", "gauge", "timer", "histogram", "distribution", "set")
 
@@ -589,6 +592,46 @@ def test_a_comment_comes_now_and_then(site: Serving, monkeypatch: pytest.MonkeyP
             time.sleep(0.05)
             site.engine.advance(1)
             stream.next()
+
+
+def test_streams_that_lag_are_a_problem_and_the_tick_goes_on(
+    site: Serving, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
+) -> None:
+    release, begun = threading.Event(), threading.Event()
+    feed = site.server.site.streams._feed
+    whole = feed._table.texts
+
+    def hang(second: int) -> Any:
+        begun.set()
+        release.wait(30)
+        return whole(second)
+
+    with following(site.address, "?metric=a") as stream:
+        wait_for_open(site, 1)
+        monkeypatch.setattr(feed._table, "texts", hang)
+        monkeypatch.setattr(site.server.site.streams, "settle", lambda: True)
+        begin = now(site)
+        site.engine.advance(5)
+        assert begun.wait(10)
+        assert site.engine.counters()["tick"]["count"] >= 5
+        assert site.engine.health() == ["live streams are 5 s late"]
+        release.set()
+        assert seconds_of(stream.take(5)) == list(range(begin, begin + 5))
+        wait_until(lambda: not site.engine.health())
+
+
+def test_every_counter_of_the_streams_has_a_help_text_and_stands_in_the_docs(site: Serving) -> None:
+    text, written = site.get("/metrics").text, Path("docs/metrics.md").read_text()
+    names = {line.split()[2] for line in text.splitlines() if line.startswith("# HELP hms_ops_streams_")}
+    assert len(names) == len(site.engine.counters()["streams"])
+    assert {name for name in names if name not in written} == set()
+
+
+def test_every_bound_of_the_streams_stands_in_the_docs() -> None:
+    written = Path("docs/stream.md").read_text()
+    limits = (hubs.STREAMS_MAX, hubs.INBOX_MAX, outflow.FRAMES_MAX, table.CELLS_MAX, table.ENCODED_MAX, table.SETS_MAX)
+    more = (ring.EVENTS_MAX, members.METRICS_MAX, doors.NAMES_MAX, documents.ALERTS_TOLD_MAX)
+    assert [limit for limit in (*limits, *more) if f"{limit:,}" not in written] == []
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")

@@ -86,15 +86,11 @@ class Hub:
         for unwatch in self._unwatch:
             unwatch()
         self._is_stopped = True
-        self.end_all()
+        self._in_loop(self._end_all)
         self._wake.set()
         if self._thread is not None:
             wait_for(self._thread, deadline_seconds)
         return self._thread is None or not self._thread.is_alive()
-
-    def end_all(self) -> None:
-        """End the streams that are open; their clients may come again."""
-        self._in_loop(self._end_open)
 
     def run(self) -> None:
         """Turn whenever there is something to do, until `stop`."""
@@ -154,7 +150,7 @@ class Hub:
         if second:
             self._lag_ns = self._store.now_ns() - (second + 1) * SECOND_NS
 
-    def _end_open(self) -> None:
+    def _end_all(self) -> None:
         for outflow in self._outflows:
             outflow.end()
 
