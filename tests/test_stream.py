@@ -621,14 +621,14 @@ def test_streams_that_lag_are_a_problem_and_the_tick_goes_on(
 
 
 def test_every_counter_of_the_streams_has_a_help_text_and_stands_in_the_docs(site: Serving) -> None:
-    text, written = site.get("/metrics").text, Path("docs/metrics.md").read_text()
+    text, written = site.get("/metrics").text, Path(__file__).parent.parent.joinpath("docs", "metrics.md").read_text()
     names = {line.split()[2] for line in text.splitlines() if line.startswith("# HELP hms_ops_streams_")}
     assert len(names) == len(site.engine.counters()["streams"])
     assert {name for name in names if name not in written} == set()
 
 
 def test_every_bound_of_the_streams_stands_in_the_docs() -> None:
-    written = Path("docs/stream.md").read_text()
+    written = Path(__file__).parent.parent.joinpath("docs", "stream.md").read_text()
     limits = (hubs.STREAMS_MAX, hubs.INBOX_MAX, outflow.FRAMES_MAX, table.CELLS_MAX, table.ENCODED_MAX, table.SETS_MAX)
     more = (ring.EVENTS_MAX, members.METRICS_MAX, doors.NAMES_MAX, documents.ALERTS_TOLD_MAX)
     assert [limit for limit in (*limits, *more) if f"{limit:,}" not in written] == []
