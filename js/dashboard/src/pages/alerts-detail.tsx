@@ -182,7 +182,7 @@ function WhatToDo({ alert, rule }: { readonly alert: AlertDoc | undefined; reado
   const said = (text: string): string => (alert ? filled(text, alert, rule) : text);
   if (!entries.length) return <Section title="What to do"><p className="quiet-text">Nobody has written it down. A rule’s annotations, such as summary and runbook, show here and in its notifications.</p></Section>;
   return (
-    <Section title="What to do" note="As the rule’s annotations say.">
+    <Section title="What to do" note={alert ? "As the rule’s annotations say." : "As the rule’s annotations say; what stands in braces is filled in when it fires."}>
       <dl className="annotations">
         {entries.map(([key, text]) => <div key={key}><dt><Told>{key}</Told></dt><dd><Linked>{said(text)}</Linked></dd></div>)}
       </dl>

@@ -56,9 +56,9 @@ function Sums({ books, readings }: { readonly books: Books; readonly readings: r
   return (
     <Section title="Since the engine started" note={rateWords(readings)}>
       <div className="stack">
-        <div className="verdict">
+        <div className="finding">
           <Light state={isClosed ? "good" : "bad"} word={isClosed ? "The sums close" : "The sums do not close"} />
-          <Said tone={books.kernelDrops ? "bad" : isLossless ? "good" : "warn"}><span className="verdict-words">{lossWords(books)}</span></Said>
+          <Said tone={books.kernelDrops ? "bad" : isLossless ? "good" : "warn"}><span className="finding-words">{lossWords(books)}</span></Said>
         </div>
         <ul className="sums">{sums.map((one) => <li key={one.name}><Sum sum={one} /></li>)}</ul>
       </div>
