@@ -118,14 +118,14 @@ def test_a_panel_is_asked_by_form(served: Serving) -> None:
 
 def test_the_query_editor_finds_names_labels_and_values(served: Serving) -> None:
     span = f"start={NOW}&end={END}"
-    status, answer = grafana(served, "GET", f"/api/v1/label/__name__/values?limit=40000&{span}")
+    _, answer = grafana(served, "GET", f"/api/v1/label/__name__/values?limit=40000&{span}")
     assert {"finance_api_ms", "finance_api_ms_p95", "orders_total", "queue_depth_last", "db_slow"} <= {*answer["data"]}
-    status, answer = grafana(served, "POST", "/api/v1/labels", f"limit=40000&match%5B%5D=finance_api_ms_bucket&{span}")
+    _, answer = grafana(served, "POST", "/api/v1/labels", f"limit=40000&match%5B%5D=finance_api_ms_bucket&{span}")
     assert answer["data"] == ["__name__", "agency", "le", "us_state"]
     match = urllib.parse.quote('finance_api_ms{agency=~"i.*"}')
-    status, answer = grafana(served, "GET", f"/api/v1/label/agency/values?limit=40000&match%5B%5D={match}&{span}")
+    _, answer = grafana(served, "GET", f"/api/v1/label/agency/values?limit=40000&match%5B%5D={match}&{span}")
     assert answer["data"] == ["irs"]
-    status, answer = grafana(served, "POST", "/api/v1/series", f"match%5B%5D={match}&limit=40000&{span}")
+    _, answer = grafana(served, "POST", "/api/v1/series", f"match%5B%5D={match}&limit=40000&{span}")
     assert answer["data"] == [{"__name__": "finance_api_ms", "agency": "irs", "us_state": "NY"}]
     _, answer = grafana(served, "GET", "/api/v1/metadata?limit=40000")
     assert answer["data"]["finance_api_ms"] == [
@@ -135,7 +135,7 @@ def test_the_query_editor_finds_names_labels_and_values(served: Serving) -> None
 
 
 def test_the_alerting_pages_find_rules_and_alerts(served: Serving) -> None:
-    status, answer = grafana(served, "GET", "/api/v1/rules")
+    _, answer = grafana(served, "GET", "/api/v1/rules")
     (group,) = answer["data"]["groups"]
     fires, rests = group["rules"]
     assert (fires["name"], fires["state"], fires["type"], fires["health"]) == ("db.slow", "firing", "alerting", "ok")
