@@ -4,21 +4,25 @@ missed."""
 import json
 import os
 import random
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import trustme
 from tests.serving import Serving, server_of, serving
 from tests.streaming import Event, Following, Sent, by_key, cells_of, following
 from tests.test_fork import in_child
 
 from hms_ops.http import connection as bounds
 from hms_ops.http import stream as doors
+from hms_ops.http.tls import TlsFiles
 from hms_ops.stream import documents, members, outflow, ring, table
 from hms_ops.stream import hub as hubs
 
@@ -37,11 +41,15 @@ def now(site: Serving) -> int:
 
 def wait_for_open(site: Serving, count: int) -> None:
     """Until so many streams are live: what is sent from now on is theirs."""
+    wait_for(lambda: site.engine.counters()["streams"]["open"] == count)
+    assert site.server.site.streams.settle()
+
+
+def wait_for(condition: Callable[[], object]) -> None:
     end = time.monotonic() + 10
-    while site.engine.counters()["streams"]["open"] != count:
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
-    assert site.server.site.streams.settle()
 
 
 def seconds_of(events: list[Event]) -> list[int]:
@@ -378,6 +386,49 @@ def test_a_client_that_reads_nothing_at_all_is_cut(
         wait_for_open(site, 0)
 
 
+def test_a_slow_client_over_tls_loses_frames_and_not_the_servers_memory(
+    site: Serving, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(outflow, "FRAMES_MAX", 10)
+    authority = trustme.CA()
+    made = authority.issue_cert("localhost")
+    files = TlsFiles(tmp_path / "tls.pem", tmp_path / "tls.key")
+    made.cert_chain_pems[0].write_to_path(files.certificate)
+    made.private_key_pem.write_to_path(files.key)
+    files.key.chmod(0o600)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    lines = b"".join(b"slow.metric.with.a.long.name.%04d:1|c\n" % n for n in range(1500))
+    with server_of(site.engine, tls=files) as (server, url):
+        port = httpx.URL(url).port or 0
+        with following(("127.0.0.1", port), "?metric=slow.*", receive_bytes=4096, tls=context) as stream:
+            hub = server.site.streams
+            wait_for(lambda: hub.counters()["different"] == 1)
+            begin = now(site)
+            for _ in range(50):
+                site.engine.ingest(lines)
+                site.engine.advance(1)
+                assert hub.settle()
+            wait_for(lambda: hub.counters()["frames_dropped"] > 0)
+            events = stream.until_second(begin + 49)
+    [gap] = [event for event in events if event.kind == "gap"]
+    assert gap.data["cells_lost"] == 1500 * (50 - len(seconds_of(events)))
+
+
+def test_a_stream_ends_when_its_token_is_taken_away(site: Serving) -> None:
+    with server_of(site.engine, tokens=("secret",)) as (server, url):
+        place = "127.0.0.1", httpx.URL(url).port or 0
+        assert httpx.get(f"{url}/v1/stream", trust_env=False).status_code == 401
+        with following(place, "?metric=a", token="secret") as stream:
+            wait_for(lambda: server.site.streams.counters()["different"] == 1)
+            site.engine.advance(1)
+            stream.next()
+            server.entrance.access = replace(server.entrance.access, tokens=())
+            site.engine.advance(1)
+            with pytest.raises(EOFError):
+                stream.take(2)
+
+
 # ---- events
 
 
@@ -411,6 +462,24 @@ def test_an_alerts_event_is_its_document_in_the_list(site: Serving) -> None:
 
 def told_of(event: Event) -> dict[str, Any]:
     return event.data
+
+
+def test_events_that_cannot_be_told_are_a_gap_and_the_next_ones_are_told(
+    site: Serving, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with following(site.address, "?metric=none") as stream:
+        wait_for_open(site, 1)
+        with monkeypatch.context() as broken:
+            broken.setattr(site.engine, "alert_standings", lambda: 1 / 0)
+            site.engine.alert_now("lost", 1.0)
+            site.engine.advance(1)
+        site.engine.alert_now("told", 1.0)
+        site.engine.advance(1)
+        gap = stream.next("gap").data
+        assert (gap["reason"], gap["events_lost"]) == ("slow", 1)
+        assert stream.next("alert").data["name"] == "told"
+    assert site.engine.counters()["streams"]["errors"] == 1
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_an_alert_that_was_pending_and_is_not_any_more_is_told_as_inactive(site: Serving) -> None:
