@@ -41,6 +41,7 @@ is an error that proposes the nearest, and every refusal is a problem after RFC 
 ANY: Final = (
     Refusal(403, "host", "The Host header does not name this engine."),
     Refusal(403, "origin", "The request comes from a page of another origin."),
+    Refusal(414, "url-too-long", "The URL has more than 16 KiB."),
     Refusal(431, "head-too-large", "The head has more than 16 KiB."),
     Refusal(500, "internal", "The engine failed to answer; its log says why."),
     Refusal(503, "busy", "Too many requests wait, or the disk is busy; Retry-After says when to come again."),
