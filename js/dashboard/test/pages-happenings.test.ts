@@ -96,6 +96,6 @@ describe("the audit log", () => {
   it("is in words", () => {
     expect(whatWords("acknowledge")).toBe("took an alert");
     expect(whatWords("some-new-thing")).toBe("some new thing");
-    expect(detailWords({ comment: "why", tags: { a: "b" }, until: null, empty: "" })).toBe('comment: why; tags: {"a":"b"}');
+    expect(detailWords({ comment: "why", tags: { a: "b" }, until: null, empty: "", command: ["/bin/heal", "db"], none: {}, key: "x", after_seconds: 3 })).toBe("comment: why; tags: a=b; command: /bin/heal db; after seconds: 3");
   });
 });

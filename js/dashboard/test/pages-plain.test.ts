@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { webLink } from "../src/pages/parts/links";
-import { beginning, visible } from "../src/pages/parts/plain";
+import { beginning, breakable, RUN_MAX, visible } from "../src/pages/parts/plain";
 import { membersOf, texts, Unreadable, words } from "../src/pages/parts/read";
 
 describe("texts of strangers", () => {
@@ -23,6 +23,13 @@ describe("texts of strangers", () => {
     expect(beginning("ab👩c", 3)).toBe("ab");
     expect(beginning("ab👩c", 4)).toBe("ab👩");
     expect(beginning("abc", 3)).toBe("abc");
+  });
+  it("breaks names where people would, and runs anywhere", () => {
+    expect(breakable("finance.api_ms")).toEqual(["finance.", "api_", "ms"]);
+    expect(breakable("a sentence of words.")).toEqual(["a sentence of words."]);
+    const long = "x".repeat(190) + "👩";
+    expect(breakable(long).join("")).toBe(long);
+    expect(Math.max(...breakable(long).map((piece) => piece.length))).toBe(RUN_MAX);
   });
 });
 

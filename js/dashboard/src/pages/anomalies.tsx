@@ -58,7 +58,7 @@ function Found({ events }: { readonly events: readonly Happening[] }) {
   return (
     <>
       {shown && <Drawing episode={shown} all={all} firing={firing} unit={units.get(shown.metric) ?? ""} />}
-      <Section title="Found" note={`${plural(all.length, "anomaly", "anomalies")}, ${lasting ? `${lasting} of them ${lasting === 1 ? "lasts" : "last"} still` : "none of them lasts still"}. Score: how many times the expected value was seen.`}>
+      <Section title="Found" note={`${plural(all.length, "anomaly", "anomalies")}, ${lasting ? `${lasting} of them ${lasting === 1 ? "is" : "are"} going on` : "none is going on"}. Score: how many times the expected value was seen.`}>
         <Toolbar label="Filter anomalies">
           <Choice label="Which" value={state} choices={[["", "All"], ["lasts", "Lasting"], ["ended", "Ended"]]} onValue={(next) => change({ state: next })} />
           <TextField label="Find by metric, detector or tag" isLabelUnseen type="search" placeholder="Find" value={q} onValue={(text) => change({ q: text })} />

@@ -28,3 +28,19 @@ export function beginning(text: string, most = SHOWN_MAX): string {
   const last = text.charCodeAt(most - 1);
   return text.slice(0, last >= 0xd800 && last <= 0xdbff ? most - 1 : most);
 }
+
+/** Longest run of a name without a place to break. */
+export const RUN_MAX = 20;
+
+/** A name in pieces between which a line may break: behind its dots and dashes, and in runs that have none. */
+export const breakable = (text: string): readonly string[] =>
+  text.split(/(?<=[._/:,;=&?-])(?=[^\s._/:,;=&?-])/u).flatMap((piece) => [...runsOf(piece)]);
+
+function* runsOf(piece: string): Generator<string> {
+  if (piece.length <= RUN_MAX || /\s/.test(piece)) return yield piece;
+  for (let rest = piece; rest; ) {
+    const run = beginning(rest, RUN_MAX);
+    yield run;
+    rest = rest.slice(run.length);
+  }
+}
