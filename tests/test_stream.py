@@ -332,6 +332,20 @@ def test_the_id_in_the_query_goes_with_since_and_the_header_wins_over_both(site:
         assert stream.next().data["time"] == begin + 16
 
 
+def test_a_long_past_reaches_a_slow_reader_whole(site: Serving) -> None:
+    """Megabytes: they are gathered as they are taken, so nothing is dropped."""
+    lines = b"".join(b"past.metric.with.a.long.name.%04d:1|c\n" % n for n in range(1500))
+    begin = now(site)
+    for _ in range(60):
+        site.engine.ingest(lines)
+        site.engine.advance(1)
+    with following(site.address, f"?metric=past.*&since={begin}", receive_bytes=4096) as stream:
+        events = stream.until_second(begin + 59)
+    assert seconds_of(events) == list(range(begin, begin + 60))
+    assert {len(event.data["cells"]) for event in events} == {1500}
+    assert site.engine.counters()["streams"]["frames_dropped"] == 0
+
+
 # ---- slow clients
 
 
@@ -462,6 +476,17 @@ def test_an_alerts_event_is_its_document_in_the_list(site: Serving) -> None:
 
 def told_of(event: Event) -> dict[str, Any]:
     return event.data
+
+
+def test_a_storm_of_alerts_reaches_a_client_that_reads(site: Serving) -> None:
+    site.engine.alert("hot", if_="last(load) > 5", group_by=["host"], notify=["log:"])
+    with following(site.address, "?metric=none") as stream:
+        wait_for_open(site, 1)
+        site.engine.ingest(b"".join(b"load:9|g|#host:h%d\n" % n for n in range(1500)))
+        site.engine.advance(1)
+        fired = [stream.next("alert").data for _ in range(1500)]
+    assert {alert["tags"]["host"] for alert in fired} == {f"h{n}" for n in range(1500)}
+    assert not any(event.kind == "gap" for event in stream.seen)
 
 
 def test_events_that_cannot_be_told_are_a_gap_and_the_next_ones_are_told(
