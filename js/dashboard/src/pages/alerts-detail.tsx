@@ -117,7 +117,7 @@ function Drawing({ name, tags, alert }: { readonly name: string; readonly tags: 
   const query = drawn?.query ?? "";
   const exprs = useMemo(() => [query], [query]);
   const limit = drawn?.threshold ?? null;
-  const thresholds = useMemo(() => (limit === null ? [] : [{ value: limit, name: `fires ${drawn?.operator ?? ""} ${limit}`, tone: "bad" as const }]), [limit, drawn?.operator]);
+  const thresholds = useMemo(() => (limit === null ? [] : [{ value: limit, name: `fires ${drawn?.operator ?? ""}`, tone: "bad" as const }]), [limit, drawn?.operator]);
   if (!drawn) return null;
   return (
     <Section title="Its value over time" note={limit === null ? "The left side of the condition." : "The left side of the condition, and the line it fires at."} actions={<Choice label="How far back" value={String(seconds)} choices={RANGES} onValue={(next) => setRange(next)} />}>

@@ -127,7 +127,7 @@ function Inputs({ doc }: { readonly doc: LedgerDoc }) {
 const figureOf = (key: string, title: string, value: (books: Books) => number): Column<InputRow> => ({ key, title, align: "end", value: (row) => value(row.books), cell: (row) => count(value(row.books)) });
 
 const INPUTS: readonly Column<InputRow>[] = [
-  { key: "name", title: "Input", isHead: true, value: (row) => row.name, cell: (row) => <><Told>{row.name}</Told>{inputWords(row.name) && <span className="quiet-text"> – {inputWords(row.name)}</span>}</> },
+  { key: "name", title: "Input", isHead: true, value: (row) => row.name, cell: (row) => <><Told>{row.name}</Told>{inputWords(row.name) && <span className="quiet-text">{inputWords(row.name)}</span>}</> },
   figureOf("arrived", "Arrived", (books) => books.arrived),
   figureOf("dropped", "Dropped by the kernel", (books) => books.kernelDrops),
   figureOf("accepted", "Accepted", (books) => books.accepted),
