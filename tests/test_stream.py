@@ -669,6 +669,18 @@ def test_open_streams_do_not_hold_the_stop(site: Serving) -> None:
                 stream.next()
 
 
+def test_a_stream_whose_client_does_not_read_does_not_hold_the_stop(site: Serving) -> None:
+    lines = b"".join(b"stalled.metric.with.a.long.name.%04d:1|c\n" % n for n in range(2000))
+    with following(site.address, "?metric=stalled.*", receive_bytes=4096):
+        wait_for_open(site, 1)
+        for _ in range(40):
+            site.engine.ingest(lines)
+            site.engine.advance(1)
+        begun = time.monotonic()
+        site.engine.stop()
+        assert time.monotonic() - begun < 2.0
+
+
 def test_a_stream_is_open_as_long_as_its_client(site: Serving) -> None:
     for _ in range(3):
         with following(site.address):
