@@ -3,6 +3,7 @@
 import json
 import math
 import socket
+import ssl
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -72,7 +73,12 @@ class Following:
 
 @contextmanager
 def following(
-    address: tuple[str, int], query: str = "", last_event_id: str = "", receive_bytes: int = 0
+    address: tuple[str, int],
+    query: str = "",
+    last_event_id: str = "",
+    receive_bytes: int = 0,
+    tls: ssl.SSLContext | None = None,
+    token: str = "",
 ) -> Iterator[Following]:
     """Open a stream; its head has been read. receive_bytes: of the socket, so that little lies there unread."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -80,12 +86,14 @@ def following(
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
     sock.settimeout(10)
     sock.connect(address)
+    if tls is not None:
+        sock = tls.wrap_socket(sock, server_hostname="localhost")
     connection = HTTPConnection(*address)
     connection.sock = sock
     try:
-        connection.request(
-            "GET", f"/v1/stream{query}", headers={"Last-Event-ID": last_event_id} if last_event_id else {}
-        )
+        headers = {"Last-Event-ID": last_event_id, "Authorization": f"Bearer {token}" if token else ""}
+        sent = {name: text for name, text in headers.items() if text}
+        connection.request("GET", f"/v1/stream{query}", headers=sent)
         answer = connection.getresponse()
         assert answer.status == 200, answer.read()
         yield Following(answer, connection)

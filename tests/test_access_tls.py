@@ -17,9 +17,11 @@ from typing import Any
 import httpx
 import pytest
 import trustme
+from click.testing import CliRunner
 from tests.serving import Serving, server_of, serving
 
 from hms_ops.cli import reach
+from hms_ops.cli.main import commands
 from hms_ops.client import Client, Unreachable
 from hms_ops.clock import ManualClock
 from hms_ops.config import load
@@ -312,6 +314,20 @@ def test_the_end_of_a_certificate_is_known_and_told(site: Serving, tmp_path: Pat
     if said:
         assert ("has expired: " if days < 0 else "expires ") in said[0]
         assert f"{ends:%Y-%m-%dT%H:%M:%SZ}" in said[0]
+
+
+def test_check_config_warns_of_a_key_that_others_read_and_of_the_end(tmp_path: Path) -> None:
+    own = Pki(trustme.CA(), tmp_path)
+    own.write(not_before=datetime(2020, 1, 1, tzinfo=UTC), not_after=datetime(2021, 1, 1, tzinfo=UTC))
+    own.files.key.chmod(0o644)
+    file = tmp_path / "engine.yaml"
+    file.write_text("http_tls: {certificate: tls.pem, key: tls.key}\n")
+    done = CliRunner().invoke(commands, ["check-config", str(file)])
+    assert done.exit_code == 0
+    assert f"warning: {file}:1: the key '{own.files.key}' can be read or changed by others on this host" in done.stderr
+    assert f"warning: {file}:1: the TLS certificate '{own.files.certificate}' has expired: 2021-01-01" in done.stderr
+    own.write()
+    assert "warning" not in CliRunner().invoke(commands, ["check-config", str(file)]).stderr
 
 
 @pytest.mark.parametrize("year", [1999, 2049, 2050, 2300])

@@ -1,9 +1,6 @@
-"""The paths the server answers, each asked over real HTTP: probes, books, lists, the page, and what is not there."""
+"""The paths the server answers, each asked over real HTTP: probes, books, lists, the dashboard, what is not there."""
 
-import re
-from base64 import b64encode
 from collections.abc import Callable, Iterator
-from hashlib import sha256
 
 import httpx
 import pytest
@@ -11,6 +8,8 @@ from tests.serving import Serving, server_of, serving
 
 from hms_ops.clock import ManualClock
 from hms_ops.engine import Engine
+from hms_ops.http import screens
+from hms_ops.http.screens import asset_of
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +52,6 @@ def test_a_rule_that_cannot_be_evaluated_degrades_and_is_no_reason_to_restart() 
         answer = broken.get("/healthz")
         assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
         assert "people.many" in answer.json()["problems"][0]
-        assert "unhealthy" in broken.get("/").text
 
 
 def test_the_ledger_is_the_engines(site: Serving) -> None:
@@ -106,43 +104,32 @@ def test_rejects_show_what_was_turned_away_and_why(site: Serving) -> None:
     assert newest["time"] == site.engine.clock.now_ns() / 1e9
 
 
-def test_the_page_runs_no_script_and_loads_nothing(site: Serving) -> None:
+def test_the_dashboard_is_at_the_root_or_a_problem_says_that_it_is_not_built(
+    site: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = {name: asset_of(name, b"<!doctype html>") for name in ("index.html", "assets/app-1.js")}
+    monkeypatch.setattr(screens, "assets", lambda: built)
     answer = site.get("/")
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert "later version" in answer.text
-    assert not re.search(r"<script|<img|<link|\ssrc=|\son\w+=|javascript:|https?:", answer.text)
-    style = re.search("<style>(.*)</style>", answer.text, re.DOTALL)
-    assert style is not None
-    digest = b64encode(sha256(style[1].encode()).digest()).decode()
-    policy = answer.headers["content-security-policy"]
-    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}'")
-    assert "unsafe" not in policy
-
-
-def test_every_link_of_the_page_answers(site: Serving) -> None:
-    links = re.findall('href="([^"]*)"', site.get("/").text)
-    assert len(links) >= 7
-    assert {link: site.get(link).status_code for link in links} == dict.fromkeys(links, 200)
-
-
-@pytest.mark.parametrize(
-    "hostile",
-    ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'onmouseover='x", "&lt;b&gt;", "\u202etxt"],
-)
-def test_the_page_escapes_what_strangers_sent(site: Serving, hostile: str) -> None:
-    site.engine.alert_now("page.alert", value=1.0, tags={"who": hostile}, ttl=1)
-    text = site.get("/").text
-    site.engine.advance(2)
-    assert "page.alert" in text
-    assert hostile not in text
-    assert "<img" not in text
-    assert "<script" not in text
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert (answer.text, answer.headers["cache-control"]) == ("<!doctype html>", "no-cache")
+    assert answer.headers["content-security-policy"] == screens.POLICY
+    assert site.get("/", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    assert "immutable" in site.get("/assets/app-1.js").headers["cache-control"]
+    problem(site.get("/assets/app-2.js"), 404, "no-such-path")
+    monkeypatch.setattr(screens, "assets", dict)
+    assert "make ui" in str(problem(site.get("/"), 503, "no-dashboard")["detail"])
 
 
 def test_answers_stay_out_of_caches_and_other_origins(site: Serving) -> None:
-    for path in ("/", "/v1/ledger", "/metrics", "/nowhere"):
+    kept = "private, no-cache"  # a browser may keep it, and asks again each time
+    for path, caching in (
+        ("/v1/ledger", kept),
+        ("/metrics", kept),
+        ("/nowhere", "no-store"),
+        ("/v1/query", "no-store"),
+    ):
         headers = site.get(path).headers
-        assert headers["cache-control"] == "no-store"
+        assert headers["cache-control"] == caching
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cross-origin-resource-policy"] == "same-origin"
         assert headers["content-security-policy"].startswith("default-src 'none'")

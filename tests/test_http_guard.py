@@ -7,7 +7,8 @@ import pytest
 from starlette.datastructures import Headers
 from tests.serving import Serving, exchange, server_of, serving
 
-from hms_ops.errors import StartError
+from hms_ops.config import load
+from hms_ops.errors import ConfigError, StartError
 from hms_ops.http.access import Access, access_of
 from hms_ops.http.entrance import Entrance
 from hms_ops.http.guard import HEAD_BYTES_MAX, refusal
@@ -130,6 +131,25 @@ def test_an_open_address_is_asked_for_by_any_address_or_its_name(host: str) -> N
 @pytest.mark.parametrize("host", ["evil.example", "ops-1.evil.example", "ops-2", ""])
 def test_an_open_address_is_not_asked_for_by_other_names(host: str) -> None:
     assert kind_of(OPEN, ("host", host), TOKEN) == "host"
+
+
+@pytest.mark.parametrize("bound", ["127.0.0.1", "0.0.0.0"])
+def test_names_of_a_proxy_or_an_alias_are_ours_where_they_are_given(bound: str) -> None:
+    access = access_of(bound, bound, "ops-1", KNOWN, names=["ops.agency.gov"], has_tls=True)
+    assert kind_of(access, ("host", "OPS.agency.gov:8443"), TOKEN) is None
+    assert kind_of(access, ("host", "ops.agency.gov"), ("origin", "https://ops.agency.gov"), TOKEN) is None
+    assert kind_of(access, ("host", "ops.agency.gov"), ("origin", "https://agency.gov"), TOKEN) == "origin"
+    for host in ("agency.gov", "x.ops.agency.gov", "ops.agency.gov.evil.example", "opsxagency.gov"):
+        assert kind_of(access, ("host", host), TOKEN) == "host"
+
+
+@pytest.mark.parametrize(
+    "names", ["x", [""], ["a b"], ["a:1"], ["*"], ["*.gov"], ["a/b"], [7], [None], ["a" * 64], ["."]]
+)
+def test_names_that_are_none_are_refused(names: object) -> None:
+    with pytest.raises(ConfigError, match="host names without ports"):
+        load({"http_names": names})
+    assert load({"http_names": ["OPS.Agency.gov", "ops_1"]}).http_names == ("ops.agency.gov", "ops_1")
 
 
 @pytest.mark.parametrize("given", ["Bearer first-token", "bearer second-token", "BEARER  first-token "])

@@ -1,6 +1,7 @@
 """The server's life and bounds: ports, threads, deadlines, clients that are slow, broken, or too many."""
 
 import contextlib
+import json
 import logging
 import os
 import socket
@@ -14,6 +15,7 @@ from tests.serving import Serving, exchange, server_of, serving, starter
 
 from hms_ops.errors import StartError
 from hms_ops.http import connection as bounds
+from hms_ops.http.answer import Problem
 from hms_ops.http.guard import HEAD_BYTES_MAX
 from hms_ops.http.server import Server
 
@@ -286,6 +288,48 @@ def test_a_flood_of_pipelined_requests_is_cut_before_it_holds_the_loop(
             client.sendall(GET * 50_000)
         assert closed_by_server(client)
     wait_until(lambda: site.refused("pipelined") == before + 1)
+
+
+@pytest.mark.parametrize("pieces", [1, 50])
+def test_a_url_that_is_too_long_is_refused_with_a_problem(site: Serving, pieces: int) -> None:
+    before = site.refused("url-too-long")
+    sent = b"GET /v1/series?prefix=" + b"x" * (2 * HEAD_BYTES_MAX) + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    size = -(-len(sent) // pieces)
+    with socket.create_connection(site.address, timeout=10) as client:
+        for start in range(0, len(sent), size):
+            try:
+                client.sendall(sent[start : start + size])
+            except (ConnectionResetError, BrokenPipeError):
+                break
+            time.sleep(0.002 if pieces > 1 else 0)
+        if pieces == 1:
+            head, _, body = client.recv(65_536).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 414 ")
+            assert b"content-type: application/problem+json" in head
+            assert json.loads(body)["type"] == "urn:hms-ops:problem:url-too-long"
+    assert site.refused("url-too-long") + site.refused("head-too-large") >= before + 1
+
+
+def test_what_is_no_http_is_answered_with_a_problem_and_counted(site: Serving) -> None:
+    before = site.refused("malformed")
+    assert_problem(exchange(site.address, b"\x00\x01\r\n\r\n"), 400, "malformed")
+    assert site.refused("malformed") == before + 1
+
+
+@pytest.mark.parametrize("problem", [bounds.FULL, bounds.HEAD_TOO_LARGE, bounds.URL_TOO_LONG, bounds.PIPELINED])
+def test_what_never_reaches_a_route_is_told_as_every_refusal_is(problem: Problem) -> None:
+    assert_problem(bounds.raw_answer(problem), problem.status, problem.kind)
+
+
+def assert_problem(answer: bytes, status: int, kind: str) -> None:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    lines = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    assert lines[b"content-type"] == b"application/problem+json"
+    assert (lines[b"cache-control"], lines[b"connection"]) == (b"no-store", b"close")
+    assert int(lines[b"content-length"]) == len(body)
+    document = json.loads(body)
+    assert (document["type"], document["status"]) == (f"urn:hms-ops:problem:{kind}", status)
 
 
 def test_a_large_head_in_one_piece_is_refused_with_a_problem(site: Serving) -> None:

@@ -131,3 +131,23 @@ def test_a_limit_out_of_range_is_a_problem(site: Serving, path: str) -> None:
     answer = site.get(path)
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
     assert "whole number" in answer.json()["detail"]
+
+
+def test_a_metric_has_the_representative_number_of_its_last_second(site: Serving) -> None:
+    site.engine.alert("api.slow", if_="max(api_ms) > 200")
+    site.engine.advance(2)
+    site.engine.ingest(b"api_ms:100|ms|#h:a\napi_ms:300|ms|#h:b\nhits:2|c|#h:a\nhits:5|c|#h:b")
+    site.engine.ingest(b"depth:1|g\ndepth:7|g\nlevel:1|g|#h:a\nlevel:4|g|#h:b\nuser:ann|s\nuser:bob|s\nuser:ann|s")
+    site.engine.advance(1)
+    values = {one["metric"]: one["value"] for one in site.get("/v1/metrics").json()["metrics"]}
+    assert values == {
+        "api.slow": values["api.slow"],
+        "api_ms": 200.0,
+        "depth": 7.0,
+        "hits": 7.0,
+        "level": 2.5,
+        "user": 2.0,
+    }
+    site.engine.advance(1)
+    later = {one["metric"]: one["value"] for one in site.get("/v1/metrics").json()["metrics"]}
+    assert later == dict.fromkeys(values, None) | {"api.slow": 1.0}

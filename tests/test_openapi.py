@@ -1,5 +1,6 @@
 """What the API says of itself against what it does: every route is there, every answer as described, every bound."""
 
+import ast
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -13,13 +14,17 @@ import jsonschema
 import pytest
 from openapi_spec_validator import validate
 from tests.apiwalk import Call, calls, lived
-from tests.serving import serving
+from tests.serving import server_of, serving
 
+import hms_ops.http
+from hms_ops.clock import ManualClock
+from hms_ops.engine import Engine
 from hms_ops.errors import ExpressionError
 from hms_ops.http.endpoint import GROUPS, Body
 from hms_ops.http.openapi import document_of, shown_path
 from hms_ops.http.routes import DOCS, ROUTES
 from hms_ops.http.scopes import PUBLIC, needed
+from hms_ops.http.site import REFUSALS
 from hms_ops.reader import Reader
 
 DOCUMENT = document_of(ROUTES, DOCS)
@@ -162,6 +167,16 @@ def test_real_answers_are_of_the_form_that_is_described(tmp_path: Path) -> None:
             silence = answer.json()["id"] if answer.status_code == 201 and "match" in answer.json() else silence
     elsewhere = {(method, path) for method, path, _ in operations() if path.startswith(WALKED_ELSEWHERE) or path == "/"}
     assert {(method, path) for method, path, _ in operations()} - asked - elsewhere == set()
+
+
+def test_a_starting_engine_answers_503_with_the_same_document() -> None:
+    engine = Engine(udp=None, data_dir=None, clock=ManualClock())
+    with server_of(engine) as (_, url):
+        answer = httpx.get(f"{url}/readyz", trust_env=False)
+    assert answer.status_code == 503
+    check_answer(Call("GET", "/readyz"), answer)
+    with pytest.raises(AssertionError, match="does not speak of 418"):
+        check_answer(Call("GET", "/readyz"), httpx.Response(418, json={}))
 
 
 def test_a_member_that_nobody_described_is_found() -> None:
@@ -370,3 +385,59 @@ def test_the_page_escapes_what_it_shows() -> None:
         {"const": hostile}
     )
     assert "<script" not in type_text({"title": hostile})
+
+
+# ---- problems
+
+
+def raised() -> Iterator[tuple[str, int, str]]:
+    """(module, status, kind) of every problem that the code of http/ names."""
+    for path in sorted(Path(hms_ops.http.__path__[0]).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Problem" and len(node.args) >= 2:
+                status, kind = node.args[:2]
+                if isinstance(status, ast.Constant) and isinstance(kind, ast.Constant):
+                    yield path.stem, status.value, kind.value
+
+
+def told() -> set[tuple[int, str]]:
+    """(status, kind) of every problem that the document speaks of."""
+    return {
+        (int(status), problem["kind"])
+        for _, _, operation in operations()
+        for status in operation["responses"]
+        for problem in response_of(operation, int(status)).get("x-problems", ())
+    }
+
+
+# Of connections, before there is a request; of paths and methods that are none; and of a client that has left.
+OF_NO_OPERATION = {
+    (400, "malformed"),
+    (400, "pipelined"),
+    (400, "client-left"),
+    (404, "no-such-path"),
+    (405, "method"),
+    (500, "engine"),
+    (503, "connections"),
+}
+
+
+def test_every_problem_of_the_code_is_told_somewhere() -> None:
+    found = list(raised())
+    assert len(found) > 40
+    known = told() | OF_NO_OPERATION
+    assert [one for one in found if one[1:] not in known] == []
+
+
+def test_docs_http_md_speaks_of_every_path_and_problem() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "http.md").read_text()
+    assert [path for _, path, _ in operations() if f"`{path}`" not in text and f" {path}`" not in text] == []
+    assert [kind for _, kind in sorted(told() | OF_NO_OPERATION) if f"`{kind}`" not in text] == []
+
+
+def test_every_bound_that_is_told_is_counted_from_the_start() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "http.md").read_text()
+    rows = [line for line in text[text.index("## Bounds") :].splitlines() if line.startswith("| ")]
+    reasons = {reason for row in rows for reason in re.findall("`([a-z-]+)`", row.split("|")[3])}
+    assert len(reasons) >= 12
+    assert reasons - set(REFUSALS) == set()

@@ -4,20 +4,27 @@ missed."""
 import json
 import os
 import random
+import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import trustme
 from tests.serving import Serving, server_of, serving
 from tests.streaming import Event, Following, Sent, by_key, cells_of, following
 from tests.test_fork import in_child
 
 from hms_ops.http import connection as bounds
+from hms_ops.http import stream as doors
+from hms_ops.http.tls import TlsFiles
+from hms_ops.stream import documents, members, outflow, ring, table
 from hms_ops.stream import hub as hubs
-from hms_ops.stream import outflow
 
 KINDS = ("counter", "gauge", "timer", "histogram", "distribution", "set")
 
@@ -34,11 +41,15 @@ def now(site: Serving) -> int:
 
 def wait_for_open(site: Serving, count: int) -> None:
     """Until so many streams are live: what is sent from now on is theirs."""
+    wait_for(lambda: site.engine.counters()["streams"]["open"] == count)
+    assert site.server.site.streams.settle()
+
+
+def wait_for(condition: Callable[[], object]) -> None:
     end = time.monotonic() + 10
-    while site.engine.counters()["streams"]["open"] != count:
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
-    assert site.server.site.streams.settle()
 
 
 def seconds_of(events: list[Event]) -> list[int]:
@@ -321,6 +332,20 @@ def test_the_id_in_the_query_goes_with_since_and_the_header_wins_over_both(site:
         assert stream.next().data["time"] == begin + 16
 
 
+def test_a_long_past_reaches_a_slow_reader_whole(site: Serving) -> None:
+    """Megabytes: they are gathered as they are taken, so nothing is dropped."""
+    lines = b"".join(b"past.metric.with.a.long.name.%04d:1|c\n" % n for n in range(1500))
+    begin = now(site)
+    for _ in range(60):
+        site.engine.ingest(lines)
+        site.engine.advance(1)
+    with following(site.address, f"?metric=past.*&since={begin}", receive_bytes=4096) as stream:
+        events = stream.until_second(begin + 59)
+    assert seconds_of(events) == list(range(begin, begin + 60))
+    assert {len(event.data["cells"]) for event in events} == {1500}
+    assert site.engine.counters()["streams"]["frames_dropped"] == 0
+
+
 # ---- slow clients
 
 
@@ -375,6 +400,49 @@ def test_a_client_that_reads_nothing_at_all_is_cut(
         wait_for_open(site, 0)
 
 
+def test_a_slow_client_over_tls_loses_frames_and_not_the_servers_memory(
+    site: Serving, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(outflow, "FRAMES_MAX", 10)
+    authority = trustme.CA()
+    made = authority.issue_cert("localhost")
+    files = TlsFiles(tmp_path / "tls.pem", tmp_path / "tls.key")
+    made.cert_chain_pems[0].write_to_path(files.certificate)
+    made.private_key_pem.write_to_path(files.key)
+    files.key.chmod(0o600)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    lines = b"".join(b"slow.metric.with.a.long.name.%04d:1|c\n" % n for n in range(1500))
+    with server_of(site.engine, tls=files) as (server, url):
+        port = httpx.URL(url).port or 0
+        with following(("127.0.0.1", port), "?metric=slow.*", receive_bytes=4096, tls=context) as stream:
+            hub = server.site.streams
+            wait_for(lambda: hub.counters()["different"] == 1)
+            begin = now(site)
+            for _ in range(50):
+                site.engine.ingest(lines)
+                site.engine.advance(1)
+                assert hub.settle()
+            wait_for(lambda: hub.counters()["frames_dropped"] > 0)
+            events = stream.until_second(begin + 49)
+    [gap] = [event for event in events if event.kind == "gap"]
+    assert gap.data["cells_lost"] == 1500 * (50 - len(seconds_of(events)))
+
+
+def test_a_stream_ends_when_its_token_is_taken_away(site: Serving) -> None:
+    with server_of(site.engine, tokens=("secret",)) as (server, url):
+        place = "127.0.0.1", httpx.URL(url).port or 0
+        assert httpx.get(f"{url}/v1/stream", trust_env=False).status_code == 401
+        with following(place, "?metric=a", token="secret") as stream:
+            wait_for(lambda: server.site.streams.counters()["different"] == 1)
+            site.engine.advance(1)
+            stream.next()
+            server.entrance.access = replace(server.entrance.access, tokens=())
+            site.engine.advance(1)
+            with pytest.raises(EOFError):
+                stream.take(2)
+
+
 # ---- events
 
 
@@ -408,6 +476,35 @@ def test_an_alerts_event_is_its_document_in_the_list(site: Serving) -> None:
 
 def told_of(event: Event) -> dict[str, Any]:
     return event.data
+
+
+def test_a_storm_of_alerts_reaches_a_client_that_reads(site: Serving) -> None:
+    site.engine.alert("hot", if_="last(load) > 5", group_by=["host"], notify=["log:"])
+    with following(site.address, "?metric=none") as stream:
+        wait_for_open(site, 1)
+        site.engine.ingest(b"".join(b"load:9|g|#host:h%d\n" % n for n in range(1500)))
+        site.engine.advance(1)
+        fired = [stream.next("alert").data for _ in range(1500)]
+    assert {alert["tags"]["host"] for alert in fired} == {f"h{n}" for n in range(1500)}
+    assert not any(event.kind == "gap" for event in stream.seen)
+
+
+def test_events_that_cannot_be_told_are_a_gap_and_the_next_ones_are_told(
+    site: Serving, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with following(site.address, "?metric=none") as stream:
+        wait_for_open(site, 1)
+        with monkeypatch.context() as broken:
+            broken.setattr(site.engine, "alert_standings", lambda: 1 / 0)
+            site.engine.alert_now("lost", 1.0)
+            site.engine.advance(1)
+        site.engine.alert_now("told", 1.0)
+        site.engine.advance(1)
+        gap = stream.next("gap").data
+        assert (gap["reason"], gap["events_lost"]) == ("slow", 1)
+        assert stream.next("alert").data["name"] == "told"
+    assert site.engine.counters()["streams"]["errors"] == 1
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_an_alert_that_was_pending_and_is_not_any_more_is_told_as_inactive(site: Serving) -> None:
@@ -572,6 +669,18 @@ def test_open_streams_do_not_hold_the_stop(site: Serving) -> None:
                 stream.next()
 
 
+def test_a_stream_whose_client_does_not_read_does_not_hold_the_stop(site: Serving) -> None:
+    lines = b"".join(b"stalled.metric.with.a.long.name.%04d:1|c\n" % n for n in range(2000))
+    with following(site.address, "?metric=stalled.*", receive_bytes=4096):
+        wait_for_open(site, 1)
+        for _ in range(40):
+            site.engine.ingest(lines)
+            site.engine.advance(1)
+        begun = time.monotonic()
+        site.engine.stop()
+        assert time.monotonic() - begun < 2.0
+
+
 def test_a_stream_is_open_as_long_as_its_client(site: Serving) -> None:
     for _ in range(3):
         with following(site.address):
@@ -589,6 +698,46 @@ def test_a_comment_comes_now_and_then(site: Serving, monkeypatch: pytest.MonkeyP
             time.sleep(0.05)
             site.engine.advance(1)
             stream.next()
+
+
+def test_streams_that_lag_are_a_problem_and_the_tick_goes_on(
+    site: Serving, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
+) -> None:
+    release, begun = threading.Event(), threading.Event()
+    feed = site.server.site.streams._feed
+    whole = feed._table.texts
+
+    def hang(second: int) -> Any:
+        begun.set()
+        release.wait(30)
+        return whole(second)
+
+    with following(site.address, "?metric=a") as stream:
+        wait_for_open(site, 1)
+        monkeypatch.setattr(feed._table, "texts", hang)
+        monkeypatch.setattr(site.server.site.streams, "settle", lambda: True)
+        begin = now(site)
+        site.engine.advance(5)
+        assert begun.wait(10)
+        assert site.engine.counters()["tick"]["count"] >= 5
+        assert site.engine.health() == ["live streams are 5 s late"]
+        release.set()
+        assert seconds_of(stream.take(5)) == list(range(begin, begin + 5))
+        wait_until(lambda: not site.engine.health())
+
+
+def test_every_counter_of_the_streams_has_a_help_text_and_stands_in_the_docs(site: Serving) -> None:
+    text, written = site.get("/metrics").text, Path(__file__).parent.parent.joinpath("docs", "metrics.md").read_text()
+    names = {line.split()[2] for line in text.splitlines() if line.startswith("# HELP hms_ops_streams_")}
+    assert len(names) == len(site.engine.counters()["streams"])
+    assert {name for name in names if name not in written} == set()
+
+
+def test_every_bound_of_the_streams_stands_in_the_docs() -> None:
+    written = Path(__file__).parent.parent.joinpath("docs", "stream.md").read_text()
+    limits = (hubs.STREAMS_MAX, hubs.INBOX_MAX, outflow.FRAMES_MAX, table.CELLS_MAX, table.ENCODED_MAX, table.SETS_MAX)
+    more = (ring.EVENTS_MAX, members.METRICS_MAX, doors.NAMES_MAX, documents.ALERTS_TOLD_MAX)
+    assert [limit for limit in (*limits, *more) if f"{limit:,}" not in written] == []
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")

@@ -122,6 +122,31 @@ def test_cells_are_right_however_series_come_go_and_change_hands() -> None:
             store.forget(chance.choice(names), {"t": str(chance.randrange(9))})
 
 
+def test_a_series_whose_slot_is_given_away_while_it_is_read_lends_its_name_to_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, wanted = make_store(), wanted_of([], ["old", "new"])
+    made = table_of(store, wanted)
+    store.ingest(b"old:1|c\n")
+    move_to(store, NOW + 1)
+    whole, tries = table.pool, 0
+
+    def pool_and_lose(*given: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        found = whole(*given)
+        if tries == 1:
+            slot = store.forget("old")
+            store.ingest(b"new:9|c\n")
+            assert store.slot("new") == slot
+        return found
+
+    monkeypatch.setattr(table, "pool", pool_and_lose)
+    assert cells(made.texts(NOW)[wanted].data) == {}
+    move_to(store, NOW + 2)
+    assert [name for name, _ in cells(made.texts(NOW + 1)[wanted].data)] == ["new"]
+
+
 def test_a_flood_of_new_series_is_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(members, "CHANGES_MAX", 10)
     store, wanted = make_store(), wanted_of(["a*"], [])

@@ -8,6 +8,7 @@ export async function gzippedSize(entry, external = []) {
     input: entry,
     platform: entry.includes("browser") ? "browser" : "node",
     external: (id) => id.startsWith("node:") || external.some((name) => id === name || id.startsWith(`${name}/`)),
+    resolve: { extensionAlias: { ".js": [".ts", ".js"] } },
     logLevel: "warn",
   });
   const { output } = await bundle.generate({ format: "esm", minify: true });

@@ -10,26 +10,30 @@ UnknownMetricError for the tags of a metric that nobody has sent.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hms_ops import kinds
 from hms_ops._ring import Store
-from hms_ops.alert.language.units import metric_unit, unit_name
 from hms_ops.clock import steady_ns
 from hms_ops.errors import UnknownMetricError
 from hms_ops.past import Past
+from hms_ops.stream.pooling import pool
 
 if TYPE_CHECKING:
     from hms_ops.storage.catalogue import Description
 
 REST: Final = 8
 VALUES_LISTED: Final = 100  # of a tag
+SETS_MAX: Final = 500  # that are estimated for one answer; what is beyond has no value
 OVERFLOW_TAG: Final = "__overflow__"
-
-Values = Callable[[list[str]], Mapping[str, float | None]]
+SECONDS_TIER: Final = np.zeros(1, np.int64)
+NOTHING: Final[dict[str, Any]] = {"kind": kinds.UNKNOWN, "unit": "", "help": ""}
 
 
 class Metric(TypedDict):
@@ -108,16 +112,14 @@ class Census:
         described: "Callable[[], Mapping[str, Description]]",
         units: Mapping[str, str],
         rules: Callable[[], frozenset[str]],
-        values: Values,
     ) -> None:
         """described: kind, unit and help of metrics as the catalogue has them; units: those told to this run.
-        rules: the names of gauges that rules publish; values: of these metrics in the last sealed second."""
+        rules: the names of gauges that rules publish."""
         self._store = store
         self._past = past
         self._described = described
         self._units = units
         self._rules = rules
-        self._values = values
         self._counted: Counted | None = None
 
     def metrics(self, prefix: str, limit: int) -> tuple[list[Metric], bool]:
@@ -126,8 +128,21 @@ class Census:
         begin = bisect_left(names, prefix)
         found = [name for name in islice(names, begin, begin + limit + 1) if name.startswith(prefix)]
         chosen, described, rules = found[:limit], self._described(), self._rules()
-        values = self._values(chosen)
-        listed = [self._metric(name, described.get(name), name in rules, values.get(name)) for name in chosen]
+        slots = [self._store.slots(name) for name in chosen]
+        kind = [self._kind(name, described) for name in chosen]
+        values = values_of(self._store, slots, kind, [name in rules for name in chosen])
+        listed = [
+            Metric(
+                metric=name,
+                kind=kinds.NAMES[kind[place]],
+                unit=described.get(name, NOTHING)["unit"] or self._units.get(name, ""),
+                help=described.get(name, NOTHING)["help"],
+                series=len(slots[place]),
+                rule=name in rules,
+                value=values[place],
+            )
+            for place, name in enumerate(chosen)
+        ]
         return listed, len(found) <= limit
 
     def tags(self, metric: str) -> list[Tag]:
@@ -156,18 +171,9 @@ class Census:
             tags=counted.tags[:limit],
         )
 
-    def _metric(self, name: str, known: "Description | None", is_rule: bool, value: float | None) -> Metric:
-        described = (known["unit"] if known is not None else "") or self._units.get(name, "")
-        kind = self._store.metric_kind(name) or (known["kind"] if known is not None else kinds.UNKNOWN)
-        return Metric(
-            metric=name,
-            kind=kinds.NAMES[kind],
-            unit=described or unit_name(metric_unit(name, None)),
-            help=known["help"] if known is not None else "",
-            series=len(self._store.slots(name)),
-            rule=is_rule,
-            value=value,
-        )
+    def _kind(self, name: str, described: "Mapping[str, Description]") -> int:
+        kind: int = self._store.metric_kind(name) or described.get(name, NOTHING)["kind"]
+        return kind
 
     def _check_known(self, metric: str) -> None:
         from hms_ops.alert.evaluate import nearest_metrics
@@ -184,6 +190,30 @@ class Census:
         done_ns = steady_ns()
         self._counted = replace(counted, good_until_ns=done_ns + REST * (done_ns - begun_ns))
         return self._counted
+
+
+def values_of(
+    store: Store, slots: Sequence[NDArray[np.int32]], kind: Sequence[int], is_rule: Sequence[bool]
+) -> list[float | None]:
+    """The representative number of each metric, given by its series, in the last sealed second; None without one.
+
+    As in the stream: a counter's sum, a gauge's last, of a rule 1 while any fires, a set's estimate, else the mean.
+    """
+    second = int(store.sealed_second)
+    values: list[float | None] = [None] * len(slots)
+    with_values = [place for place in range(len(slots)) if kind[place] != kinds.SET and len(slots[place])]
+    if with_values:
+        sizes = [len(slots[place]) for place in with_values]
+        owner = np.repeat(np.array(with_values, np.int32), sizes)
+        column = store.cols[0, :, second % store.cols.shape[2]]
+        found = pool(column, np.concatenate([slots[place] for place in with_values]), owner)
+        numbers = found.value(np.array(kind, np.int8), np.array(is_rule, np.bool_))
+        for place, value in zip(found.groups.tolist(), numbers.tolist(), strict=True):
+            values[place] = value
+    sets = [place for place in range(len(slots)) if kind[place] == kinds.SET and len(slots[place])]
+    for place in sets[:SETS_MAX]:
+        values[place] = store.distinct(slots[place], SECONDS_TIER, np.array([second], np.int64)) or None
+    return values
 
 
 def counted_of(store: Store, changes: int) -> Counted:

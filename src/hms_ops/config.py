@@ -26,7 +26,8 @@ from hms_ops.alert.rulefile import RuleFile, load_rules
 from hms_ops.clock import SECOND_NS, WallAnchor
 from hms_ops.errors import ConfigError
 from hms_ops.heartbeat import HeartbeatConfig
-from hms_ops.http.tls import TLS, TlsFiles, key_warning
+from hms_ops.http.access import NAMES
+from hms_ops.http.tls import TLS, TlsFiles, tls_warnings
 from hms_ops.http.token import TOKENS, Token, token_warnings
 from hms_ops.profiles import RECEIVERS, Receiver, template_warnings
 from hms_ops.quantity import Address, clear_text, duration_text, is_address, is_loopback, reachable_text
@@ -213,6 +214,7 @@ class Config:
     receive_buffer_bytes: int = setting(64 * 1024**2, size(4096, 1024**3), key="receive_buffer")
     statsd: Statsd = setting(Statsd(), section(Statsd))
     http: Address | None = setting(Address("127.0.0.1", 8126), ADDRESS)
+    http_names: tuple[str, ...] = setting((), NAMES)
     http_tokens: tuple[Token, ...] = setting((), TOKENS)
     http_tls: TlsFiles | None = setting(None, TLS)
     http_insecure: bool = setting(False, TRUTH)
@@ -259,9 +261,11 @@ class Config:
         told = template_warnings(self.receivers)
         if self.remote and self.data_dir is None:
             told.append((root.get("remote") or root).problem(NOT_SENT))
-        told += token_warnings(self.http_tokens, WallAnchor().now_ns() / SECOND_NS)
-        if self.http_tls is not None and (warning := key_warning(self.http_tls)):
-            told.append((root.get("http_tls") or root).problem(warning))
+        now = WallAnchor().now_ns() / SECOND_NS
+        told += token_warnings(self.http_tokens, now)
+        if self.http_tls is not None:
+            place = root.get("http_tls") or root
+            told += map(place.problem, tls_warnings(self.http_tls, now))
         return told
 
     def rule_files(self) -> tuple[Path, ...]:

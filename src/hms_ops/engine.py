@@ -140,7 +140,7 @@ class Engine(AlertCalls):
         self._make_history()
         self._make_duty()
         self.census = Census(
-            self.store, self.past, self.operations.descriptions, self._units, lambda: self.duty.reserved, lambda _: {}
+            self.store, self.past, self.operations.descriptions, self._units, lambda: self.duty.reserved
         )
         self._make_account(Vitals() if choose("host_metrics", host_metrics, False) else None)
         self.paging = Paging(self.duty, self.config.profiles(), self.clock, self._emit)
@@ -365,6 +365,7 @@ class Engine(AlertCalls):
             self.config.http_tokens,
             self.config.http_tls,
             self.config.http_insecure,
+            self.config.http_names,
         )
         self.account.server = self._server
         self._http = Address(*self._server.start(self._threads.start))

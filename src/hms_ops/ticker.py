@@ -65,8 +65,9 @@ class Ticker:
         if self.tick.count % FORGET_TICKS == 0:
             self._in_process.forget()
             self._publisher.forget()
-        self.tick.part("tell", lambda: self._tell(self.tick.store.sealed_second))
         self.cost_ms = (steady_ns() - begun_ns) / 1e6
+        # Last and not in the cost: who is woken by it may take the GIL at once.
+        self.tick.part("tell", lambda: self._tell(self.tick.store.sealed_second))
 
     def _publish(self, now_ns: int) -> None:
         self._publisher.publish(now_ns, self._duty.reserved, self._duty.book.firing())

@@ -56,7 +56,7 @@ function tagValue(value: unknown): string {
 }
 
 export function number(value: unknown): number {
-  const plain = /^(number|boolean|bigint)$/.test(typeof value) ? Number(value) : NaN;
+  const plain = typeof value === "number" ? value : /^b(oolean|igint)$/.test(typeof value) ? Number(value) : NaN;
   return Math.abs(plain) <= VALUE_MAX ? plain : refuse();
 }
 

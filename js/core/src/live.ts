@@ -194,7 +194,9 @@ export class Store implements Live {
   }
 
   private leaveLater(leave: () => void): void {
-    if (!this.isClosed) setTimeout(leave, LEAVE_MS);
+    if (this.isClosed) return;
+    const timer: { unref?: () => void } | number = setTimeout(leave, LEAVE_MS);
+    if (typeof timer === "object") timer.unref?.(); // a process that has closed its streams need not wait for it
   }
 
   private *all(): Iterable<Room> {

@@ -1,5 +1,6 @@
 // Against a real engine: tests/test_javascript.py starts one and says where it is.
 import { createSocket } from "node:dgram";
+import { readFileSync } from "node:fs";
 import { Client, ProblemError, type AlertsAnswer, type Cell } from "@hms-ops/client";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { json, serving, until } from "../../client/test/serving.js";
@@ -157,6 +158,21 @@ describe.skipIf(!HTTP)("with a real engine", () => {
     expect(act.asked).toHaveLength(1);
     expect(both.written()).toBe("");
     await act.close();
+  });
+});
+
+describe.skipIf(!HTTP)("the guide", () => {
+  const guide = readFileSync(new URL("../../../docs/javascript.md", import.meta.url), "utf8").split("\n## React")[0] as string;
+  const examples = guide.split("```javascript\n").slice(1).map((block) => block.split("```")[0] as string);
+
+  it.each(examples)("has an example that runs: %s", async (example) => {
+    const [http, udp] = [new URL(HTTP).host, new URL(UDP).host];
+    const one = script(example.replace("127.0.0.1:8126", http).replace("127.0.0.1:8125", udp), ENGINE);
+    const code = await one.ended;
+    expect(code, one.written()).toBe(0);
+    const shown = /console\.log\(.*\); \/\/ (.+)/.exec(example);
+    if (shown) expect(one.written()).toMatch(new RegExp(`^${(shown[1] as string).replace(/\d+$/, "\\d+")}\n$`));
+    else expect(one.written()).not.toMatch(/error/i);
   });
 });
 

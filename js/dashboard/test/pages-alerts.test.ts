@@ -32,7 +32,8 @@ describe("how an alert stands", () => {
   });
   it("says what else keeps it quiet, and whom the policy tells next", () => {
     const next = { policy: "desk", level: 2, at: NOW + 120, notify: ["sms:+1-555-0101"] };
-    const [held, coming] = texts({ heldBy: "inhibited by line-is-cut", next });
+    const [untaken, held, coming] = texts({ heldBy: "inhibited by line-is-cut", next });
+    expect(untaken).toBe("Nobody has taken it.");
     expect(held).toBe("Nobody is told now: inhibited by line-is-cut.");
     expect(coming).toMatch(/^Next in 2 min \(\d\d:\d\d:\d\d\), level 2 of the policy desk: sms:\+1-555-0101\.$/);
   });

@@ -1,14 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { webLink } from "../src/pages/parts/links";
-import { beginning, visible } from "../src/pages/parts/plain";
+import { beginning, breakable, RUN_MAX, visible } from "../src/pages/parts/plain";
 import { membersOf, texts, Unreadable, words } from "../src/pages/parts/read";
 
 describe("texts of strangers", () => {
   it("shows what cannot be seen", () => {
-    expect(visible("a\u0000b\u001b[31m\n")).toBe("a␀b␛[31m␊");
+    expect(visible("a\u0000b\u001b[31m\n")).toBe("a‹NUL›b‹ESC›[31m‹LF›");
     expect(visible("\u202Eevil\u202C")).toBe("‹U+202E›evil‹U+202C›");
     expect(visible("zero\u200Bwidth\uFEFF")).toBe("zero‹U+200B›width‹U+FEFF›");
-    expect(visible("\u0085\u2028\u2066\u061c")).toBe("‹U+0085›‹U+2028›‹U+2066›‹U+061C›");
+    expect(visible("\u0001\u0085\u2028\u2066\u061c")).toBe("‹U+0001›‹U+0085›‹U+2028›‹U+2066›‹U+061C›");
   });
   it("leaves what people write alone: other scripts, joiners, pictures", () => {
     const text = "grün Ελλάδα עברית می\u200Cخواهم 👩\u200D🚀 <img onerror>";
@@ -23,6 +23,13 @@ describe("texts of strangers", () => {
     expect(beginning("ab👩c", 3)).toBe("ab");
     expect(beginning("ab👩c", 4)).toBe("ab👩");
     expect(beginning("abc", 3)).toBe("abc");
+  });
+  it("breaks names where people would, and runs anywhere", () => {
+    expect(breakable("finance.api_ms")).toEqual(["finance.", "api_", "ms"]);
+    expect(breakable("a sentence of words.")).toEqual(["a sentence of words."]);
+    const long = "x".repeat(190) + "👩";
+    expect(breakable(long).join("")).toBe(long);
+    expect(Math.max(...breakable(long).map((piece) => piece.length))).toBe(RUN_MAX);
   });
 });
 

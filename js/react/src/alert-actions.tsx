@@ -1,6 +1,7 @@
 /** What people do about an alert: acknowledge it, silence it for a while, take that back; with a comment for the log. */
 import { useEffect, useRef, useState, type FormEvent } from "react";
 import type { Alert } from "@hms-ops/client";
+import { formatDuration } from "./format.js";
 import { useLiveIfAny } from "./provider.js";
 import { messageOf } from "./query.js";
 
@@ -9,10 +10,8 @@ type Action = "ack" | "unack" | "silence" | "unsilence";
 const WORDS: Readonly<Record<Action, string>> = {
   ack: "Acknowledge", unack: "Take acknowledgement back", silence: "Silence", unsilence: "End silence",
 };
-const DONE: Readonly<Record<Action, string>> = {
-  ack: "Acknowledged.", unack: "Not acknowledged any more.", silence: "Silenced.", unsilence: "The silence has ended.",
-};
-const SPANS = [["30m", "30 minutes"], ["2h", "2 hours"], ["8h", "8 hours"], ["1d", "1 day"], ["7d", "7 days"]] as const;
+const HOUR = 3600;
+const SPANS = [HOUR / 2, 2 * HOUR, 8 * HOUR, 24 * HOUR, 7 * 24 * HOUR];
 
 export function AlertActions({ alert, who }: { alert: Alert; who: string | undefined }) {
   const live = useLiveIfAny();
@@ -26,7 +25,7 @@ export function AlertActions({ alert, who }: { alert: Alert; who: string | undef
     setBusy(true), fail("");
     try {
       await live!.client.request(`/v1/alerts/${encodeURIComponent(alert.name)}/${action}`, { body: { tags: alert.tags, who, ...given } });
-      setOpen(null), say(DONE[action]);
+      setOpen(null), say(`${WORDS[action]}: done.`);
     } catch (error) {
       fail(messageOf(error));
     }
@@ -65,14 +64,14 @@ function ActionForm({ action, isBusy, run, cancel }: ActionFormProps) {
   const submit = (event: FormEvent<HTMLFormElement>): void => {
     event.preventDefault();
     const given = new FormData(event.currentTarget);
-    void run(action, { comment: given.get("comment") || undefined, for: given.get("for") ?? undefined });
+    void run(action, { comment: given.get("comment") || undefined, for: Number(given.get("for")) || undefined });
   };
   return (
     <form onSubmit={submit} onKeyDown={(event) => event.key === "Escape" && cancel()}>
       <label>Comment<input ref={first} name="comment" maxLength={1000} autoComplete="off" /></label>
       {action === "silence" && (
         <label className="ops-alert-for">For
-          <select name="for" defaultValue="2h">{SPANS.map(([span, words]) => <option key={span} value={span}>{words}</option>)}</select>
+          <select name="for" defaultValue={2 * HOUR}>{SPANS.map((span) => <option key={span} value={span}>{formatDuration(span)}</option>)}</select>
         </label>
       )}
       <button type="submit" disabled={isBusy}>{WORDS[action]}</button>

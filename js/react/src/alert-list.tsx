@@ -21,7 +21,6 @@ export interface AlertListProps {
 /** Alerts that are listed; the rest is counted. */
 export const ALERTS_MAX = 200;
 const AGES_EVERY_MS = 10_000;
-const STATES: Readonly<Record<string, string>> = { firing: "Firing", pending: "Pending", resolved: "Resolved", inactive: "Inactive" };
 
 export function AlertList({ alerts, actions = false, who, unitOf, label = "Alerts" }: AlertListProps) {
   const known = useAlerts(), heard = useHearing(), now = useNow();
@@ -55,7 +54,7 @@ function AlertItem({ alert, now, unit, actions, who }: AlertItemProps) {
   return (
     <li className="ops-alert" data-state={state} data-severity={severity}>
       <p className="ops-alert-head">
-        <span className="ops-alert-state">{STATES[state] ?? state}</span>
+        <span className="ops-alert-state">{state}</span>
         {severity && <span className="ops-alert-severity">{severity}</span>}
         <span className="ops-alert-name">{name}</span>
         {about && <span className="ops-alert-tags">{about}</span>}

@@ -64,21 +64,20 @@ function withDigits(value: number, most: number): string {
 const clock = lazily({ hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const minute = lazily({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const day = lazily({ day: "numeric", month: "short" });
-const dayAndMinute = lazily({ day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-const full = lazily({ dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+const date = lazily({ dateStyle: "medium" });
 
 /** 14:05:32. */
 export const formatClock = (time: number): string => clock(time);
 
 /** The whole of a moment: "Nov 23, 2026, 14:05:32". */
-export const formatMoment = (time: number): string => full(time);
+export const formatMoment = (time: number): string => `${date(time)}, ${clock(time)}`;
 
 /** 2026-11-23T14:05:32Z, for `<time>` and titles. */
 export const isoOf = (time: number): string => new Date(time * 1000).toISOString().replace(".000Z", "Z");
 
 /** A moment as briefly as a window of so many seconds allows. */
 export function formatWithin(time: number, seconds: number): string {
-  return (seconds <= 3600 ? clock : seconds <= 86_400 ? minute : dayAndMinute)(time);
+  return seconds <= 3600 ? clock(time) : (seconds > 86_400 ? `${day(time)}, ` : "") + minute(time);
 }
 
 /** Ticks of a time axis: the day at midnight, else the clock, with seconds where ticks are closer than a minute. */

@@ -6,7 +6,7 @@ import { useId, useMemo, useState, type KeyboardEvent } from "react";
 import type { Kind } from "@hms-ops/client";
 import { formatDuration, formatValue, formatWithin, isoOf } from "./format.js";
 import { Legend } from "./chart/legend.js";
-import { aligned, clipped, LINES_MAX, type Line } from "./chart/lines.js";
+import { aligned, LINES_MAX, type Line } from "./chart/lines.js";
 import type { Anomaly, Threshold } from "./chart/plot.js";
 import { moved, spoken, summaryOf, kept, samplesOf, valueAt, type Cursor, type Window } from "./chart/reading.js";
 import { useSource } from "./chart/source.js";
@@ -44,7 +44,7 @@ export interface MetricChartProps {
 
 const NONE: readonly never[] = [];
 const CALM_EVERY_SECONDS = 5;
-const HINT = "Arrow keys read the samples, Page Up and Page Down change the line, plus, minus and 0 zoom, Escape leaves.";
+const HINT = "Arrow keys read samples, Page Up and Page Down change the line, plus, minus and 0 zoom, Escape leaves.";
 
 export function MetricChart(props: MetricChartProps) {
   const { metric, exprs, unit = "", height = 160, anomalies = NONE, thresholds = NONE, syncKey, paused } = props;
@@ -62,8 +62,8 @@ export function MetricChart(props: MetricChartProps) {
   });
   const { window, error } = source;
   const all = useMemo(
-    () => source.lines.slice(0, LINES_MAX).map((line) => clipped(line, window.from, window.to)),
-    [source.lines, window],
+    () => source.lines.slice(0, LINES_MAX),
+    [source.lines],
   );
   const lines = useMemo(() => all.filter(({ key }) => !hidden.has(key)), [all, hidden]);
   const here = kept(cursor, lines, window);

@@ -13,13 +13,14 @@ export interface StatusLightProps {
 }
 
 export const LIGHT_WORDS: Readonly<Record<LightState, string>> = { ok: "OK", bad: "Not OK", waiting: "Waiting", unknown: "Unknown" };
+const RING = "M8 2a6 6 0 1 0 .01 0z";
 const SHAPES: Readonly<Record<LightState, string>> = {
   ok: "M8 1a7 7 0 1 0 .01 0z",
   bad: "M8 0 16 8 8 16 0 8z",
-  waiting: "M8 2a6 6 0 1 0 .01 0z",
-  unknown: "M8 2a6 6 0 1 0 .01 0z",
+  waiting: RING,
+  unknown: RING,
 };
-const MARKS: Readonly<Record<LightState, string>> = { ok: "m4.5 8 2.5 2.5 4.5-5", bad: "m5.5 5.5 5 5m0-5-5 5", waiting: "", unknown: "" };
+const MARKS: Partial<Record<LightState, string>> = { ok: "m4.5 8 2.5 2.5 4.5-5", bad: "m5.5 5.5 5 5m0-5-5 5" };
 
 export function StatusLight({ label, ok, state, detail }: StatusLightProps) {
   const heard = useHearing();

@@ -1,27 +1,40 @@
 import { expect, test } from "vitest";
-import { aligned, clipped, lineOfCells, lineOfHistory, linesOfAnswers, spliced, type Line } from "../src/chart/lines.js";
+import { aligned, lineOf, linesOfAnswers, rowsOfCells, rowsOfHistory, spliced, type Line, type Row } from "../src/chart/lines.js";
+import type { Cell } from "@hms-ops/client";
 import { answerOf, cellOf } from "./fake.js";
 
 const cells = (...times: number[]) => times.map((time) => cellOf("m", time, time * 10));
+const live = (given: readonly Cell[]) => lineOf("m", "m", rowsOfCells(given));
 const line = (key: string, times: number[], values: (number | null)[]): Line => ({ key, name: key, times, values });
+const rows = (...times: number[]): Row[] => times.map((time) => [time, time, time, time]);
 
 test("seconds without samples break the line; a sender that skips one does not", () => {
-  expect(lineOfCells("m", cells(1, 2, 3, 5, 6, 7)).values).not.toContain(null);
-  const broken = lineOfCells("m", cells(1, 2, 3, 8, 9, 10));
+  expect(live(cells(1, 2, 3, 5, 6, 7)).values).not.toContain(null);
+  const broken = live(cells(1, 2, 3, 8, 9, 10));
   expect(broken.times).toEqual([1, 2, 3, 4, 8, 9, 10]);
   expect(broken.values[3]).toBeNull();
 });
 
 test("a sender of one sample in ten seconds has a whole line", () => {
-  expect(lineOfCells("m", cells(10, 20, 30, 40, 50)).values).toEqual([100, 200, 300, 400, 500]);
-  expect(lineOfCells("m", cells(10, 20, 30, 60, 70)).values).toContain(null);
+  expect(live(cells(10, 20, 30, 40, 50)).values).toEqual([100, 200, 300, 400, 500]);
+  expect(live(cells(10, 20, 30, 60, 70)).values).toContain(null);
 });
 
 test("a band is there where seconds have several values, not for sums", () => {
   const many = { count: 3, min: 1, max: 9 };
-  expect(lineOfCells("m", [cellOf("m", 1, 5, "timer", many), cellOf("m", 2, 5, "timer")])).toMatchObject({ low: [1, 5], high: [9, 5] });
-  expect(lineOfCells("m", [cellOf("m", 1, 5, "counter", many)]).low).toBeUndefined();
-  expect(lineOfCells("m", cells(1, 2)).low).toBeUndefined();
+  expect(live([cellOf("m", 1, 5, "timer", many), cellOf("m", 2, 5, "timer")])).toMatchObject({ low: [1, 5], high: [9, 5] });
+  expect(live([cellOf("m", 1, 5, "counter", many)]).low).toBeUndefined();
+  expect(live(cells(1, 2)).low).toBeUndefined();
+});
+
+test("a step of history without a value is a gap, whether it is left out or null", () => {
+  expect(lineOf("m", "m", rowsOfHistory([[[0, 1], [10, 2], [20, 3], [40, 5], [50, 6]]])).values).toEqual([1, 2, 3, null, 5, 6]);
+  expect(lineOf("m", "m", rowsOfHistory([[[0, 1], [10, 2], [20, 3], [30, null], [40, 5]]])).values).toEqual([1, 2, 3, null, 5]);
+  expect(rowsOfHistory([])).toEqual([]);
+});
+
+test("what is sent once a minute is a line also by steps of ten seconds", () => {
+  expect(lineOf("m", "m", rowsOfHistory([[[0, 1], [10, null], [60, 2], [120, 3], [130, null], [180, 4]]])).values).toEqual([1, 2, 3, 4]);
 });
 
 test("lines are named by their tags, and by their expression where there are several", () => {
@@ -31,28 +44,15 @@ test("lines are named by their tags, and by their expression where there are sev
   expect(linesOfAnswers([answerOf("b", 10, [[0, 1]])])[0]!.name).toBe("b");
 });
 
-test("history goes on with live cells, and a step they overlap is theirs", () => {
-  const past = line("m", [0, 10, 20, 30], [1, 2, 3, 4]);
-  expect(spliced(past, 10, line("m", [35, 36], [7, 8]))).toMatchObject({ times: [0, 10, 20, 35, 36], values: [1, 2, 3, 7, 8] });
-  expect(spliced(past, 10, line("m", [], []))).toMatchObject({ times: [0, 10, 20, 30] });
-  expect(spliced(line("m", [], []), 10, line("m", [5], [1]))).toMatchObject({ times: [5], values: [1] });
+test("history goes on with live rows, and a step they overlap is theirs", () => {
+  expect(spliced(rows(0, 10, 20, 30), 10, rows(35, 36)).map(([time]) => time)).toEqual([0, 10, 20, 35, 36]);
+  expect(spliced(rows(0, 10), 10, [])).toEqual(rows(0, 10));
+  expect(spliced([], 10, rows(5))).toEqual(rows(5));
 });
 
-test("the band of history goes on along the line where live cells have none", () => {
-  const past = lineOfHistory("m", [answerOf("a", 10, [[0, 5]]), answerOf("b", 10, [[0, 1]]), answerOf("c", 10, [[0, 9]])]);
-  expect(spliced(past, 10, line("m", [10, 11], [5, 6]))).toMatchObject({ low: [1, 5, 6], high: [9, 5, 6] });
-});
-
-test("history of an unknown metric is an empty line", () => {
-  expect(lineOfHistory("m", [{ expr: "a", step: 10, series: [] }])).toMatchObject({ times: [], values: [] });
-});
-
-test("clipping keeps a sample on either side", () => {
-  const long = line("m", [0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5]);
-  expect(clipped(long, 2, 3).times).toEqual([1, 2, 3, 4]);
-  expect(clipped(long, 0, 5)).toBe(long);
-  expect(clipped(long, 10, 20).times).toEqual([5]);
-  expect(clipped(line("m", [], []), 0, 1).times).toEqual([]);
+test("the band of history goes on along the line where live rows have none", () => {
+  const past = rowsOfHistory([[[0, 5]], [[0, 1]], [[0, 9]]]);
+  expect(lineOf("m", "m", spliced(past, 10, rows(10, 11)))).toMatchObject({ low: [1, 10, 11], high: [9, 10, 11] });
 });
 
 test("lines share one time axis: null is a gap, undefined is not", () => {

@@ -150,12 +150,12 @@ test("each state has a shape of its own", () => {
 test("an alert tells state, severity, name, tags, value, since when, why and who has it", async () => {
   live.setAlerts([alertOf("finance.slow", {
     tags: { agency: "irs" }, since: T0 - 340, reason: "avg(finance.api_ms) = 215 ms > 200 ms",
-    acknowledged: { by: "ann", at: T0, comment: "looking" },
+    acknowledged: { who: "ann", at: T0, comment: "looking", until: null },
   })]);
   shown(<AlertList unitOf={() => "ms"} />);
   await pass(10);
   const item = screen.getByRole("listitem");
-  expect(item.textContent).toMatch(/^Firing ?page ?finance\.slow ?agency irs ?215 ms/);
+  expect(item.textContent).toMatch(/^firing ?page ?finance\.slow ?agency irs ?215 ms/);
   expect(item.textContent).toMatch(/5 min 40 s ago; acknowledged by ann \(looking\)/);
   expect(item.textContent).toMatch(/Because avg\(finance\.api_ms\) = 215 ms > 200 ms/);
   expect(item.querySelector("time")!.dateTime).toBe("2023-11-14T22:07:40Z");
@@ -197,7 +197,7 @@ test("acknowledging posts tags and comment, says so, and closes its form", async
   expect(live.asked[0]).toMatchObject({
     path: "/v1/alerts/finance.slow%2F1/ack", body: { tags: { agency: "irs" }, who: "ann", comment: "looking" },
   });
-  expect(screen.getByText("Acknowledged.")).toBeTruthy();
+  expect(screen.getByText("Acknowledge: done.")).toBeTruthy();
   expect(screen.queryByLabelText("Comment")).toBeNull();
 });
 
@@ -209,10 +209,10 @@ test("a silence has a span; a refusal is told in the engine's words and the form
   shown(<AlertList actions />);
   fireEvent.click(screen.getByRole("button", { name: /^Silence/ }));
   const span = screen.getByLabelText("For") as HTMLSelectElement;
-  fireEvent.change(span, { target: { value: "8h" } });
+  fireEvent.change(span, { target: { value: "28800" } });
   fireEvent.submit(span.form!);
   await pass(10);
-  expect(live.asked[0]).toMatchObject({ path: "/v1/alerts/finance.slow/silence", body: { for: "8h", tags: {} } });
+  expect(live.asked[0]).toMatchObject({ path: "/v1/alerts/finance.slow/silence", body: { for: 28800, tags: {} } });
   expect(screen.getByRole("alert").textContent).toBe("as many silences last as there may be");
   expect(screen.getByLabelText("For")).toBeTruthy();
   fireEvent.keyDown(span, { key: "Escape" });
@@ -220,7 +220,7 @@ test("a silence has a span; a refusal is told in the engine's words and the form
 });
 
 test("what was done can be taken back", async () => {
-  live.setAlerts([alertOf("slow", { acknowledged: { by: "ann", at: T0 }, silenced_by: "a791" })]);
+  live.setAlerts([alertOf("slow", { acknowledged: { who: "ann", at: T0, comment: "", until: null }, silenced_by: "a791" })]);
   shown(<AlertList actions />);
   fireEvent.click(screen.getByRole("button", { name: /^Take acknowledgement back/ }));
   await pass(10);

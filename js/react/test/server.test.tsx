@@ -30,5 +30,5 @@ test("lights wait, lists wait, values are NaN; with and without a provider", () 
 
 test("who wants the connection itself is told that a server has none", () => {
   const Look = () => (useLive(), null);
-  expect(() => renderToString(<Look />)).toThrow(/nothing is live on a server/);
+  expect(() => renderToString(<Look />)).toThrow(/a server has no connection/);
 });

@@ -5,12 +5,33 @@ any other, no tokens      refused
 any other, no TLS         refused, unless `http_insecure: true` says that it is meant: tokens go over the wire in clear
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 from hms_ops.errors import StartError
 from hms_ops.http.token import Token
 from hms_ops.quantity import clear_text, is_loopback, reachable_text
+from hms_ops.setting import Kind, plain
+
+NAMES_MAX: Final = 64
+HOST_NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\Z")
+
+
+def convert_names(value: Any) -> tuple[str, ...]:
+    """Host names in lower case, without ports."""
+    if not isinstance(value, list) or len(value) > NAMES_MAX or not all(isinstance(name, str) for name in value):
+        raise ValueError
+    names = tuple(name.lower() for name in value)
+    if not all(HOST_NAME.match(name) for name in names):
+        raise ValueError
+    return names
+
+
+NAMES: Final[Kind[tuple[str, ...]]] = plain(
+    f"a list of at most {NAMES_MAX} host names without ports, as in [ops.agency.gov]", convert_names, list
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +52,20 @@ def access_of(
     machine_name: str,
     tokens: Sequence[Token],
     *,
+    names: Sequence[str] = (),
     has_tls: bool = False,
     is_insecure: bool = False,
 ) -> Access:
     """The access for a bound address; StartError when it can be reached from elsewhere without tokens, or without TLS.
 
-    host: as configured. bound_host: the address it resolved to. is_insecure: it is to be served without TLS.
+    host: as configured. bound_host: the address it resolved to. names: others that it is asked for by, behind a proxy
+    or by an alias. is_insecure: it is to be served without TLS.
     """
     if is_loopback(bound_host):
-        return Access(frozenset({host.lower()}), tokens=tuple(tokens))
+        return Access(frozenset({host.lower(), *names}), tokens=tuple(tokens))
     if not tokens:
         raise StartError(reachable_text(host))
     if not has_tls and not is_insecure:
         raise StartError(clear_text(host))
     insecure = "" if has_tls else f"HTTP on {host} is served without TLS (http_insecure): tokens go over it in clear"
-    return Access(frozenset({host.lower(), machine_name.lower()}), True, tuple(tokens), insecure)
+    return Access(frozenset({host.lower(), machine_name.lower(), *names}), True, tuple(tokens), insecure)

@@ -96,6 +96,6 @@ def http_problem(status: int, headers: Mapping[str, str] | None) -> Problem:
 
 
 HTTP_PROBLEMS: Final = {
-    404: ("no-such-path", "there is nothing at this path; GET / lists what there is"),
+    404: ("no-such-path", "there is nothing at this path; GET /docs lists what there is"),
     405: ("method", "this path does not take this method; the header Allow lists those it takes"),
 }

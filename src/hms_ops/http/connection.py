@@ -8,17 +8,20 @@ it. Here each connection has two timers, since a client may send more while it o
     writing   the client stops taking its answer ──STALL_SECONDS──► cut, unless it goes on
               answered ──KEEP_ALIVE_SECONDS──► closing ──STALL_SECONDS──► cut, whatever is not taken by then
 
-What it cuts is counted under the reason. Threads: the event loop's only.
+What it refuses is answered with a problem document, what it cuts is cut; both are counted under the reason. Threads:
+the event loop's only.
 """
 
 import asyncio
 import logging
 from collections.abc import MutableMapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from hms_ops.http.guard import HEAD_BYTES_MAX
+from hms_ops.http.answer import Problem
+from hms_ops.http.guard import ANSWER_HEADERS, HEAD_BYTES_MAX
 
 CONNECTIONS_MAX: Final = 512
 PIPELINED_MAX: Final = 128
@@ -27,13 +30,7 @@ BODY_SECONDS: Final = 30.0
 STALL_SECONDS: Final = 60.0
 KEEP_ALIVE_SECONDS: Final = 15
 
-FULL: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 21\r\n"
-    b"retry-after: 1\r\nconnection: close\r\n\r\ntoo many connections\n"
-)
-HEAD_TOO_LARGE: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-)
+URL_BYTES_MAX: Final = HEAD_BYTES_MAX
 
 log = logging.getLogger("hms_ops.http.connection")
 # uvicorn warns of every broken request, which anybody can send without end; they are counted.
@@ -58,7 +55,7 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self._read_within(HEAD_SECONDS, "head-timeout")
         if len(self.connections) > CONNECTIONS_MAX:
-            self._refuse(FULL, "connections")
+            self._refuse(FULL)
 
     def connection_lost(self, exc: Exception | None) -> None:
         stop(self._reading)
@@ -72,14 +69,13 @@ class Connection(HttpToolsProtocol):
             self._head_bytes += len(data)  # set back to 0 where the head ends in these bytes
         super().data_received(data)
         if self._head_bytes > HEAD_BYTES_MAX:
-            self._refuse(HEAD_TOO_LARGE, "head-too-large")
+            self._refuse(URL_TOO_LONG if len(self.url) > URL_BYTES_MAX else HEAD_TOO_LARGE)
         elif self._is_idle() and self._reading is None:
             # Bytes that begin no request, such as empty lines, would hold an idle connection open.
             self._read_within(HEAD_SECONDS, "head-timeout")
 
     def send_400_response(self, msg: str) -> None:
-        self._tally["pipelined" if len(self.pipeline) >= PIPELINED_MAX else "malformed"] += 1
-        super().send_400_response(msg)
+        self._refuse(PIPELINED if len(self.pipeline) >= PIPELINED_MAX else MALFORMED)
 
     def on_message_begin(self) -> None:
         self._in_head, self._head_bytes = True, 0
@@ -89,6 +85,9 @@ class Connection(HttpToolsProtocol):
         self._in_head, self._head_bytes = False, 0
         if len(self.pipeline) >= PIPELINED_MAX:
             raise OverflowError("too many pipelined requests")  # stops the parser; uvicorn answers 400 and closes
+        if len(self.url) > URL_BYTES_MAX:  # it came in one read, or it would have been refused before its end
+            self._refuse(URL_TOO_LONG)
+            return
         self._read_within(BODY_SECONDS, "body-timeout")
         super().on_headers_complete()
 
@@ -118,10 +117,11 @@ class Connection(HttpToolsProtocol):
         cycle: RequestResponseCycle | None = self.cycle  # None before the first request, whatever uvicorn's hint says
         return (cycle is None or cycle.response_complete) and self.timeout_keep_alive_task is None
 
-    def _refuse(self, answer: bytes, reason: str) -> None:
+    def _refuse(self, problem: Problem) -> None:
+        """Answer below the application, which this request never reaches, and close."""
         if not self.transport.is_closing():
-            self._tally[reason] += 1
-            self.transport.write(answer)
+            self._tally[problem.kind] += 1
+            self.transport.write(raw_answer(problem))
             self.transport.close()
             self._write_within(STALL_SECONDS)
 
@@ -136,6 +136,21 @@ class Connection(HttpToolsProtocol):
     def _cut(self, reason: str) -> None:
         self._tally[reason] += 1
         self.transport.abort()
+
+
+FULL: Final = Problem(503, "connections", "too many connections; come again", {"Retry-After": "1"})
+HEAD_TOO_LARGE: Final = Problem(431, "head-too-large", f"the head has more than {HEAD_BYTES_MAX:,} bytes")
+URL_TOO_LONG: Final = Problem(414, "url-too-long", f"the URL has more than {URL_BYTES_MAX:,} bytes")
+PIPELINED: Final = Problem(400, "pipelined", f"more than {PIPELINED_MAX} requests wait on this connection")
+MALFORMED: Final = Problem(400, "malformed", "this is no HTTP/1.1 request")
+
+
+def raw_answer(problem: Problem) -> bytes:
+    """A problem as it goes over the wire, with the headers that the guard would have added."""
+    response = problem.response()
+    headers = [*response.raw_headers, *ANSWER_HEADERS.items(), (b"connection", b"close")]
+    lines = [b"HTTP/1.1 %d %b" % (problem.status, HTTPStatus(problem.status).phrase.encode())]
+    return b"\r\n".join([*lines, *(b"%b: %b" % header for header in headers), b"", bytes(response.body)])
 
 
 def stop(timer: asyncio.TimerHandle | None) -> None:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hms_ops.http.endpoint import Docs, Endpoint, Media
-from hms_ops.http.openapi import ANY
+from hms_ops.http.openapi import ANY, PROBLEM_MEDIA
 from hms_ops.http.schematext import linked, type_text
 
 POLICY: Final = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -181,9 +181,9 @@ def answers_table(document: Mapping[str, Any], responses: Mapping[str, Any]) -> 
     rows = []
     for status, response in responses.items():
         found = resolved(document, response)
-        if "x-problems" in found:
-            continue
         for media_type, one in found.get("content", {}).items():
+            if media_type == PROBLEM_MEDIA:
+                continue
             schema = one["schema"]
             holds = type_text(schema) if "$ref" in schema else escape(schema.get("description", ""))
             rows.append((status, code(media_type), holds))

@@ -47,13 +47,15 @@ class Refusal:
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """group: the heading it stands under. answer: the type of the JSON document, or Media, () for no content; several
-    where `format` or Accept chooses. headers: of the request, beside the common ones. is_form: a POST may send the
-    parameters as a form too. query: the tail of the example's address; sent: the body of the example."""
+    where `format` or Accept chooses. also: other statuses that come with the same document. headers: of the request,
+    beside the common ones. is_form: a POST may send the parameters as a form too. query: the tail of the example's
+    address; sent: the body of the example."""
 
     group: str
     summary: str
     answer: Any = ()
     status: int = 200
+    also: Mapping[int, str] = field(default_factory=dict)
     parameters: Readers = field(default_factory=dict)
     path: Readers = field(default_factory=dict)
     headers: Readers = field(default_factory=dict)

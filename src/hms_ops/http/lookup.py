@@ -210,15 +210,10 @@ DOCS: Final[Docs] = {
         "Engine",
         "Is it well?",
         Health,
-        refusals=(Refusal(503, "unhealthy", "Something stands still that only a restart mends; the same document."),),
+        also={503: "Something stands still that only a restart mends."},
         more="Degraded is 200: a restart would mend nothing.",
     ),
-    readiness: Endpoint(
-        "Engine",
-        "Does it receive?",
-        Readiness,
-        refusals=(Refusal(503, "starting", "Not yet; the same document."),),
-    ),
+    readiness: Endpoint("Engine", "Does it receive?", Readiness, also={503: "Not yet."}),
     ledger: Endpoint("Engine", "Every datagram and value accounted for", Ledger),
     query: Endpoint(
         "Values",

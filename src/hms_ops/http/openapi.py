@@ -41,6 +41,7 @@ is an error that proposes the nearest, and every refusal is a problem after RFC 
 ANY: Final = (
     Refusal(403, "host", "The Host header does not name this engine."),
     Refusal(403, "origin", "The request comes from a page of another origin."),
+    Refusal(414, "url-too-long", "The URL has more than 16 KiB."),
     Refusal(431, "head-too-large", "The head has more than 16 KiB."),
     Refusal(500, "internal", "The engine failed to answer; its log says why."),
     Refusal(503, "busy", "Too many requests wait, or the disk is busy; Retry-After says when to come again."),
@@ -108,7 +109,7 @@ def name_of_response(status: str, response: Mapping[str, Any]) -> str:
     problems = response.get("x-problems")
     if problems is None:
         return "304" if status == "304" else ""
-    words = "".join(problem["about"] for problem in problems)
+    words = "".join([*response["content"], *(problem["about"] for problem in problems)])
     return "-".join([status, *(problem["kind"] for problem in problems), format(crc32(words.encode()), "08x")])
 
 
@@ -243,13 +244,18 @@ def responses(method: str, endpoint: Endpoint, scope: str, schemas: Mapping[Any,
     found: dict[str, Any] = {str(endpoint.status): {"description": HTTPStatus(endpoint.status).phrase}}
     if content:
         found[str(endpoint.status)]["content"] = content
+    found |= {str(status): {"description": about, "content": content} for status, about in endpoint.also.items()}
     if method == "GET" and "application/json" in content:
         found["304"] = NOT_MODIFIED
     by_status: dict[int, list[Refusal]] = {}
     for refusal in refusals(endpoint, scope):
         by_status.setdefault(refusal.status, []).append(refusal)
     for status, those in sorted(by_status.items()):
-        found[str(status)] = refusal_response(those, schemas[ProblemDocument])
+        refused = refusal_response(those, schemas[ProblemDocument])
+        known = found.get(str(status), {})  # the same status with a document of its own
+        texts = [one["description"] for one in (known, refused) if one]
+        contents = {**known.get("content", {}), **refused["content"]}
+        found[str(status)] = {**refused, "description": "\n".join(texts), "content": contents}
     return found
 
 

@@ -31,7 +31,7 @@ from hms_ops.http.entrance import Entrance
 from hms_ops.http.guard import Guard
 from hms_ops.http.routes import application
 from hms_ops.http.site import site_for
-from hms_ops.http.tls import Handshake, Tls, TlsFiles, context_of, ending_problem
+from hms_ops.http.tls import Handshake, Tls, TlsFiles, certificate_ends, context_of, ending_text
 from hms_ops.http.token import Token, token_warnings
 from hms_ops.http.worker import StartThread
 from hms_ops.quantity import Address
@@ -48,7 +48,7 @@ log = logging.getLogger("hms_ops.http")
 
 class Server:
     """One HTTP server of one engine; started once, stopped once. is_insecure: an address that others reach may be
-    served without TLS."""
+    served without TLS. names: host names it is asked for by, besides its own."""
 
     def __init__(
         self,
@@ -58,12 +58,14 @@ class Server:
         tokens: tuple[Token, ...] = (),
         tls: TlsFiles | None = None,
         is_insecure: bool = False,
+        names: tuple[str, ...] = (),
     ) -> None:
         self.site = site_for(engine)
         self.tally = self.site.tally
         self._asked = Address(host, port)
         self._tokens = tokens
         self._is_insecure = is_insecure
+        self._names = names
         self._files = tls
         self._tls: Tls | None = None
         self._bound_host = ""
@@ -107,14 +109,14 @@ class Server:
             raise StartError("http_tls was put in or taken out: that needs a restart")
         access, renewed = self._access(tokens), tls_of(tls, self.tally)
         if self._tls is not None and renewed is not None:
-            self._tls.context, self._files = renewed.context, tls
+            self._tls.files, self._tls.context, self._tls.ends = renewed.files, renewed.context, renewed.ends
         self.entrance.access = access
-        self.site.streams.end_all()  # who still may opens another one
         self._say()
 
     def problems(self) -> list[str]:
         """What is not well with tokens, certificate, address and live streams, one line each."""
-        ending = ending_problem(self._files, self.entrance.now()) if self._files is not None else ""
+        tls = self._tls
+        ending = ending_text(tls.files, tls.ends, self.entrance.now()) if tls is not None else ""
         return self.entrance.problems() + ([ending] if ending else []) + self.site.streams.problems()
 
     def counters(self) -> dict[str, int]:
@@ -128,6 +130,7 @@ class Server:
             self._bound_host,
             name,
             tokens,
+            names=self._names,
             has_tls=self._files is not None,
             is_insecure=self._is_insecure,
         )
@@ -242,7 +245,7 @@ def tls_of(files: TlsFiles | None, tally: Counter[str]) -> Tls | None:
     if files is None:
         return None
     try:
-        return Tls(files, context_of(files), CONNECTIONS_MAX, tally)
+        return Tls(files, context_of(files), certificate_ends(files.certificate), CONNECTIONS_MAX, tally)
     except ValueError as error:
         raise StartError(f"http_tls: {error}") from None
 

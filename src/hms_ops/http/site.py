@@ -51,6 +51,7 @@ REFUSALS: Final = (
     "tls",
     "token",
     "token-expired",
+    "url-too-long",
 )
 
 

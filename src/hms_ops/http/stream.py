@@ -73,7 +73,7 @@ async def stream(request: Request) -> Response:
     given = read_parameters(request, PARAMETERS)
     if request.method == "HEAD":
         return Response(headers=HEADERS)
-    if hub.is_full:
+    if not hub.has_room():
         why = f"{hub.streams_max} streams are open, which is all there may be; close some, or come again"
         raise Problem(503, "streams", why, {"Retry-After": "5"})
     wanted = wanted_of(given.get("metric", ()), given.get("series", ()))

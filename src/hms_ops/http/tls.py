@@ -132,6 +132,11 @@ def key_warning(files: TlsFiles) -> str:
     return f"the key {str(files.key)!r} can be read or changed by others on this host; chmod 600 it"
 
 
+def tls_warnings(files: TlsFiles, now: float) -> list[str]:
+    """What loads and is not well."""
+    return list(filter(None, (key_warning(files), ending_text(files, certificate_ends(files.certificate), now))))
+
+
 # ---- when it ends
 
 
@@ -169,12 +174,8 @@ def inside(der: bytes, place: int) -> tuple[int, int]:
     return start, start + int.from_bytes(der[place + 2 : start], "big")
 
 
-def ending_problem(files: TlsFiles, now: float) -> str:
-    """What health() says of a certificate that has ended or ends soon; "" where it is fine."""
-    try:
-        ends = certificate_ends(files.certificate)
-    except OSError as error:
-        return f"the TLS certificate {str(files.certificate)!r} cannot be read any more: {error.strerror}"
+def ending_text(files: TlsFiles, ends: float | None, now: float) -> str:
+    """What there is to say of a certificate that has ended or ends soon; "" where it is fine."""
     if ends is None or ends > now + SOON_SECONDS:
         return ""
     verb = "has expired:" if ends <= now else "expires"
@@ -187,10 +188,12 @@ def ending_problem(files: TlsFiles, now: float) -> str:
 
 @dataclass
 class Tls:
-    """What all connections of one server share. context: replaced whole by a reload; open: the event loop's only."""
+    """What all connections of one server share. context, ends: replaced by a reload; open: the event loop's only. ends:
+    of the certificate that is in use, so that health() reads no file."""
 
     files: TlsFiles
     context: ssl.SSLContext
+    ends: float | None
     connections_max: int
     tally: MutableMapping[str, int]
     open: set["Handshake"] = field(default_factory=set)

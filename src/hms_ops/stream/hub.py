@@ -86,15 +86,11 @@ class Hub:
         for unwatch in self._unwatch:
             unwatch()
         self._is_stopped = True
-        self.end_all()
+        self._in_loop(self._end_all)
         self._wake.set()
         if self._thread is not None:
             wait_for(self._thread, deadline_seconds)
         return self._thread is None or not self._thread.is_alive()
-
-    def end_all(self) -> None:
-        """End the streams that are open; their clients may come again."""
-        self._in_loop(self._end_open)
 
     def run(self) -> None:
         """Turn whenever there is something to do, until `stop`."""
@@ -116,12 +112,11 @@ class Hub:
 
     # ---- the event loop's side
 
-    @property
-    def is_full(self) -> bool:
-        """Whether one more is refused; who asks refuses it, and it is counted."""
-        is_full = len(self._outflows) >= self.streams_max
-        self._counts["refused"] += is_full
-        return is_full
+    def has_room(self) -> bool:
+        """Whether one more stream may begin; one that may not is counted."""
+        has_room = len(self._outflows) < self.streams_max
+        self._counts["refused"] += not has_room
+        return has_room
 
     def join(self, wanted: Wanted, kinds: frozenset[str], place: Place | None, since: int | None) -> Outflow:
         """Begin a stream; it is fed from the next turn on."""
@@ -154,7 +149,7 @@ class Hub:
         if second:
             self._lag_ns = self._store.now_ns() - (second + 1) * SECOND_NS
 
-    def _end_open(self) -> None:
+    def _end_all(self) -> None:
         for outflow in self._outflows:
             outflow.end()
 
@@ -185,9 +180,7 @@ class Hub:
             try:
                 part()
             except Exception:
-                self._errors += 1
-                if self._errors <= ERRORS_LOGGED:
-                    log.exception("a part of the streams' turn failed; the next turn goes on")
+                self._fail()
         with self._guard:
             self._done = max(self._done, asked)
             self._turned.notify_all()
@@ -219,8 +212,13 @@ class Hub:
         with self._guard:
             events, self._inbox = self._inbox, deque()
             lost, self._inbox_lost = self._inbox_lost, 0
-        if events or lost:
-            self._feed.tell(self._documents.of(events), lost)
+        try:
+            told = self._documents.of(events)
+        except Exception:
+            self._fail()
+            told, lost = [], lost + len(events)
+        if told or lost:
+            self._feed.tell(told, lost)
 
     def _take_seconds(self) -> None:
         if self._feed.take_seconds() and (gone := self._documents.gone()):
@@ -233,6 +231,11 @@ class Hub:
                 self._feed.catch_up(follower)
         if self._hungry:
             self._wake.set()  # but first what is new
+
+    def _fail(self) -> None:
+        self._errors += 1
+        if self._errors <= ERRORS_LOGGED:
+            log.exception("a part of the streams' turn failed; the next turn goes on")
 
     def _beat(self) -> None:
         if steady_ns() - self._beat_ns >= ALIVE_SECONDS * SECOND_NS:

@@ -62,6 +62,7 @@ class Table:
         self._members = Members(store)
         self._wanted: tuple[Wanted, ...] = ()
         self._layout = self._layout_of(())
+        self._alone: dict[Wanted, Layout] = {}  # of the one sort of stream that was asked for last
         self._heads: dict[Any, bytes] = {}
         self._encode = msgspec.json.Encoder().encode
         self._cache: dict[tuple[Wanted, int], Text] = {}
@@ -74,7 +75,7 @@ class Table:
             return
         self._members.want(names for one in every for names in (one.pooled, one.by_series))
         self._wanted = every
-        self._layout = self._layout_of(every)
+        self._lay_out()
 
     def forget(self) -> None:
         """The clock was set: the seconds that are kept are others'."""
@@ -87,7 +88,7 @@ class Table:
     def text(self, second: int, wanted: Wanted) -> Text:
         """Of one sort of stream, which is wanted; from the cache when it is there."""
         known = self._cache.get((wanted, second))
-        return known or self._texts(second, (wanted,), lambda: self._layout_of((wanted,)))[wanted]
+        return known or self._texts(second, (wanted,), lambda: self._layout_alone(wanted))[wanted]
 
     def _texts(self, second: int, wanted: tuple[Wanted, ...], layout: Callable[[], Layout]) -> dict[Wanted, Text]:
         for _ in range(TRIES):
@@ -107,7 +108,15 @@ class Table:
         rules = self._rules_now()
         if is_other or rules is not self._rules:
             self._rules = rules
-            self._layout = self._layout_of(self._wanted)
+            self._lay_out()
+
+    def _lay_out(self) -> None:
+        self._layout, self._alone = self._layout_of(self._wanted), {}
+
+    def _layout_alone(self, wanted: Wanted) -> Layout:
+        if wanted not in self._alone:
+            self._alone = {wanted: self._layout_of((wanted,))}
+        return self._alone[wanted]
 
     def _layout_of(self, wanted: tuple[Wanted, ...]) -> Layout:
         return layout_of(self._members.slots, self._members.kinds, wanted, self._rules)

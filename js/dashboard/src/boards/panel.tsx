@@ -55,7 +55,12 @@ function useValues(panel: Panel): { readonly asked: Asked<readonly QueryAnswer[]
 }
 
 const newest = (series: QuerySeries): number | null => series.points.at(-1)?.[1] ?? null;
-const labelOf = (series: QuerySeries, answer: QueryAnswer): string => tagText(series.tags) || answer.expr;
+
+/** The value of one tag needs no name beside it: the panel's title says it. */
+function labelOf({ tags }: QuerySeries, answer: QueryAnswer): string {
+  const values = Object.values(tags);
+  return values.length === 1 && values[0] ? values[0] : tagText(tags) || answer.expr;
+}
 
 function Answered({ asked, isEmpty, children }: { readonly asked: Asked<unknown>; readonly isEmpty: boolean; readonly children: ReactNode }) {
   if (asked.error && !asked.data) return <ErrorNote title="The engine could not answer" error={asked.error} />;
@@ -67,7 +72,8 @@ export const NUMBERS_MAX = 12;
 
 function NumberPanel({ panel }: PanelProps) {
   const { asked, values } = useValues(panel);
-  const unit = panel.unit || (panel.metric ? unitOf({ metric: panel.metric, unit: "" }) : "");
+  const isCounter = useCells(panel.metric ?? "", 1).at(-1)?.kind === "counter";
+  const unit = panel.unit || `${panel.metric ? unitOf({ metric: panel.metric, unit: "" }) : ""}${isCounter ? "/s" : ""}`;
   const goal = goodWords(panel, (value) => withUnit(value, unit));
   return (
     <Answered asked={panel.exprs.length ? asked : { ...asked, loading: false }} isEmpty={!values.length}>
@@ -76,7 +82,7 @@ function NumberPanel({ panel }: PanelProps) {
           <li key={label}>
             <span className="number value">{withUnit(value, unit)}</span>
             {values.length > 1 && <Name>{label}</Name>}
-            <Goodness good={isGood(panel, value)} goal={goal} />
+            {goal && <Goodness good={isGood(panel, value)} goal={goal} />}
           </li>
         ))}
       </ul>
@@ -86,9 +92,8 @@ function NumberPanel({ panel }: PanelProps) {
 
 function Goodness({ good, goal }: { readonly good: boolean | null; readonly goal: string }) {
   const isStale = useIsStale();
-  if (!goal) return null;
   const state = isStale || good === null ? "waiting" : good ? "good" : "bad";
-  return <span className="goodness"><Light state={state} word={isStale ? "Not known" : good === null ? "No value" : good ? "Good" : "Not good"} /> <span className="quiet-text">({goal})</span></span>;
+  return <span className="goodness"><Light state={state} word={isStale ? "Not known" : good === null ? "No value" : good ? "Good" : "Not good"} />{goal && <span className="quiet-text"> ({goal})</span>}</span>;
 }
 
 function LightPanel({ panel }: PanelProps) {
@@ -124,7 +129,7 @@ function TablePanel({ panel }: PanelProps) {
   const columns: readonly Column<ValueRow>[] = [
     { key: "label", title: "Series", value: (row) => row.label, cell: (row) => <Name>{row.label}</Name> },
     { key: "value", title: "Now", value: (row) => row.value, cell: (row) => <span className="value">{withUnit(row.value, panel.unit)}</span>, align: "end" },
-    ...(goal ? [{ key: "good", title: "State", value: (row: ValueRow) => Number(isGood(panel, row.value)), cell: (row: ValueRow) => <Goodness good={isGood(panel, row.value)} goal={goal} /> }] : []),
+    ...(goal ? [{ key: "good", title: `State (${goal})`, value: (row: ValueRow) => Number(isGood(panel, row.value)), cell: (row: ValueRow) => <Goodness good={isGood(panel, row.value)} goal="" /> }] : []),
   ];
   return <Answered asked={asked} isEmpty={!values.length}><Table caption={panel.title || "Values"} columns={columns} rows={values} rowKey={(row) => row.label} sort="-value" sortParameter={null} limit={20} /></Answered>;
 }

@@ -117,7 +117,7 @@ function Drawing({ name, tags, alert }: { readonly name: string; readonly tags: 
   const query = drawn?.query ?? "";
   const exprs = useMemo(() => [query], [query]);
   const limit = drawn?.threshold ?? null;
-  const thresholds = useMemo(() => (limit === null ? [] : [{ value: limit, name: `fires ${drawn?.operator ?? ""} ${limit}`, tone: "bad" as const }]), [limit, drawn?.operator]);
+  const thresholds = useMemo(() => (limit === null ? [] : [{ value: limit, name: `fires ${drawn?.operator ?? ""}`, tone: "bad" as const }]), [limit, drawn?.operator]);
   if (!drawn) return null;
   return (
     <Section title="Its value over time" note={limit === null ? "The left side of the condition." : "The left side of the condition, and the line it fires at."} actions={<Choice label="How far back" value={String(seconds)} choices={RANGES} onValue={(next) => setRange(next)} />}>
@@ -182,7 +182,7 @@ function WhatToDo({ alert, rule }: { readonly alert: AlertDoc | undefined; reado
   const said = (text: string): string => (alert ? filled(text, alert, rule) : text);
   if (!entries.length) return <Section title="What to do"><p className="quiet-text">Nobody has written it down. A rule’s annotations, such as summary and runbook, show here and in its notifications.</p></Section>;
   return (
-    <Section title="What to do" note="As the rule’s annotations say.">
+    <Section title="What to do" note={alert ? "As the rule’s annotations say." : "As the rule’s annotations say; what stands in braces is filled in when it fires."}>
       <dl className="annotations">
         {entries.map(([key, text]) => <div key={key}><dt><Told>{key}</Told></dt><dd><Linked>{said(text)}</Linked></dd></div>)}
       </dl>

@@ -112,6 +112,7 @@ function AlertRow({ alert, data, instances }: RowProps) {
   const maySilence = useMay("silence");
   const rule = data.rules.get(alert.name);
   const summary = rule?.annotations["summary"];
+  const silences = data.silences.data ?? NO_SILENCES;
   return (
     <li className={`alert-row is-${alert.state === "firing" ? "firing" : "pending"}${alert.acknowledged || alert.silencedBy ? " is-taken" : ""}`}>
       <div className="alert-head">
@@ -120,16 +121,18 @@ function AlertRow({ alert, data, instances }: RowProps) {
         <Badge tone={alert.severity === "page" ? "bad" : "plain"}>{alert.severity || "no severity"}</Badge>
         <Tags tags={alert.tags} />
       </div>
-      <div className="alert-figures">
-        <strong className="alert-value"><Told>{valueText(alert, unitOf(alert, data.rules))}</Told></strong>
-        <span className="quiet-text"><Time at={alert.since} look="for" /> · since <Time at={alert.since} look="clock" /></span>
+      <div className="alert-side">
+        <div className="alert-figures">
+          <strong className="alert-value"><Told>{valueText(alert, unitOf(alert, data.rules))}</Told></strong>
+          <span className="quiet-text"><Time at={alert.since} look="for" /> · since <Time at={alert.since} look="clock" /></span>
+        </div>
+        {maySilence && <AlertActions alert={alert} instances={instances} silences={silences} />}
       </div>
       <div className="alert-words">
         {summary && rule && <p><Told>{filled(summary, alert, rule)}</Told></p>}
-        <Standings alert={alert} silences={data.silences.data ?? NO_SILENCES} />
+        <Standings alert={alert} silences={silences} />
         <Because alert={alert} />
       </div>
-      {maySilence && <AlertActions alert={alert} instances={instances} silences={data.silences.data ?? NO_SILENCES} />}
     </li>
   );
 }

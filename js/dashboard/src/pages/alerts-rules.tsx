@@ -90,5 +90,5 @@ function Condition({ rule, problem }: { readonly rule: RuleDoc; readonly problem
 
 function Tells({ rule }: { readonly rule: RuleDoc }) {
   const whom = rule.notify.map(receiverName).join(", ");
-  return <Told>{[whom, rule.policy && `policy ${rule.policy}`].filter(Boolean).join("; ") || "whom the routes name, else the log"}</Told>;
+  return <Told>{[whom, rule.policy && `policy ${rule.policy}`].filter(Boolean).join("; ") || "routes, else the log"}</Told>;
 }

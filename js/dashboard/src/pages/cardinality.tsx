@@ -47,7 +47,7 @@ function Used({ doc }: { readonly doc: CardinalityDoc }) {
   return (
     <Section title="Series">
       <div className="stack">
-        <div className="verdict"><Light state={tone} word={doc.overflowed > 0 ? "The limit was reached" : WORDS[tone]} /><span className="verdict-words">{words}</span></div>
+        <div className="finding"><Light state={tone} word={doc.overflowed > 0 ? "The limit was reached" : WORDS[tone]} /><span className="finding-words">{words}</span></div>
         <Meter share={share(doc)} tone={tone} label="Series used of the limit" words={words} />
         {advised.length > 0 && <><h3>What to do</h3><ol className="advice">{advised.map((one) => <Advised key={one.key} advice={one} />)}</ol></>}
       </div>

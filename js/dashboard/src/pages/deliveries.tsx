@@ -83,7 +83,7 @@ function Attempts({ events }: { readonly events: readonly Happening[] }) {
   return (
     <Section title="Attempts" note={`${plural(found.length, "attempt")}${found.length < all.length ? ` of ${all.length}` : ""}, the newest ${EVENTS_READ} at most. One that fails is tried again for 24 hours.`}>
       <Filters q={q} what="Find by alert, receiver or answer"><SelectField label="Outcome" isLabelUnseen value={outcome} onValue={(next) => change({ outcome: next })} choices={OUTCOMES} /></Filters>
-      <Table caption="Attempts to deliver" columns={ATTEMPTS} rows={found} rowKey={keyOf} sort="-time" sortParameter="sort" empty={<Empty title="No attempt matches." />} rowClass={(one) => (outcomeLook(one.outcome).tone === "bad" ? "is-bad" : "")} />
+      <Table caption="Attempts to deliver" columns={ATTEMPTS} rows={found} rowKey={keyOf} sort="-time" sortParameter="sort" limit={50} empty={<Empty title="No attempt matches." />} rowClass={(one) => (outcomeLook(one.outcome).tone === "bad" ? "is-bad" : "")} />
     </Section>
   );
 }
@@ -121,7 +121,7 @@ function DecisionTable({ events }: { readonly events: readonly Happening[] }) {
   return (
     <Section title="Decisions" note={`${plural(found.length, "decision")}${found.length < all.length ? ` of ${all.length}` : ""}, the newest ${EVENTS_READ} at most.`}>
       <Filters q={q} what="Find by alert, receiver or reason"><SelectField label="Decision" isLabelUnseen value={kind} onValue={(next) => change({ kind: next })} choices={KINDS} /></Filters>
-      <Table caption="Decisions about whom to tell" columns={DECISIONS} rows={found} rowKey={(one) => `${one.time} ${one.name} ${one.receiver} ${one.decision} ${one.reason} ${one.episode} ${tagText(one.tags)}`} sort="-time" sortParameter="sort" empty={<Empty title="No decision matches." />} />
+      <Table caption="Decisions about whom to tell" columns={DECISIONS} rows={found} rowKey={(one) => `${one.time} ${one.name} ${one.receiver} ${one.decision} ${one.reason} ${one.episode} ${tagText(one.tags)}`} sort="-time" sortParameter="sort" limit={50} empty={<Empty title="No decision matches." />} />
     </Section>
   );
 }

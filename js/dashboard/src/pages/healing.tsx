@@ -59,7 +59,7 @@ function Stop({ doc }: { readonly doc: ActionsDoc }) {
   const close = (): void => (setAsking(false), keepFocus(place.current));
   const isStopped = doc.stoppedBy !== "";
   return (
-    <div ref={place} tabIndex={-1} className={isStopped ? "stop-strip" : "verdict"}>
+    <div ref={place} tabIndex={-1} className={isStopped ? "stop-strip" : "finding"}>
       {isStopped
         ? <Said tone="bad"><strong>Stopped.</strong> <Told>{stoppedWords(doc.stoppedBy, null)}</Told></Said>
         : <Said tone={doc.actions.length ? "good" : "plain"}>{doc.actions.length ? `Actions may run: ${plural(doc.actions.length, "action")} wait for their alerts.` : "No action is written, so nothing heals itself."}</Said>}

@@ -56,9 +56,9 @@ function Sums({ books, readings }: { readonly books: Books; readonly readings: r
   return (
     <Section title="Since the engine started" note={rateWords(readings)}>
       <div className="stack">
-        <div className="verdict">
+        <div className="finding">
           <Light state={isClosed ? "good" : "bad"} word={isClosed ? "The sums close" : "The sums do not close"} />
-          <Said tone={books.kernelDrops ? "bad" : isLossless ? "good" : "warn"}><span className="verdict-words">{lossWords(books)}</span></Said>
+          <Said tone={books.kernelDrops ? "bad" : isLossless ? "good" : "warn"}><span className="finding-words">{lossWords(books)}</span></Said>
         </div>
         <ul className="sums">{sums.map((one) => <li key={one.name}><Sum sum={one} /></li>)}</ul>
       </div>
@@ -127,7 +127,7 @@ function Inputs({ doc }: { readonly doc: LedgerDoc }) {
 const figureOf = (key: string, title: string, value: (books: Books) => number): Column<InputRow> => ({ key, title, align: "end", value: (row) => value(row.books), cell: (row) => count(value(row.books)) });
 
 const INPUTS: readonly Column<InputRow>[] = [
-  { key: "name", title: "Input", isHead: true, value: (row) => row.name, cell: (row) => <><Told>{row.name}</Told>{inputWords(row.name) && <span className="quiet-text"> – {inputWords(row.name)}</span>}</> },
+  { key: "name", title: "Input", isHead: true, value: (row) => row.name, cell: (row) => <><Told>{row.name}</Told>{inputWords(row.name) && <span className="quiet-text">{inputWords(row.name)}</span>}</> },
   figureOf("arrived", "Arrived", (books) => books.arrived),
   figureOf("dropped", "Dropped by the kernel", (books) => books.kernelDrops),
   figureOf("accepted", "Accepted", (books) => books.accepted),

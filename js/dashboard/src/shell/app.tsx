@@ -10,7 +10,7 @@ import { readSession, useSession } from "../kit/session";
 import { pages } from "../pages";
 import { usePage, useParameter } from "../router";
 import { Banner } from "./banner";
-import { Bar } from "./bar";
+import { Bar, Mark } from "./bar";
 import { Keymap } from "./keymap";
 import { useShortcuts, type Shortcut } from "./keys";
 import { Login } from "./login";
@@ -31,7 +31,7 @@ export function App() {
     return () => clearInterval(timer);
   }, []);
   if (!session) return <main id="main">{error ? <NoEngine error={error} /> : <Loading label="Asking the engine" />}</main>;
-  if (session.needs_login) return <main id="main"><Login /></main>;
+  if (session.needs_login) return <><header className="bar"><span className="brand"><Mark />HMS-OPS</span></header><main id="main"><Login /></main></>;
   return <SignedIn key={session.user ?? ""} />;
 }
 

@@ -38,7 +38,7 @@ export function Bar({ isMenuOpen, onMenu, onPalette, onKeys }: BarProps) {
   );
 }
 
-function Mark() {
+export function Mark() {
   return (
     <svg className="mark" viewBox="0 0 32 32" aria-hidden="true" focusable="false">
       <path d="M3 18h6l3-9 6 16 3.5-9H29" />

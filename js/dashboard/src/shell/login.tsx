@@ -1,6 +1,6 @@
 /** Signing in with a token. It is sent once, for a cookie that scripts cannot read, and kept nowhere. */
 
-import { useState, type FormEvent } from "react";
+import { useEffect, useRef, useState, type FormEvent } from "react";
 import { Button, TextField } from "../kit/form";
 import { wordsOf } from "../kit/notes";
 import { Page, Section } from "../kit/page";
@@ -25,8 +25,10 @@ export function Login() {
       setBusy(false);
     }
   };
+  const place = useRef<HTMLDivElement>(null);
+  useEffect(() => place.current?.querySelector("input")?.focus(), []);
   return (
-    <div className="login">
+    <div className="login" ref={place}>
       <Page title="Sign in" lead={`Mission control${session?.host ? ` of ${session.host}` : ""} is for people with a token.`}>
         <Section title="Your token" note={hasEnded ? "Your session has ended. Sign in again to go on where you were." : "Whoever runs this engine makes one for you with hms-ops-engine token."}>
           <form className="stack" onSubmit={(event) => void submit(event)} noValidate>

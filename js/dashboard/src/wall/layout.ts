@@ -59,7 +59,7 @@ export function visible(blocks: readonly Block[], measures: Measures, from: numb
 function linesOf(block: Block, { columns, line, heading }: Measures, from: number, to: number): Shown {
   const many = block.isOpen ? block.group.metrics.length : 0;
   const start = block.top + heading;
-  const firstLine = Math.max(0, Math.floor((from - start) / line));
+  const firstLine = Math.min(Math.max(0, Math.floor((from - start) / line)), Math.ceil(many / columns));
   const endLine = Math.max(firstLine, Math.ceil((to - start) / line));
   const first = Math.min(firstLine * columns, many);
   return { block, first, end: Math.min(endLine * columns, many), above: firstLine * line };

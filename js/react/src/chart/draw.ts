@@ -2,7 +2,6 @@
 import uPlot from "uplot";
 import { formatValue } from "../format.js";
 import { colourOf, shapeOf } from "./marks.js";
-import { faded } from "./options.js";
 import type { Anomaly, Threshold } from "./plot.js";
 import type { Theme } from "./theme.js";
 
@@ -23,9 +22,10 @@ export function drawAnomalies(plot: uPlot, theme: Theme, anomalies: readonly Ano
 }
 
 function hatched(ctx: CanvasRenderingContext2D, theme: Theme, left: number, top: number, width: number, height: number): void {
-  ctx.fillStyle = faded(theme.anomaly, 0.14);
+  ctx.fillStyle = ctx.strokeStyle = theme.anomaly;
+  ctx.globalAlpha = 0.14;
   ctx.fillRect(left, top, width, height);
-  ctx.strokeStyle = faded(theme.anomaly, 0.55);
+  ctx.globalAlpha = 0.55;
   ctx.lineWidth = uPlot.pxRatio;
   ctx.beginPath();
   const apart = HATCH_PIXELS * uPlot.pxRatio;

@@ -11,7 +11,7 @@ export function inNextFrame(draw: () => void): void {
 
 export function notAnyMore(draw: () => void): void {
   due.delete(draw);
-  if (!due.size && frame) cancelAnimationFrame(frame), (frame = 0);
+  if (!due.size) cancelAnimationFrame(frame), (frame = 0);
 }
 
 function drawAll(): void {

@@ -10,15 +10,15 @@ export interface Gestures {
 }
 
 /** Attach them all; returns the release. A plain wheel is the page's, which people scroll past charts with. */
-export function bindGestures(plot: uPlot, gestures: Gestures, view: () => PlotView): () => void {
+export function bindGestures(plot: uPlot, gestures: () => Gestures, view: () => PlotView): () => void {
   const { over } = plot, ending = new AbortController(), { signal } = ending;
   const pan = (pixels: number, { from, to } = view()): void => {
     const seconds = (pixels / over.clientWidth) * (to - from);
-    if (seconds) gestures.zoom(from - seconds, to - seconds);
+    if (seconds) gestures().zoom(from - seconds, to - seconds);
   };
   plot.hooks.setSelect = [() => select(plot, gestures)];
-  over.addEventListener("mousemove", () => gestures.moved(), { signal, capture: true });
-  over.addEventListener("dblclick", (event) => (event.stopImmediatePropagation(), gestures.reset()), { signal, capture: true });
+  over.addEventListener("mousemove", () => gestures().moved(), { signal, capture: true });
+  over.addEventListener("dblclick", (event) => (event.stopImmediatePropagation(), gestures().reset()), { signal, capture: true });
   over.addEventListener("mousedown", (event) => event.shiftKey && drag(event, pan, view(), signal), { signal, capture: true });
   over.addEventListener("wheel", (event) => {
     const { deltaX, deltaY } = event;
@@ -31,11 +31,11 @@ export function bindGestures(plot: uPlot, gestures: Gestures, view: () => PlotVi
   return () => ending.abort();
 }
 
-function select(plot: uPlot, gestures: Gestures): void {
+function select(plot: uPlot, gestures: () => Gestures): void {
   const { left, width } = plot.select;
   if (width < 4) return;
   plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-  gestures.zoom(plot.posToVal(left, "x"), plot.posToVal(left + width, "x"));
+  gestures().zoom(plot.posToVal(left, "x"), plot.posToVal(left + width, "x"));
 }
 
 type Pan = (pixels: number, view?: PlotView) => void;

@@ -5,15 +5,15 @@ export const COLOURS = 8;
 
 const DASHES: readonly (readonly number[])[] = [[], [8, 4], [2, 3], [10, 3, 2, 3], [14, 4], [5, 3], [2, 6], [12, 3, 2, 3, 2, 3]];
 
-/** Around 0,0 and about 8 wide: circle, square, triangle, diamond, triangle down, cross, plus, bar. */
+/** Around 0,0 and about 9 wide: circle, square, triangle, diamond, triangle down, hourglass, plus, bar. */
 const SHAPES: readonly string[] = [
   "M0-4A4 4 0 1 1-.01-4z",
-  "M-3.5-3.5h7v7h-7z",
-  "M0-4.5 4.5 3.5h-9z",
+  "M-4-4h8v8h-8z",
+  "M0-5 5 4H-5z",
   "M0-5 5 0 0 5-5 0z",
-  "M0 4.5 4.5-3.5h-9z",
-  "M-4-2-2-4 0-2 2-4 4-2 2 0 4 2 2 4 0 2-2 4-4 2-2 0z",
-  "M-1.5-4.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z",
+  "M0 5 5-4H-5z",
+  "M-4-5h8L-4 5h8z",
+  "M-2-5h4v3h3v4h-3v3h-4v-3h-3v-4h3z",
   "M-2-5h4V5h-4z",
 ];
 

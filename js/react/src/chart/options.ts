@@ -9,8 +9,7 @@ import type { Theme } from "./theme.js";
 const THRESHOLD_REACH = 0.4;
 /** Values that come within this share of the way down to zero are shown with the zero. */
 const ZERO_REACH = 0.7;
-/** Of a tick's text, in the page's font size: ticks are three quarters of it. */
-const CHARACTER_WIDTH = 0.45;
+const UNIT_CHARS_MAX = 7; // bytes/s
 const BINARY_STEPS = Array.from({ length: 51 }, (_, power) => 2 ** power);
 const SHARED: readonly string[] = ["mousemove", "mouseleave"];
 
@@ -21,11 +20,12 @@ export function optionsOf(
   const band = hasBand ? [bandEdge(theme), bandEdge(theme)] : [];
   return {
     ...size, hooks, legend: { show: false },
-    padding: [theme.fontSize * 0.75, theme.fontSize, null, null],
+    // Room for half of the last tick's words.
+    padding: [theme.fontSize * 0.75, theme.fontSize * 1.75, null, null],
     series: [{}, ...Array.from({ length: lines }, (_, line) => lineOf(line, theme)), ...band],
-    bands: hasBand ? [{ series: [2, 3], fill: faded(theme.lines[0]!) }] : [],
+    bands: hasBand ? [{ series: [2, 3], fill: theme.band }] : [],
     scales: {
-      x: { time: true, range: () => [view().from, view().to] },
+      x: { range: () => [view().from, view().to] },
       y: { range: (_, low, high) => rangeOf(low, high, view().thresholds.map((one) => one.value)) },
     },
     axes: [timeAxis(theme), valueAxis(theme, shape.unit)],
@@ -35,25 +35,19 @@ export function optionsOf(
 
 function lineOf(line: number, theme: Theme): uPlot.Series {
   const stroke = theme.lines[colourOf(line)]!;
-  return { stroke, width: 2, dash: dashOf(line), points: { show: isAlone, size: 5, fill: stroke } };
+  return { stroke, width: 2, dash: dashOf(line), points: { show: isShort, filter: alone, size: 5, fill: stroke } };
 }
 
-const bandEdge = (theme: Theme): uPlot.Series => ({ stroke: faded(theme.lines[0]!), width: 1, points: { show: false } });
+const bandEdge = ({ band }: Theme): uPlot.Series => ({ stroke: band, width: 1, points: { show: false } });
 
-/** A sample between two gaps is no line: points are drawn where lines would show nothing, and where samples are few. */
-function isAlone(plot: uPlot, line: number, begin: number, end: number): boolean {
-  if (end - begin < 12) return true;
+/** Few samples are shown one by one. */
+const isShort = (_plot: uPlot, _line: number, begin: number, end: number): boolean => end - begin < 12;
+
+/** A sample between two gaps is no line: a point is drawn where a line would show nothing. */
+function alone(plot: uPlot, line: number, hasAll: boolean): number[] | null {
   const values = plot.data[line]!;
-  for (let at = begin; at <= end; at++) {
-    if (values[at] != null && values[at - 1] === null && values[at + 1] === null) return true;
-  }
-  return false;
-}
-
-/** The computed colour, see-through. */
-export function faded(colour: string, share = 0.18): string {
-  const parts = colour.match(/[\d.]+/g) ?? [];
-  return colour.startsWith("rgb") ? `rgba(${parts.slice(0, 3).join(",")},${share})` : colour;
+  const isAlone = (at: number): boolean => values[at] != null && values[at - 1] === null && values[at + 1] === null;
+  return hasAll ? null : [...values.keys()].filter(isAlone);
 }
 
 function rangeOf(low: number | null, high: number | null, thresholds: readonly number[]): uPlot.Range.MinMax {
@@ -70,45 +64,29 @@ function rangeOf(low: number | null, high: number | null, thresholds: readonly n
 function axis(theme: Theme): uPlot.Axis {
   const font = `${theme.fontSize * 0.75}px ${theme.fontFamily}`;
   const line = { stroke: theme.grid, width: 1 };
-  return { stroke: theme.ink, font, grid: line, ticks: { ...line, size: 4 }, gap: 4 };
+  return { stroke: theme.ink, font, grid: line, ticks: { ...line, size: 4 } };
 }
 
 function timeAxis(theme: Theme): uPlot.Axis {
   return {
     ...axis(theme), size: theme.fontSize * 1.75, space: theme.fontSize * 5.5,
-    values: (plot, ticks, _, __, apart) => formatTimeTicks(ticks, apart).map((words, at) => fits(plot, ticks[at]!, words, theme)),
+    values: (_, ticks, __, ___, apart) => formatTimeTicks(ticks, apart),
   };
 }
 
-/** A tick's words, or nothing where they would run over the plot's right edge. */
-function fits(plot: uPlot, tick: number, words: string, theme: Theme): string {
-  const free = plot.width - plot.bbox.left / uPlot.pxRatio - plot.valToPos(tick, "x");
-  return free > words.length * theme.fontSize * CHARACTER_WIDTH / 2 ? words : "";
-}
-
+/** Of one width for all charts, so that their times stand below each other; a unit that is a word stands in the title. */
 function valueAxis(theme: Theme, unit: string): uPlot.Axis {
+  const short = unit.length > UNIT_CHARS_MAX ? "" : unit;
   const steps = /^([KM]iB|B|bytes)\b/.test(unit) ? { incrs: BINARY_STEPS } : {};
-  return {
-    ...axis(theme), ...steps, space: theme.fontSize * 1.75,
-    size: (plot, values, at, cycle) => widthOf(plot, values, at, cycle, theme),
-    values: (_, ticks) => formatTicks(ticks, unit),
-  };
-}
-
-/** As wide as the longest tick, and never narrower again: a plot that shifts with each value cannot be read. */
-function widthOf(plot: uPlot, values: readonly string[] | null, at: number, cycle: number, theme: Theme): number {
-  const known = (plot.axes[at] as { _size?: number })._size ?? 0;
-  if (cycle > 1) return known;
-  const longest = (values ?? []).reduce((most, value) => Math.max(most, String(value).length), 0);
-  return Math.max(known, Math.ceil(longest * theme.fontSize * CHARACTER_WIDTH) + 12);
+  return { ...axis(theme), ...steps, space: theme.fontSize * 1.75, size: theme.fontSize * 4, values: (_, ticks) => formatTicks(ticks, short) };
 }
 
 function cursorOf({ syncKey }: PlotShape): uPlot.Cursor {
   const isShared = (type: string): boolean => SHARED.includes(type);
   return {
     y: false,
-    drag: { x: true, y: false, setScale: false, dist: 5 },
-    points: { size: 9, width: 2 },
+    drag: { setScale: false, dist: 5 },
+    points: { size: 9 },
     ...(syncKey ? { sync: { key: syncKey, scales: ["x", null], setSeries: false, filters: { pub: isShared } } } : {}),
   };
 }

@@ -8,7 +8,7 @@ import { inNextFrame, notAnyMore } from "./frames.js";
 import { bindGestures, type Gestures } from "./gestures.js";
 import type { Columns } from "./lines.js";
 import { optionsOf } from "./options.js";
-import { onThemeChange, readTheme, type Theme } from "./theme.js";
+import { onThemeChange, readTheme } from "./theme.js";
 
 export interface Anomaly {
   /** Unix seconds. */
@@ -52,16 +52,22 @@ export interface PlotEvents extends Gestures {
   resized(width: number): void;
 }
 
+/** What is to be shown, and who is told: the page writes it anew with each render. */
+export interface PlotNow {
+  view: PlotView;
+  events: PlotEvents;
+}
+
 export interface Plot {
-  show(view: PlotView): void;
+  show(): void;
   destroy(): void;
 }
 
 /** Where elements have no size (jsdom, printing), a plot is this wide. */
 const WIDTH_UNKNOWN = 600;
 
-export function createPlot(host: HTMLElement, shape: PlotShape, events: PlotEvents, first: PlotView): Plot {
-  let view = first, theme = readTheme(host), isSeen = true, isDue = false, width = 0, height = 0, isPinned = false;
+export function createPlot(host: HTMLElement, shape: PlotShape, now: PlotNow): Plot {
+  let theme = readTheme(host), isSeen = true, isDue = false, width = 0, height = 0, isPinned = false;
   let plot: uPlot | null = null;
   let release = (): void => {};
 
@@ -73,21 +79,22 @@ export function createPlot(host: HTMLElement, shape: PlotShape, events: PlotEven
     isDue = false;
     plot ??= make();
     if (plot.width !== width || plot.height !== height) plot.setSize({ width, height });
-    apply(plot, view);
-    if (view.pin) pinned(plot, view.pin);
+    const { pin } = now.view;
+    apply(plot, now.view);
+    if (pin) placed(plot, { left: plot.valToPos(pin.time, "x"), top: plot.valToPos(pin.value ?? 0, "y") }, false);
     else if (isPinned) placed(plot, AWAY, true);
-    isPinned = !!view.pin;
+    isPinned = !!pin;
   };
   const make = (): uPlot => {
     const hooks = {
-      drawAxes: [(u: uPlot) => drawAnomalies(u, theme, view.anomalies)],
-      draw: [(u: uPlot) => (drawThresholds(u, theme, view.thresholds, shape.unit), drawEnds(u, theme, shape.lines))],
-      setCursor: [(u: uPlot) => view.pin || events.hover(timeUnder(u))],
+      drawAxes: [(u: uPlot) => drawAnomalies(u, theme, now.view.anomalies)],
+      draw: [(u: uPlot) => (drawThresholds(u, theme, now.view.thresholds, shape.unit), drawEnds(u, theme, shape.lines))],
+      setCursor: [(u: uPlot) => now.view.pin || now.events.hover(timeUnder(u))],
     };
-    const made = new uPlot(optionsOf(shape, theme, { width, height }, () => view, hooks), view.columns as uPlot.AlignedData, host);
+    const made = new uPlot(optionsOf(shape, theme, { width, height }, () => now.view, hooks), now.view.columns as uPlot.AlignedData, host);
     // The mouse has the cursor now: it is not taken away when the keyboard's goes.
-    const moved = (): void => ((isPinned = false), events.moved());
-    release = bindGestures(made, { ...events, moved }, () => view);
+    const moved = (): void => ((isPinned = false), now.events.moved());
+    release = bindGestures(made, () => ({ ...now.events, moved }), () => now.view);
     return made;
   };
   const unmake = (): void => {
@@ -98,25 +105,22 @@ export function createPlot(host: HTMLElement, shape: PlotShape, events: PlotEven
 
   const stops = [
     onThemeChange(() => {
-      const now = readTheme(host);
-      if (!sameTheme(now, theme)) (theme = now), unmake(), due();
+      const changed = readTheme(host);
+      if (JSON.stringify(changed) !== JSON.stringify(theme)) (theme = changed), unmake(), due();
     }),
     onResize(host, shape.height, (across, down) => {
       if (across === width && down === height) return;
       (width = across), (height = down);
-      events.resized(width);
+      now.events.resized(width);
       due();
     }),
-    onSight(host, (now) => {
-      isSeen = now;
+    onSight(host, (seen) => {
+      isSeen = seen;
       if (isDue) due();
     }),
   ];
   return {
-    show(next) {
-      view = next;
-      due();
-    },
+    show: due,
     destroy() {
       notAnyMore(draw);
       for (const stop of stops) stop();
@@ -139,10 +143,6 @@ function apply(plot: uPlot, view: PlotView): void {
 type Place = { left: number; top: number };
 const AWAY: Place = { left: -10, top: -10 };
 
-/** Put the cursor on a sample. */
-const pinned = (plot: uPlot, { time, value }: NonNullable<PlotView["pin"]>): void =>
-  placed(plot, { left: plot.valToPos(time, "x"), top: plot.valToPos(value ?? 0, "y") }, false);
-
 /** The cursor, here and in charts of the same syncKey. uPlot's types leave the last argument out. */
 const placed = (plot: uPlot, place: Place, fires: boolean): void =>
   (plot.setCursor as (place: Place, fires: boolean, isShared: boolean) => void)(place, fires, true);
@@ -151,8 +151,6 @@ function timeUnder(plot: uPlot): number | null {
   const { idx, left } = plot.cursor;
   return idx == null || left == null || left < 0 ? null : plot.data[0]![idx] ?? null;
 }
-
-const sameTheme = (one: Theme, other: Theme): boolean => JSON.stringify(one) === JSON.stringify(other);
 
 /** The size from the observer's own measure, so that nobody forces a layout to learn it. */
 function onResize(host: HTMLElement, height: number, changed: (width: number, height: number) => void): () => void {

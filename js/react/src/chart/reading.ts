@@ -63,11 +63,8 @@ export function moved(key: string, isFar: boolean, lines: readonly Line[], windo
   return { line: line.key, time: samples[Math.min(samples.length - 1, Math.max(0, next))]!.time };
 }
 
-function nearest(samples: readonly Sample[], time: number): Sample {
-  const at = before(samples.map((sample) => sample.time), time);
-  const after = samples[at] ?? samples.at(-1)!, earlier = samples[at - 1] ?? after;
-  return time - earlier.time < after.time - time ? earlier : after;
-}
+const nearest = (samples: readonly Sample[], to: number): Sample =>
+  samples.reduce((one, other) => (Math.abs(other.time - to) <= Math.abs(one.time - to) ? other : one));
 
 /** "14:05:32, write latency 212 ms, 3 of 60", and the anomaly it lies in. */
 export function spoken(cursor: Cursor, lines: readonly Line[], window: Window, unit: string, anomalies: readonly Anomaly[]): string {

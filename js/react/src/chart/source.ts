@@ -4,7 +4,7 @@ import type { Cell, Kind } from "@hms-ops/client";
 import type { Live } from "@hms-ops/core";
 import { AT_ONCE_SECONDS, newest, useWatched } from "../hooks.js";
 import { useQueries } from "../query.js";
-import { lineOfCells, lineOfHistory, linesOfAnswers, spliced, type Line } from "./lines.js";
+import { lineOf, linesOfAnswers, rowsOfCells, rowsOfHistory, spliced, type Line } from "./lines.js";
 import type { Window } from "./reading.js";
 
 export interface SourceOptions {
@@ -46,14 +46,16 @@ export function useSource(options: SourceOptions): Source {
   const again = exprs?.length ? every ?? EXPRS_EVERY_SECONDS : seconds > TAIL_SECONDS_MAX ? TAIL_SECONDS_MAX / 3 : undefined;
   const past = useQueries(asked, fixed ? { start: fixed.from, end: fixed.to, points } : { range: seconds, points, every: isPaused ? undefined : again });
   const now = useMemo((): Source => {
-    const state = { error: past.error, isLoading: past.loading };
     if (exprs?.length) {
       const lines = linesOfAnswers(past.data ?? []);
-      return { ...state, lines, window: fixed ?? endingAt(endOf(lines, past.data?.[0]?.step ?? 0), seconds) };
+      return { error: past.error, isLoading: past.loading, lines, window: fixed ?? endingAt(endOf(lines, past.data?.[0]?.step ?? 0), seconds) };
     }
-    const live = lineOfCells(options.title, isStatic ? NO_TAIL : tail.cells);
-    const line = past.data ? spliced({ ...lineOfHistory(options.title, past.data) }, past.data[0]?.step ?? 0, live) : live;
-    return { ...state, isLoading: past.loading || tail.second == null, lines: line.times.length ? [line] : [], window: fixed ?? endingAt(tail.second ?? 0, seconds) };
+    const live = rowsOfCells(isStatic ? NO_TAIL : tail.cells);
+    const rows = spliced(rowsOfHistory(past.data?.map(({ series }) => series[0]?.points) ?? []), past.data?.[0]?.step ?? 0, live);
+    return {
+      error: past.error, isLoading: past.loading || tail.second == null,
+      lines: rows.length ? [lineOf(metric, options.title, rows)] : [], window: fixed ?? endingAt(tail.second ?? 0, seconds),
+    };
   }, [past.data, past.error, past.loading, tail, fixed, seconds, options.title, isStatic, exprs?.length]);
   // Zoomed into what only the stream has, the chart stands still: else what is looked at would slide out of memory.
   return useHeld(now, isPaused || (zoomed != null && !hasHistory && !exprs?.length), zoomed);

@@ -1,9 +1,9 @@
 /** A chart's samples as a table, newest first. */
 import { useId } from "react";
 import { formatMoment, formatValue, isoOf } from "../format.js";
-import { before, type Line } from "./lines.js";
+import type { Line } from "./lines.js";
 import type { Anomaly } from "./plot.js";
-import { namesAt, type Window } from "./reading.js";
+import { namesAt, samplesOf, type Window } from "./reading.js";
 
 export const ROWS_MAX = 200;
 
@@ -34,25 +34,18 @@ export function SampleTable({ title, lines, unit, window, anomalies }: SampleTab
           {rows.map((time) => (
             <tr key={time}>
               <th scope="row"><time dateTime={isoOf(time)} title={isoOf(time)}>{formatMoment(time)}</time></th>
-              {lines.map((line) => <td key={line.key}>{formatValue(exactly(line, time), unit)}</td>)}
+              {lines.map((line) => <td key={line.key}>{formatValue(line.values[line.times.indexOf(time)], unit)}</td>)}
               {hasNotes && <td>{namesAt(time, anomalies).join(", ")}</td>}
             </tr>
           ))}
         </tbody>
       </table>
-      {times.length > ROWS_MAX && <p className="ops-note">{times.length - ROWS_MAX} older samples are not listed; choose a shorter range.</p>}
+      {times.length > ROWS_MAX && <p className="ops-note">{times.length - ROWS_MAX} older samples are not listed.</p>}
       {!times.length && <p className="ops-note">No samples.</p>}
     </div>
   );
 }
 
 /** The times of which any line has a sample, newest first. */
-function timesOf(lines: readonly Line[], { from, to }: Window): number[] {
-  const times = lines.flatMap((line) => line.times.filter((time, at) => line.values[at] != null && time >= from && time <= to));
-  return [...new Set(times)].sort((a, b) => b - a);
-}
-
-const exactly = ({ times, values }: Line, time: number): number | null | undefined => {
-  const at = before(times, time);
-  return times[at] === time ? values[at] : null;
-};
+const timesOf = (lines: readonly Line[], window: Window): number[] =>
+  [...new Set(lines.flatMap((line) => samplesOf(line, window).map(({ time }) => time)))].sort((a, b) => b - a);

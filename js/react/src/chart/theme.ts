@@ -9,6 +9,8 @@ export interface Theme {
   readonly warn: string;
   readonly bad: string;
   readonly anomaly: string;
+  /** The first line's, see-through. */
+  readonly band: string;
   /** In CSS pixels, so that larger text is larger here too. */
   readonly fontSize: number;
   readonly fontFamily: string;
@@ -18,15 +20,16 @@ export interface Theme {
 export function readTheme(host: HTMLElement): Theme {
   const probe = host.appendChild(document.createElement("i"));
   probe.hidden = true;
-  const colour = (name: string): string => {
-    probe.style.color = `var(--ops-${name})`;
+  const computed = (colour: string): string => {
+    probe.style.color = colour;
     return getComputedStyle(probe).color;
   };
+  const colour = (name: string): string => computed(`var(--ops-${name})`);
   const { fontSize, fontFamily } = getComputedStyle(host);
   const theme: Theme = {
     lines: Array.from({ length: COLOURS }, (_, line) => colour(`line-${line + 1}`)),
     ink: colour("ink-soft"), grid: colour("grid"), ground: colour("ground"),
-    warn: colour("warn"), bad: colour("bad"), anomaly: colour("anomaly"),
+    warn: colour("warn"), bad: colour("bad"), anomaly: colour("anomaly"), band: computed("color-mix(in srgb, var(--ops-line-1) 18%, transparent)"),
     fontSize: parseFloat(fontSize) || 16, fontFamily: fontFamily || "sans-serif",
   };
   probe.remove();
@@ -41,7 +44,7 @@ export function onThemeChange(changed: () => void): () => void {
   for (const element of [document.documentElement, document.body]) {
     attributes.observe(element, { attributeFilter: ["data-theme", "class"] });
   }
-  const queries = typeof matchMedia === "function" ? QUERIES.map((query) => matchMedia(query)) : [];
+  const queries = QUERIES.map((query) => matchMedia(query));
   for (const query of queries) query.addEventListener("change", changed);
   return () => {
     attributes.disconnect();

@@ -83,14 +83,11 @@ export function useSaid(): readonly [string, (text: string) => void] {
   }];
 }
 
-const hasQueries = (): boolean => typeof matchMedia === "function";
-
 function watchCalm(changed: () => void): () => void {
-  if (!hasQueries()) return () => {};
   const query = matchMedia(CALM);
   query.addEventListener("change", changed);
   return () => query.removeEventListener("change", changed);
 }
 
 export const useReducedMotion = (): boolean =>
-  useSyncExternalStore(watchCalm, () => hasQueries() && matchMedia(CALM).matches, () => false);
+  useSyncExternalStore(watchCalm, () => matchMedia(CALM).matches, () => false);

@@ -4,7 +4,7 @@ Rows of one group are laid side by side and folded by ufunc.reduceat; quantiles 
 What is not there counts for nothing; NaN that is there makes a sum NaN, and is passed over by min and max. Pure.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -48,7 +48,7 @@ def grouped(found: Instant, names: Iterable[str], is_without: bool) -> Groups:
     return Groups(list(labels.values()), list(members.values()))
 
 
-def stays(labels: Labels, names: set[str], is_without: bool) -> dict[str, str]:
+def stays(labels: Labels, names: Set[str], is_without: bool) -> dict[str, str]:
     if is_without:
         return {name: value for name, value in labels.items() if name not in names and name != NAME}
     return {name: value for name, value in labels.items() if name in names}

@@ -1,7 +1,8 @@
 """A query's text as promql-parser's tree, and what is asked of the samples in it.
 
 Errors: Refused(BAD_DATA) with what the parser says; Refused(MISSING) where promql-parser is not installed. Limits:
-CHARACTERS_MAX, DEPTH_MAX: the parser and every walk over its tree stay inside the stack.
+CHARACTERS_MAX, OPERATORS_MAX before the text is parsed, for the parser overflows its stack on 8,000 signs in a row and
+takes the process along; DEPTH_MAX after, so that every walk over the tree stays inside Python's.
 """
 
 from collections.abc import Iterator
@@ -11,11 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hms_ops.prometheus.query.reader import Span
-from hms_ops.prometheus.query.refused import BAD_DATA, LIMIT, MISSING, Refused, bad_parameter, unsupported
+from hms_ops.prometheus.query.refused import (
+    BAD_DATA,
+    LIMIT,
+    MISSING,
+    TOKENS,
+    Refused,
+    bad_parameter,
+    unsupported,
+)
 from hms_ops.prometheus.selection import ALERTS, name_of
 
 CHARACTERS_MAX: Final = 8_192
+OPERATORS_MAX: Final = 1_000
 DEPTH_MAX: Final = 100
+NESTING: Final = frozenset(
+    {"(", "[", "+", "-", "*", "/", "%", "^", "==", "!=", ">", "<", ">=", "<=", "and", "or", "unless"}
+)
 LOOKBACK_MS: Final = 300_000
 
 
@@ -29,6 +42,9 @@ def parsed(text: str, name: str = "query") -> Any:
         ) from None
     if len(text) > CHARACTERS_MAX:
         raise Refused(LIMIT, f"the query has {len(text):,} characters, {CHARACTERS_MAX:,} are allowed")
+    operators = sum(token[0] in NESTING for token in TOKENS.finditer(text) if not token["skip"])
+    if operators > OPERATORS_MAX:
+        raise Refused(LIMIT, f"the query has {operators:,} operators and parentheses, {OPERATORS_MAX:,} are allowed")
     try:
         node = promql_parser.parse(text)
     except ValueError as error:

@@ -2,7 +2,7 @@
 
 What adds up (counters, `_sum`, `_count`, `_bucket`): a sample is what came in its row, not a running total. So
 
-    increase(x[d])   the sum of the rows of (t − d, t]; of d only, where the open row makes them more seconds than that
+    increase(x[d])   the sum of the rows of (t − d, t]; its part for d, where they are more seconds than that
     rate(x[d])       the same by the seconds that these rows cover
     irate(x[d])      the newest row by its seconds
 
@@ -35,7 +35,7 @@ def added(function: str, samples: Samples, of: Windows) -> Found:
     seconds = reduced(np.add, covered[None], of, 0.0)[0]
     if function == "rate":
         return _by(total, seconds), there
-    return total * np.minimum(1.0, of.ms / 1000 / np.where(seconds > 0, seconds, np.nan)), there
+    return total * np.minimum(1.0, of.asked_ms / 1000 / np.where(seconds > 0, seconds, np.nan)), there
 
 
 def _by(total: Floats, seconds: Floats) -> Floats:

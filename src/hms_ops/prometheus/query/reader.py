@@ -10,19 +10,20 @@ is not there.
 Data: NaN is no sample. Errors: Refused; StorageError from the disk. Threads: any, one Reader for each query.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
 
 from hms_ops import kinds
-from hms_ops._sketch import quantiles_of_groups
+from hms_ops._sketch import merge_groups, quantiles_of_groups
 from hms_ops.alert.plan import UnitLookup
 from hms_ops.past import Past
 from hms_ops.prometheus.query.budget import SERIES_MAX, Budget
 from hms_ops.prometheus.query.choosing import Choice, choice_of
+from hms_ops.prometheus.query.instant import Key, key_of
 from hms_ops.prometheus.query.names import BUCKET, RANKS, TOTAL, VALUE, Family, Names
 from hms_ops.prometheus.query.refused import LIMIT, Refused
 from hms_ops.prometheus.query.slots import Floats, Integers, Slots, slots_between
@@ -37,6 +38,7 @@ from hms_ops.storage.tier import HOUR, MINUTE, TIERS
 SKETCHES_MAX: Final = 200_000  # read for one selector: some four seconds of buckets
 COARSER: Final = tuple(TIERS[tier].step_seconds for tier in (MINUTE, HOUR))
 COLUMNS: Final = dict(FIELDS)
+Pooling: TypeAlias = Callable[[Mapping[str, str]], dict[str, str]]  # labels → those that stay
 WORDS: Final = {10: "by steps of 10 s", 60: "by minute", 3600: "by hour"}
 
 
@@ -62,6 +64,24 @@ class Span:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """labels of each group; of: int64[series], the group of each."""
+
+    labels: list[dict[str, str]]
+    of: Integers
+
+
+def pools(labels: list[dict[str, str]], pooling: Pooling | None) -> Groups:
+    """The groups that series with these labels make."""
+    if pooling is None:
+        return Groups(labels, np.arange(len(labels)))
+    found: dict[Key, int] = {}
+    kept = [pooling(one) for one in labels]
+    of = [found.setdefault(key_of(one), len(found)) for one in kept]
+    return Groups([dict(key) for key in found], np.array(of, np.int64))
+
+
 @dataclass(slots=True)
 class Reader:
     """The samples of one query. row_seconds: how long its rows are, see `settle`. infos: what the answer should say."""
@@ -75,23 +95,29 @@ class Reader:
 
     def settle(self, spans: Sequence[Span]) -> None:
         """Choose the length of rows for all of the query's selectors."""
-        chosen = [(span, self._size(span)) for span in spans]
+        chosen = [(span, *self._sizes(span)) for span in spans]
         self.row_seconds = max((self._kept(span) for span in spans), default=10)
         for longer in COARSER:
-            cells = sum(self._slots(span).count * size for span, size in chosen)
-            if cells > self.budget.room() // 2 and longer > self.row_seconds:
+            slots = [self._slots(span).count for span in spans]
+            cells = sum(count * size for count, (_, size, _) in zip(slots, chosen, strict=True))
+            sketches = max((count * size for count, (_, _, size) in zip(slots, chosen, strict=True)), default=0)
+            is_much = cells > self.budget.room() // 2 or sketches > SKETCHES_MAX
+            if is_much and longer > self.row_seconds:
                 self.row_seconds = longer
                 self.infos["read " + WORDS[longer] + ", since there are so many series over so long a range"] = None
 
-    def read(self, span: Span, with_totals: bool = True) -> Samples:
-        """Everything a selector chooses. with_totals False: running totals only if they are asked for by name."""
+    def read(self, span: Span, with_totals: bool = True, pooling: Pooling | None = None) -> Samples:
+        """Everything a selector chooses. with_totals False: running totals only if they are asked for by name.
+        pooling: the labels by which buckets are summed anyway, so that they may be as they are read."""
         choice, slots = choice_of(span.selector), self._slots(span)
         families = [one for one in choice.families(self.names) if with_totals or choice.exact or not is_total(one)]
-        parts = [self._family(choice, family, slots) for family in families]
-        found = [part for part in parts if part.labels]
+        found: list[Samples] = []
+        for family in families:
+            part = self._family(choice, family, slots, pooling)
+            found += [part] if part.labels else []
+            self.budget.series(sum(len(one.labels) for one in found))
         if not found:
             return Samples(slots, [], [], np.empty((0, slots.count)), np.empty(0, np.int64), np.empty(0, np.int64))
-        self.budget.series(sum(len(part.labels) for part in found))
         return Samples(
             slots,
             [labels for part in found for labels in part.labels],
@@ -114,23 +140,25 @@ class Reader:
             return self.past.finest_sketch_step(start)
         return self.past.finest_step(start)
 
-    def _size(self, span: Span) -> int:
-        """How many series a selector may choose; before their tags are looked at."""
-        count = 0
+    def _sizes(self, span: Span) -> tuple[int, int]:
+        """How many series a selector may choose, and those of sketches; before their tags are looked at."""
+        count = sketches = 0
         for family in choice_of(span.selector).families(self.names):
-            each = len(bounds_of(family.metric, self.unit(family.metric))) + 1 if family.field == BUCKET else 1
-            count += each * len(self.past.known(family.metric))
-        return min(count, SERIES_MAX)
+            series = len(self.past.known(family.metric))
+            count += series
+            sketches = max(sketches, series if family.field in (BUCKET, *RANKS) else 0)
+        return min(count, SERIES_MAX), min(sketches, SERIES_MAX)
 
     # ---- the samples of a family
 
-    def _family(self, choice: Choice, family: Family, slots: Slots) -> Samples:
+    def _family(self, choice: Choice, family: Family, slots: Slots, pooling: Pooling | None) -> Samples:
         chosen = list(islice(choice.series(family, self.past), SERIES_MAX + 1))
         self.budget.series(len(chosen))
         series = [known for known, _ in chosen]
         own = [{NAME: family.name, **labels} for _, labels in chosen]
         if family.field == BUCKET:
-            return self._buckets(choice, family, series, own, slots)
+            groups = pools(own, pooling)
+            return self._buckets(choice, family, series, groups, slots)
         self.budget.hold(len(series) * slots.count)
         values = self._quantiles(family, series, slots) if family.field in RANKS else self._rows(family, series, slots)
         return Samples(slots, own, [family] * len(own), values, *self._presence(series, values, slots))
@@ -183,10 +211,11 @@ class Reader:
         inside = (found.steps >= slots.first) & (found.steps < slots.end)
         return found.chosen(np.flatnonzero(inside))
 
-    def _grouped(self, series: Sequence[Known], slots: Slots) -> tuple[Sketches, Integers, Integers]:
-        """(sketches in the order of their cells, the cells place × slots + slot, where each begins)."""
+    def _grouped(self, series: Sequence[Known], slots: Slots, group: Integers) -> tuple[Sketches, Integers, Integers]:
+        """(sketches in the order of their cells, the cells group × slots + slot, where each begins). group: of each
+        series."""
         found = self._sketches(series, slots)
-        cells = found.ids.astype(np.int64) * slots.count + (found.steps - slots.first) // slots.seconds
+        cells = group[found.ids] * slots.count + (found.steps - slots.first) // slots.seconds
         order = np.argsort(cells, kind="stable")
         targets, first = np.unique(cells[order], return_index=True)
         return found.chosen(order), targets, np.append(first, len(order)).astype(np.int64)
@@ -194,7 +223,7 @@ class Reader:
     def _quantiles(self, family: Family, series: Sequence[Known], slots: Slots) -> Floats:
         """A percentile of each row, never beyond its least and greatest sample."""
         values = np.full((len(series), slots.count), np.nan)
-        found, targets, borders = self._grouped(series, slots)
+        found, targets, borders = self._grouped(series, slots, np.arange(len(series)))
         if not len(targets):
             return values
         ranks = np.array([RANKS[family.field]])
@@ -204,30 +233,43 @@ class Reader:
         return values
 
     def _buckets(
-        self, choice: Choice, family: Family, series: Sequence[Known], labels: list[dict[str, str]], slots: Slots
+        self, choice: Choice, family: Family, series: Sequence[Known], groups: Groups, slots: Slots
     ) -> Samples:
-        """A series for each bound: how many samples of a row are at most that."""
+        """A series for each group and bound: how many samples of a row are at most that."""
         bounds = bounds_of(family.metric, self.unit(family.metric))
         texts = [*map(bound_text, bounds), "+Inf"]
         kept = [n for n, text in enumerate(texts) if choice.has_bound(text)]
-        self.budget.series(len(series) * len(kept))
-        self.budget.hold(len(series) * len(kept) * slots.count)
-        values = np.full((len(series), len(kept), slots.count), np.nan)
-        found, targets, borders = self._grouped(series, slots)
+        count = len(groups.labels) * len(kept)
+        self.budget.series(count)
+        self.budget.hold(count * slots.count)
+        values = np.full((len(groups.labels), len(kept), slots.count), np.nan)
+        found, targets, borders = self._grouped(series, slots, groups.of)
+        data, offsets = merge_groups(found.data, found.offsets, borders)
         for n, cell in enumerate(targets.tolist()):
-            blobs = [found.blob(i) for i in range(int(borders[n]), int(borders[n + 1]))]
-            values[cell // slots.count, :, cell % slots.count] = cumulative(blobs, bounds)[kept]
+            at_most = cumulative([data[int(offsets[n]) : int(offsets[n + 1])]], bounds)
+            values[cell // slots.count, :, cell % slots.count] = at_most[kept]
             if n % 4096 == 0:
                 self.budget.check_time()
-        since, until = self._presence(series, values[:, 0] if kept else np.empty((len(series), slots.count)), slots)
+        since, until = self._presence_of_groups(series, groups, values, slots)
         return Samples(
             slots,
-            [{**one, LE: texts[n]} for one in labels for n in kept],
-            [family] * (len(series) * len(kept)),
+            [{**one, LE: texts[n]} for one in groups.labels for n in kept],
+            [family] * count,
             values.reshape(-1, slots.count),
             np.repeat(since, len(kept)),
             np.repeat(until, len(kept)),
         )
+
+    def _presence_of_groups(
+        self, series: Sequence[Known], groups: Groups, values: Floats, slots: Slots
+    ) -> tuple[Integers, Integers]:
+        """Of each group, from when the first of its series was there until the last was."""
+        has_rows = (~np.isnan(values)).any(axis=1)
+        first, last = self._presence(series, np.where(has_rows, 1.0, np.nan)[groups.of], slots)
+        since, until = np.full(len(groups.labels), slots.count), np.full(len(groups.labels), -1)
+        np.minimum.at(since, groups.of, first)
+        np.maximum.at(until, groups.of, last)
+        return since, until
 
 
 def _number(family: Family, columns: Floats) -> Floats:

@@ -24,12 +24,14 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True, slots=True)
 class Slots:
     """`count` rows of `seconds` from the Unix second `first` on. stamps: int64[count], ascending. covered:
-    float64[count], the seconds of each that are known: less in the open one, and in the one where history begins."""
+    float64[count], the seconds of each that are known: less in the open one, and in the one where history begins.
+    complete: how many there are before the open one."""
 
     first: int
     seconds: int
     stamps: Integers
     covered: Floats
+    complete: int
 
     @property
     def count(self) -> int:
@@ -41,12 +43,14 @@ class Slots:
 
 
 class Windows(NamedTuple):
-    """The slots of each time's window: low, high, int64[times]; ends: int64[times], where it ends; ms: its length."""
+    """The slots of each time's window: low, high, int64[times]; ends: int64[times], where it ends; ms: its length;
+    asked_ms: the length that was asked for, where that is less than a row's."""
 
     low: Integers
     high: Integers
     ends: Integers
     ms: int
+    asked_ms: int
 
 
 def slots_between(begin_ms: int, end_ms: int, seconds: int, past: Past) -> Slots:
@@ -57,10 +61,18 @@ def slots_between(begin_ms: int, end_ms: int, seconds: int, past: Past) -> Slots
     starts = first + seconds * np.arange(max(0, -(-(last - first) // seconds)))
     covered = np.minimum(starts + seconds, sealed_end) - np.maximum(starts, known)
     stamps = np.minimum(starts + seconds, sealed_end) * 1000 - 1
-    return Slots(first, seconds, stamps, np.maximum(covered, 0).astype(float))
+    complete = int((starts + seconds <= sealed_end).sum())
+    return Slots(first, seconds, stamps, np.maximum(covered, 0).astype(float), complete)
 
 
 def windows(slots: Slots, ends: Integers, ms: int) -> Windows:
     """(t − ms, t] of each t in `ends`."""
     low, high = (np.searchsorted(slots.stamps, at, "right") for at in (ends - ms, ends))
-    return Windows(low, high, ends, ms)
+    return Windows(low, high, ends, ms, ms)
+
+
+def without_open(slots: Slots, of: Windows) -> Windows:
+    """The same windows without the open row, but where there is no other: what adds up by rows would have one too
+    many, as long as the last one goes on."""
+    closed = np.minimum(of.high, slots.complete)
+    return of._replace(high=np.where(closed > of.low, closed, of.high))

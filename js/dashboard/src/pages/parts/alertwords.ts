@@ -5,6 +5,7 @@ import { receiverName } from "./decisionwords";
 import type { AlertDoc, RuleDoc, SilenceDoc } from "./documents";
 
 const DAY_SECONDS = 86_400;
+const AT_ONCE_SECONDS = 5;
 
 /** The time of day for what is near, the date too for what is not. */
 export const moment = (at: number, now: number): string => (Math.abs(now - at) < DAY_SECONDS / 2 ? clockTime(at) : dateTime(at));
@@ -28,9 +29,9 @@ export interface Standing {
 /** How it stands with people, the most important first: who has it, what keeps it quiet, who is told next. */
 export function standings(alert: AlertDoc, silences: readonly SilenceDoc[], now: number): readonly Standing[] {
   if (alert.state !== "firing") return [{ tone: "plain", kind: "nobody", text: "Nobody is told before it fires." }];
-  const found = [acknowledgement(alert, now), silence(alert, silences, now), held(alert), next(alert, now), told(alert, now)];
-  const said = found.filter((one): one is Standing => one !== null);
-  return said.some((one) => one.kind !== "told") || alert.toldAt !== null ? said : [...said, UNTAKEN];
+  const untaken = alert.acknowledged || alert.silencedBy ? null : UNTAKEN;
+  const found = [untaken, acknowledgement(alert, now), silence(alert, silences, now), held(alert), next(alert, now), told(alert, now)];
+  return found.filter((one): one is Standing => one !== null);
 }
 
 const UNTAKEN: Standing = { tone: "bad", kind: "nobody", text: "Nobody has taken it." };
@@ -60,7 +61,7 @@ function held({ heldBy, acknowledged, silencedBy }: AlertDoc): Standing | null {
 
 function next({ next: coming }: AlertDoc, now: number): Standing | null {
   if (!coming) return null;
-  const when = coming.at === null ? "" : ` ${ago(coming.at, now)} (${moment(coming.at, now)})`;
+  const when = coming.at === null ? "" : coming.at - now < AT_ONCE_SECONDS ? " at once" : ` ${ago(coming.at, now)} (${moment(coming.at, now)})`;
   const whom = coming.notify.length ? `: ${coming.notify.map(receiverName).join(", ")}` : "";
   return { tone: "warn", kind: "next", text: `Next${when}, level ${coming.level} of the policy ${coming.policy}${whom}.` };
 }

@@ -1,7 +1,7 @@
 /** What a record of the audit log says, in words. Pure. */
 
 import type { AuditRecord } from "./engine";
-import type { Members } from "./read";
+import { isMembers, type Members } from "./read";
 
 const WHATS: Readonly<Record<string, string>> = {
   start: "started",
@@ -32,9 +32,21 @@ export const whatWords = (what: string): string => WHATS[what] ?? what.replaceAl
 /** Whether nobody but the engine itself did it. */
 export const isQuiet = (record: AuditRecord): boolean => record.who === "the engine" || record.who === "the program";
 
-/** A detail's members as text: name and value, values as JSON unless they are texts. */
+/** Numbers for machines, which tell a person nothing. */
+const UNTOLD: ReadonlySet<string> = new Set(["key", "episode"]);
+
+/** A detail's members as text: name and value. */
 export const detailWords = (detail: Members): string =>
   Object.entries(detail)
-    .filter(([, value]) => value !== "" && value !== null)
-    .map(([name, value]) => `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`)
+    .filter(([name, value]) => value !== "" && value !== null && !UNTOLD.has(name) && !isEmpty(value))
+    .map(([name, value]) => `${name.replaceAll("_", " ")}: ${valueWords(value)}`)
     .join("; ");
+
+const isEmpty = (value: unknown): boolean => typeof value === "object" && value !== null && Object.keys(value).length === 0;
+
+function valueWords(value: unknown): string {
+  if (typeof value === "string") return value;
+  if (Array.isArray(value)) return value.map(valueWords).join(" ");
+  if (isMembers(value)) return Object.entries(value).map(([name, one]) => `${name}=${valueWords(one)}`).join(", ");
+  return JSON.stringify(value) ?? "";
+}

@@ -23,7 +23,7 @@ export function sizeWords(doc: CardinalityDoc): string {
   const used = `${count(doc.series)} of ${count(doc.limit)} series are used, ${percent(share(doc))}`;
   if (doc.overflowed > 0) return `${used}. The limit was reached: ${plural(doc.overflowed, "sample")} went to __overflow__, where they are counted but cannot be told apart.`;
   if (share(doc) >= NEAR_SHARE) return `${used}. The limit is near; beyond it new series are folded into __overflow__.`;
-  return share(doc) >= THOUGHT_SHARE ? `${used}. There is still room, and it is time to look at what grows.` : `${used}. There is room.`;
+  return share(doc) >= THOUGHT_SHARE ? `${used}. There is still room, and it is time to look at what grows.` : `${used}.`;
 }
 
 /** Whether a tag makes the series of its metric: most of them have a value of their own. */

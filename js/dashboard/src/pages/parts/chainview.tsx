@@ -55,7 +55,7 @@ export function Chain() {
 function Verdict({ state }: { readonly state: ChainState }) {
   return (
     <div className="stack">
-      <div className="verdict"><Light state={LIGHTS[state.state]} word={WORDS[state.state]} /><span className="verdict-words">{state.words}</span></div>
+      <div className="finding"><Light state={LIGHTS[state.state]} word={WORDS[state.state]} /><span className="finding-words">{state.words}</span></div>
       {state.state === "whole" && state.records > 0 && <p className="note">Keep the number and hash of the newest record elsewhere; they find out who writes all of it anew: <Code>{`hms-ops-engine audit verify --expect ${state.last}:${state.hash}`}</Code></p>}
     </div>
   );

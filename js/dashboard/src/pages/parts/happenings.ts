@@ -81,6 +81,8 @@ export interface AnomalyDoc {
   readonly name: string;
   readonly metric: string;
   readonly tags: Texts;
+  /** Those of its alert. */
+  readonly alertTags: Texts;
   readonly second: number | null;
   readonly value: number | null;
   readonly baseline: number | null;
@@ -97,6 +99,7 @@ export function anomalyOf({ members: from, time }: Happening): AnomalyDoc {
     name: text(from, "name"),
     metric: isAny ? named : text(from, "metric"),
     tags: isAny ? others : given,
+    alertTags: given,
     second: figure(from, "second"),
     value: figure(from, "value"),
     baseline: figure(from, "baseline"),

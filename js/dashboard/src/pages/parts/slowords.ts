@@ -57,10 +57,12 @@ export const sloState = (state: string): SloState => STATES[state] ?? { tone: "w
 /** The events that may still fail before the promise is broken; below 0, how many too many did. */
 export const eventsLeft = (slo: SloDoc, group: SloGroup): number => group.total * (1 - slo.objective / 100) - (group.total - group.good);
 
+const ROUNDING = 1e-6; // of counts times shares: 49.999999999 events are 50
+
 /** The budget left in words. */
 export function budgetWords(slo: SloDoc, group: SloGroup): string {
   if (group.total <= 0) return "Nothing was counted in the window, so nothing of the budget is spent.";
-  const left = Math.floor(Math.abs(eventsLeft(slo, group)));
+  const left = Math.floor(Math.abs(eventsLeft(slo, group)) + ROUNDING);
   const failed = `${number(group.total - group.good)} of ${number(group.total)} events failed`;
   if (group.budget <= 0) return `The error budget is spent ${overspent(group.budget)}: ${failed}, ${number(Math.max(1, left))} more than promised.`;
   return `${percentLeft(group.budget)} of the error budget is left: ${failed}, ${number(left)} more may.`;

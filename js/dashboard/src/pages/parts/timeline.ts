@@ -36,8 +36,13 @@ export function momentsOf(events: readonly Happening[], alert: Pick<AlertDoc, "n
     const said = spoken(event);
     if (said) found.push({ key: `${event.time} ${place}`, time: event.time, kind: event.kind, ...said });
   }
-  return found.sort((a, b) => a.time - b.time);
+  return found.sort((a, b) => tenths(a) - tenths(b) || rank(a) - rank(b) || a.time - b.time);
 }
+
+/** Cause before effect: what happened together is told as transition, decision, attempt, whichever thread wrote it first. */
+const tenths = (one: Moment): number => Math.floor(one.time * 10);
+const RANKS: Readonly<Record<string, number>> = { alert: 0, decision: 1, notification: 2, action: 3 };
+const rank = (one: Moment): number => RANKS[one.kind] ?? 9;
 
 /** Whether an event is about this alert: its name and tags; its episode where both have one. */
 function isOf({ kind, members }: Happening, alert: Pick<AlertDoc, "name" | "tags" | "episode">): boolean {

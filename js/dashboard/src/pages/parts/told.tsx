@@ -1,10 +1,10 @@
 /** What strangers have written, on the screen: visible, isolated, cut where it is long, and never anything but text. */
 
-import { useState, type ReactNode } from "react";
+import { Fragment, useState, type ReactNode } from "react";
 import { Button } from "../../kit/form";
 import { count } from "../../kit/format";
 import { webLink } from "./links";
-import { beginning, SHOWN_MAX, visible } from "./plain";
+import { beginning, breakable, SHOWN_MAX, visible } from "./plain";
 import type { Texts } from "./read";
 
 /** A name or text of somebody else; a long one has a button for the rest. */
@@ -12,7 +12,7 @@ export function Told({ children, most = SHOWN_MAX, isCode = false }: { readonly 
   const [isWhole, setWhole] = useState(false);
   const shown = isWhole ? children : beginning(children, most);
   const rest = children.length - shown.length;
-  const text = visible(shown);
+  const text = <Broken>{visible(shown)}</Broken>;
   return (
     <>
       {isCode ? <code className="code" dir="ltr">{text}</code> : <bdi className="name">{text}</bdi>}
@@ -21,7 +21,15 @@ export function Told({ children, most = SHOWN_MAX, isCode = false }: { readonly 
   );
 }
 
+/** The text with the places where a line may break; for who copies it nothing is between. */
+function Broken({ children }: { readonly children: string }) {
+  const pieces = breakable(children);
+  return pieces.length < 2 ? <>{children}</> : <>{pieces.map((piece, place) => <Fragment key={place}>{place > 0 && <wbr />}{piece}</Fragment>)}</>;
+}
+
 const TAG_CHARS = 80;
+/** Up to here a tag stays on one line. */
+const SHORT_CHARS = 30;
 
 /** Tags as name and value, each for itself; the order is always the same. */
 export function Tags({ tags, without = [] }: { readonly tags: Texts; readonly without?: readonly string[] }) {
@@ -30,7 +38,7 @@ export function Tags({ tags, without = [] }: { readonly tags: Texts; readonly wi
   return (
     <ul className="tag-list" aria-label="Tags">
       {names.map((name) => (
-        <li key={name}><span className="tag-name"><Told most={TAG_CHARS}>{name}</Told></span> <Told most={TAG_CHARS}>{tags[name] ?? ""}</Told></li>
+        <li key={name} className={name.length + (tags[name] ?? "").length <= SHORT_CHARS ? "is-short" : undefined}><span className="tag-name"><Told most={TAG_CHARS}>{name}</Told></span> <Told most={TAG_CHARS}>{tags[name] ?? ""}</Told></li>
       ))}
     </ul>
   );

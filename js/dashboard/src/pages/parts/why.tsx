@@ -53,7 +53,7 @@ function Now({ part, tags }: { readonly part: RulePart; readonly tags: AlertDoc[
       {part.values.slice(0, VALUES_SHOWN).map((one, place) => (
         <span key={place} className="rule-part-value">
           {own.length > 0 && <Tags tags={one.tags} />}
-          {part.isCondition ? <Truth value={one.value} /> : <strong>{withUnit(one.value, part.unit)}</strong>}
+          {part.isCondition ? <Truth value={one.value} isGood={part.role === "recover"} /> : <strong>{withUnit(one.value, part.unit)}</strong>}
         </span>
       ))}
       {part.count > VALUES_SHOWN && <span className="quiet-text">and {part.count - VALUES_SHOWN} more</span>}
@@ -61,7 +61,9 @@ function Now({ part, tags }: { readonly part: RulePart; readonly tags: AlertDoc[
   );
 }
 
-function Truth({ value }: { readonly value: number | null }) {
+/** What makes an alert fire is bad news when it is true; what ends it is good news. */
+function Truth({ value, isGood }: { readonly value: number | null; readonly isGood: boolean }) {
   if (value === null) return <span className="truth">unknown</span>;
-  return value ? <strong className="truth is-true">true</strong> : <span className="truth">false</span>;
+  if (!value) return <span className="truth">false</span>;
+  return <strong className={isGood ? "truth is-good" : "truth is-bad"}>true</strong>;
 }
