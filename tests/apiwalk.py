@@ -25,6 +25,16 @@ actions:
   - {on: slow, act: {command: [/bin/true]}}
 """
 
+BOARD = b"""
+title: Wall
+panels:
+  - {title: Latency, metric: api_ms, unit: ms, range: 15m}
+  - {title: Depth, kind: number, expr: last(depth), good_below: 5}
+  - {title: Slow, kind: light, alert: slow}
+  - {title: All, kind: alerts, width: 2}
+  - {title: Note, kind: text, text: Look here}
+"""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -37,6 +47,7 @@ class Call:
     query: dict[str, Any] = field(default_factory=dict)
     json: Any = None
     content: bytes | None = None
+    form: dict[str, str] | None = None
 
     @property
     def url(self) -> str:
@@ -97,7 +108,35 @@ def calls(directory: Path) -> list[Call]:
         Call("DELETE", "/v1/session"),
         Call("POST", "/v1/session", json={"token": "whatever"}),
         Call("GET", "/v1/dashboards"),
+        Call("PUT", "/v1/dashboards/{name}", fill={"name": "wall"}, content=BOARD),
+        Call("GET", "/v1/dashboards/{name}", fill={"name": "wall"}),
+        Call("GET", "/status"),
+        Call("GET", "/status.json"),
+        Call("GET", "/status.css"),
+        Call("GET", "/status.js"),
+        Call("GET", "/badge/{name}.svg", fill={"name": "pay"}),
+        Call("GET", "/hms-status.js"),
+        *prometheus_calls(),
         Call("POST", "/v1/csp-reports", 204, content=b"{}"),
+    ]
+
+
+def prometheus_calls() -> list[Call]:
+    span = {"start": "1700000000", "end": "1700000030", "step": "10"}
+    both = [
+        ("query", {"query": "avg(api_ms)"}),
+        ("query_range", {"query": "depth", **span}),
+        ("query_exemplars", {"query": "depth", "start": "1700000000", "end": "1700000030"}),
+        ("format_query", {"query": "depth>1"}),
+        ("labels", {}),
+        ("series", {"match[]": "depth"}),
+    ]
+    alone = ["metadata", "rules", "alerts", "status/buildinfo"]
+    return [
+        *(Call("GET", f"/api/v1/{name}", query=dict(given)) for name, given in both),
+        *(Call("POST", f"/api/v1/{name}", form=dict(given)) for name, given in both),
+        *(Call("GET", f"/api/v1/{name}") for name in alone),
+        Call("GET", "/api/v1/label/{name}/values", fill={"name": "__name__"}),
     ]
 
 
@@ -106,7 +145,13 @@ def lived(directory: Path) -> Iterator[tuple[Engine, httpx.Client]]:
     """The engine, and a client on it."""
     rules = directory / "rules.yaml"
     rules.write_text(RULES)
-    config = {"rules": [str(rules)]}
+    (directory / "boards").mkdir()
+    services = [{"name": "pay", "label": "Payments", "outage": ["slow"]}]
+    config = {
+        "rules": [str(rules)],
+        "dashboards": [str(directory / "boards")],
+        "status": {"title": "Taxes", "services": services},
+    }
     clock = ManualClock()
     engine = Engine(udp=None, http="127.0.0.1:0", data_dir=directory / "data", config=config, clock=clock)
     with engine:

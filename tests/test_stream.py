@@ -779,3 +779,19 @@ def test_ids_are_in_order_and_name_one_run(site: Serving) -> None:
     assert len({event.id.split(".")[2] for event in events}) == 1
     places = [tuple(map(int, event.id.split(".")[:2])) for event in events]
     assert all(before < after for before, after in pairwise(places))
+
+
+def test_a_value_is_the_one_that_the_list_of_metrics_says(site: Serving) -> None:
+    site.engine.alert("load.high", if_="last(load) > 5", group_by=["host"])
+    chance = random.Random(11)
+    with following(site.address, "?events=") as stream:
+        wait_for_open(site, 1)
+        for _ in range(3):
+            site.engine.ingest(b"load:9|g|#host:a\nload:1|g|#host:b\n")
+            site.engine.ingest(b"".join(one.line for one in samples(chance, 100)))
+            site.engine.advance(1)
+            live = {metric: cell["value"] for (metric, _), cell in by_key(stream.next()).items()}
+            listed = {one["metric"]: one["value"] for one in site.get("/v1/metrics?limit=1000").json()["metrics"]}
+            assert {name: value for name, value in listed.items() if value is not None} == {
+                name: is_near(value) for name, value in live.items()
+            }

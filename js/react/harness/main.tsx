@@ -28,7 +28,7 @@ function tick(at: number): void {
   live.second(at);
 }
 for (let at = now - 60; at <= now; at++) tick(at);
-setInterval(() => tick(Math.floor(Date.now() / 1000)), 1000);
+if (!asked.has("live")) setInterval(() => tick(Math.floor(Date.now() / 1000)), 1000);
 
 live.answer = ({ path, parameters }) => {
   if (path !== "/v1/query") return {};
@@ -74,4 +74,19 @@ function Page() {
   );
 }
 
-createRoot(document.getElementById("root")!).render(<Page />);
+/** With `?live`: the engine that serves this origin's /v1. */
+function LivePage() {
+  return (
+    <>
+      <MetricChart metric="finance.api_ms" unit="ms" title="Finance API latency" thresholds={[{ value: 200, name: "limit" }]} syncKey="a" />
+      <MetricChart metric="finance.api_ms" unit="ms" title="Latency, 15 minutes" range={900} syncKey="a" />
+      <MetricChart metric="finance.calls" unit="/s" title="Calls" range={900} syncKey="a" />
+      <MetricChart exprs={["avg(finance.api_ms) GROUP BY agency"]} title="Latency by agency" unit="ms" range={600} every={2} />
+      <MetricChart metric="finance.latency_high" title="The rule" />
+      <div className="wide"><AlertList actions /></div>
+      <div className="wide"><Board /></div>
+    </>
+  );
+}
+
+createRoot(document.getElementById("root")!).render(asked.has("live") ? <LivePage /> : <Page />);

@@ -74,7 +74,7 @@ export function MetricChart(props: MetricChartProps) {
   );
   const [said, say] = useSaid();
   const host = usePlot(
-    { lines: all.length, hasBand: all.length === 1 && !!all[0]!.low, unit, height, syncKey },
+    { lines: all.length, hasBand: all.length === 1 && !!all[0]!.low, isSwitch: all.every(isSwitch), unit, height, syncKey },
     {
       columns: useMemo(() => aligned(all), [all]), from: window.from, to: window.to,
       shown: all.map(({ key }) => !hidden.has(key)), anomalies, thresholds,
@@ -137,6 +137,8 @@ export function MetricChart(props: MetricChartProps) {
 }
 
 const samplesOfAny = (lines: readonly Line[]): boolean => lines.some(({ values }) => values.some((value) => value != null));
+
+const isSwitch = ({ values }: Line): boolean => values.every((value) => !value || value === 1);
 
 function toggled(keys: ReadonlySet<string>, key: string): ReadonlySet<string> {
   const next = new Set(keys);

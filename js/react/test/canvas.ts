@@ -28,6 +28,20 @@ if (typeof window !== "undefined") {
 /** What was called on any context, newest last: the method and what it was given. */
 export const drawn: [string, unknown[]][] = [];
 
+/** What is observed is there at once, and observed until it is let go. */
+export const observed = new Set<object>();
+
+class Observer {
+  constructor(private readonly tell: () => void) {}
+  observe(): void {
+    observed.add(this);
+    this.tell();
+  }
+  disconnect(): void {
+    observed.delete(this);
+  }
+}
+
 class Path {
   constructor(readonly text: string = "") {}
   moveTo(): void {}
@@ -53,6 +67,16 @@ function contextOf(canvas: HTMLCanvasElement): CanvasRenderingContext2D {
 export function stubCanvas(): void {
   const contexts = new WeakMap<HTMLCanvasElement, CanvasRenderingContext2D>();
   vi.stubGlobal("Path2D", Path);
+  vi.stubGlobal("ResizeObserver", class extends Observer {
+    constructor(changed: (entries: object[]) => void) {
+      super(() => changed([{ contentRect: { width: 600, height: 160 } }]));
+    }
+  });
+  vi.stubGlobal("IntersectionObserver", class extends Observer {
+    constructor(changed: (entries: object[]) => void) {
+      super(() => changed([{ isIntersecting: true }]));
+    }
+  });
   HTMLCanvasElement.prototype.getContext = function (this: HTMLCanvasElement) {
     if (!contexts.has(this)) contexts.set(this, contextOf(this));
     return contexts.get(this)!;

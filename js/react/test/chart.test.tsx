@@ -281,6 +281,6 @@ test("a chart that has left keeps nothing: no watcher, no timer, no listener", a
   press("ArrowLeft");
   unmount();
   await pass(10_000);
-  expect(leftBehind()).toEqual({ watchers: 0, timers: 0, media: 0 });
+  expect(leftBehind()).toEqual({ watchers: 0, timers: 0, media: 0, observed: 0 });
   expect(added).toEqual([]);
 });

@@ -75,7 +75,7 @@ test("useQuery asks, keeps its answer while it asks again, says what was refused
   const asked = live.asked.length;
   await pass(20_000);
   expect(live.asked.length).toBe(asked);
-  expect(leftBehind()).toEqual({ watchers: 0, timers: 0, media: 0 });
+  expect(leftBehind()).toEqual({ watchers: 0, timers: 0, media: 0, observed: 0 });
 });
 
 test("a hidden page asks nothing", async () => {
@@ -241,5 +241,5 @@ test("a list that has left keeps nothing", async () => {
   const { unmount } = shown(<><AlertList actions /><StatusLight label="x" ok /></>);
   await pass(25_000);
   unmount();
-  expect(leftBehind()).toEqual({ watchers: 0, timers: 0, media: 0 });
+  expect(leftBehind()).toEqual({ watchers: 0, timers: 0, media: 0, observed: 0 });
 });

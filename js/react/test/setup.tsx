@@ -1,5 +1,5 @@
 /** What tests of pieces share: jsdom with a canvas, a clock of their own, a live they move. Import it first. */
-import { mediaListenerCount, setMedia, stubCanvas } from "./canvas.js";
+import { mediaListenerCount, observed, setMedia, stubCanvas } from "./canvas.js";
 import { act, cleanup, render } from "@testing-library/react";
 import { StrictMode, type ReactNode } from "react";
 import { afterEach, beforeEach, vi } from "vitest";
@@ -33,4 +33,4 @@ export const second = (at: number, value: number | null, kind: "gauge" | "timer"
 export const pass = (ms: number): Promise<void> => act(async () => void (await vi.advanceTimersByTimeAsync(ms)));
 
 /** What a page that has left must not have kept. */
-export const leftBehind = (): object => ({ watchers: live.watchers.size, timers: vi.getTimerCount(), media: mediaListenerCount() - mediaBefore });
+export const leftBehind = (): object => ({ watchers: live.watchers.size, timers: vi.getTimerCount(), media: mediaListenerCount() - mediaBefore, observed: observed.size });

@@ -17,7 +17,7 @@ export function drawAnomalies(plot: uPlot, theme: Theme, anomalies: readonly Ano
     const width = Math.max(2, plot.valToPos(Math.min(to ?? max!, max!), "x", true) - left);
     within(ctx, left, bbox.top, width, bbox.height, () => hatched(ctx, theme, left, bbox.top, width, bbox.height));
     if (left < free) continue;
-    free = left + labelled(plot, theme, name, left + 4, bbox.top + theme.fontSize * uPlot.pxRatio, theme.anomaly, "left") + 12;
+    free = left + labelled(plot, theme, name, left + 4, bbox.top + theme.fontSize * uPlot.pxRatio, theme.anomaly) + 12;
   }
 }
 
@@ -37,7 +37,7 @@ function hatched(ctx: CanvasRenderingContext2D, theme: Theme, left: number, top:
   ctx.stroke();
 }
 
-/** A dashed line with its words above it, at the right. */
+/** A dashed line with its words above it, where the oldest samples are. */
 export function drawThresholds(plot: uPlot, theme: Theme, thresholds: readonly Threshold[], unit: string): void {
   const { ctx, bbox } = plot, { min, max } = plot.scales["y"]!;
   for (const { value, name, tone } of thresholds) {
@@ -55,18 +55,18 @@ export function drawThresholds(plot: uPlot, theme: Theme, thresholds: readonly T
     });
     const isHigh = y - bbox.top < theme.fontSize * 1.25 * uPlot.pxRatio;
     const at = y + (isHigh ? theme.fontSize : -theme.fontSize * 0.3) * uPlot.pxRatio;
-    labelled(plot, theme, `${name} ${formatValue(value, unit)}`, bbox.left + bbox.width - 4, at, colour, "right");
+    labelled(plot, theme, `${name} ${formatValue(value, unit)}`, bbox.left + 4, at, colour);
   }
 }
 
 /** Text with a rim of the ground's colour, so that it can be read over lines. Its width in canvas pixels. */
 function labelled(
-  plot: uPlot, theme: Theme, text: string, x: number, y: number, colour: string, align: CanvasTextAlign,
+  plot: uPlot, theme: Theme, text: string, x: number, y: number, colour: string,
 ): number {
   const { ctx } = plot;
   ctx.save();
   ctx.font = `600 ${theme.fontSize * 0.75 * uPlot.pxRatio}px ${theme.fontFamily}`;
-  ctx.textAlign = align;
+  ctx.textAlign = "left";
   ctx.textBaseline = "alphabetic";
   ctx.lineJoin = "round";
   ctx.lineWidth = 4 * uPlot.pxRatio;

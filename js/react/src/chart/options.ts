@@ -16,13 +16,13 @@ const SHARED: readonly string[] = ["mousemove", "mouseleave"];
 export function optionsOf(
   shape: PlotShape, theme: Theme, size: { width: number; height: number }, view: () => PlotView, hooks: uPlot.Hooks.Arrays,
 ): uPlot.Options {
-  const { lines, hasBand } = shape;
+  const { lines, hasBand, isSwitch } = shape;
   const band = hasBand ? [bandEdge(theme), bandEdge(theme)] : [];
   return {
     ...size, hooks, legend: { show: false },
     // Room for half of the last tick's words.
     padding: [theme.fontSize * 0.75, theme.fontSize * 1.75, null, null],
-    series: [{}, ...Array.from({ length: lines }, (_, line) => lineOf(line, theme)), ...band],
+    series: [{}, ...Array.from({ length: lines }, (_, line) => lineOf(line, theme, isSwitch)), ...band],
     bands: hasBand ? [{ series: [2, 3], fill: theme.band }] : [],
     scales: {
       x: { range: () => [view().from, view().to] },
@@ -33,9 +33,10 @@ export function optionsOf(
   };
 }
 
-function lineOf(line: number, theme: Theme): uPlot.Series {
+function lineOf(line: number, theme: Theme, isSwitch: boolean): uPlot.Series {
   const stroke = theme.lines[colourOf(line)]!;
-  return { stroke, width: 2, dash: dashOf(line), points: { show: isShort, filter: alone, size: 5, fill: stroke } };
+  const paths = isSwitch ? { paths: uPlot.paths.stepped!({ align: 1 }) } : {};
+  return { ...paths, stroke, width: 2, dash: dashOf(line), points: { show: isShort, filter: alone, size: 5, fill: stroke } };
 }
 
 const bandEdge = ({ band }: Theme): uPlot.Series => ({ stroke: band, width: 1, points: { show: false } });
@@ -58,7 +59,7 @@ function rangeOf(low: number | null, high: number | null, thresholds: readonly n
     if (one < least) least = one;
   }
   if (least > 0 && least < most * ZERO_REACH) least = 0;
-  return uPlot.rangeNum(least, most, 0.1, true);
+  return least === most && !most ? [0, 1] : uPlot.rangeNum(least, most, 0.1, true);
 }
 
 function axis(theme: Theme): uPlot.Axis {

@@ -29,6 +29,8 @@ export interface Threshold {
 export interface PlotShape {
   readonly lines: number;
   readonly hasBand: boolean;
+  /** Values are 0 and 1: they jump. */
+  readonly isSwitch: boolean;
   readonly unit: string;
   readonly height: number;
   readonly syncKey: string | undefined;
@@ -63,9 +65,6 @@ export interface Plot {
   destroy(): void;
 }
 
-/** Where elements have no size (jsdom, printing), a plot is this wide. */
-const WIDTH_UNKNOWN = 600;
-
 export function createPlot(host: HTMLElement, shape: PlotShape, now: PlotNow): Plot {
   let theme = readTheme(host), isSeen = true, isDue = false, width = 0, height = 0, isPinned = false;
   let plot: uPlot | null = null;
@@ -73,14 +72,18 @@ export function createPlot(host: HTMLElement, shape: PlotShape, now: PlotNow): P
 
   const due = (): void => {
     isDue = true;
-    if (isSeen && width) inNextFrame(draw);
+    if ((isSeen || !plot) && width) inNextFrame(draw); // once in any case: paper has no scroll bar
   };
   const draw = (): void => {
     isDue = false;
     plot ??= make();
     if (plot.width !== width || plot.height !== height) plot.setSize({ width, height });
-    const { pin } = now.view;
     apply(plot, now.view);
+    queueMicrotask(pin); // when all charts of this frame show the same window
+  };
+  const pin = (): void => {
+    const { pin } = now.view;
+    if (!plot) return;
     if (pin) placed(plot, { left: plot.valToPos(pin.time, "x"), top: plot.valToPos(pin.value ?? 0, "y") }, false);
     else if (isPinned) placed(plot, AWAY, true);
     isPinned = !!pin;
@@ -108,7 +111,7 @@ export function createPlot(host: HTMLElement, shape: PlotShape, now: PlotNow): P
       const changed = readTheme(host);
       if (JSON.stringify(changed) !== JSON.stringify(theme)) (theme = changed), unmake(), due();
     }),
-    onResize(host, shape.height, (across, down) => {
+    onResize(host, (across, down) => {
       if (across === width && down === height) return;
       (width = across), (height = down);
       now.events.resized(width);
@@ -152,19 +155,17 @@ function timeUnder(plot: uPlot): number | null {
   return idx == null || left == null || left < 0 ? null : plot.data[0]![idx] ?? null;
 }
 
-/** The size from the observer's own measure, so that nobody forces a layout to learn it. */
-function onResize(host: HTMLElement, height: number, changed: (width: number, height: number) => void): () => void {
-  if (typeof ResizeObserver === "undefined") return changed(host.clientWidth || WIDTH_UNKNOWN, height), () => {};
+/** The size as the observer measures it, so that nobody forces a layout to learn it. */
+function onResize(host: HTMLElement, changed: (width: number, height: number) => void): () => void {
   const observer = new ResizeObserver((entries) => {
-    const { contentRect } = entries.at(-1)!;
-    changed(Math.round(contentRect.width), Math.round(contentRect.height));
+    const { width, height } = entries.at(-1)!.contentRect;
+    changed(Math.round(width), Math.round(height));
   });
   observer.observe(host);
   return () => observer.disconnect();
 }
 
 function onSight(host: HTMLElement, changed: (isSeen: boolean) => void): () => void {
-  if (typeof IntersectionObserver === "undefined") return () => {};
   const observer = new IntersectionObserver((entries) => changed(entries.at(-1)!.isIntersecting), { rootMargin: "100px" });
   observer.observe(host);
   return () => observer.disconnect();

@@ -108,15 +108,13 @@ function sentence(line: Line, window: Window, unit: string, span: string, thresh
   const passed = thresholds.filter((one) => last.value > one.value).map((one) => `, above ${one.name} ${formatValue(one.value, unit)}`);
   const now = `${line.name}: ${value(last)} at ${formatClock(last.time)}${passed.join("")}.`;
   if (least.value === most.value) return `${now} The same for ${span}.`;
-  return `${now} In ${span} between ${value(least)} at ${at(least)} and ${value(most)} at ${at(most)}, ${trendOf(samples)}.`;
+  return `${now} In ${span} between ${value(least)} at ${at(least)} and ${value(most)} at ${at(most)}, ${trendOf(samples, most.value - least.value)}.`;
 }
 
 /** How the last third compares with the first. */
-export function trendOf(samples: readonly Sample[]): "rising" | "falling" | "steady" {
-  const third = Math.max(1, Math.floor(samples.length / 3));
-  const mean = (part: readonly Sample[]): number => part.reduce((sum, { value }) => sum + value, 0) / part.length;
-  const values = samples.map(({ value }) => value);
-  const range = Math.max(...values) - Math.min(...values);
-  const change = mean(samples.slice(-third)) - mean(samples.slice(0, third));
+export function trendOf(samples: readonly Sample[], range: number): "rising" | "falling" | "steady" {
+  const third = Math.ceil(samples.length / 3);
+  const sum = (part: readonly Sample[]): number => part.reduce((all, { value }) => all + value, 0);
+  const change = (sum(samples.slice(-third)) - sum(samples.slice(0, third))) / third;
   return Math.abs(change) <= range * TREND_SHARE ? "steady" : change > 0 ? "rising" : "falling";
 }

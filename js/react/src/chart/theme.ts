@@ -29,8 +29,9 @@ export function readTheme(host: HTMLElement): Theme {
   const theme: Theme = {
     lines: Array.from({ length: COLOURS }, (_, line) => colour(`line-${line + 1}`)),
     ink: colour("ink-soft"), grid: colour("grid"), ground: colour("ground"),
-    warn: colour("warn"), bad: colour("bad"), anomaly: colour("anomaly"), band: computed("color-mix(in srgb, var(--ops-line-1) 18%, transparent)"),
-    fontSize: parseFloat(fontSize) || 16, fontFamily: fontFamily || "sans-serif",
+    warn: colour("warn"), bad: colour("bad"), anomaly: colour("anomaly"),
+    band: computed("color-mix(in srgb, var(--ops-line-1) 18%, transparent)"),
+    fontSize: parseFloat(fontSize), fontFamily,
   };
   probe.remove();
   return theme;

@@ -102,9 +102,9 @@ class Directory:
         """What each name is; of a metric without its name because of others, with those it has."""
         families = self.names.families
         chosen = [metric] if metric else sorted(families)[: limit or None]
-        hidden: dict[str, list[str]] = {}
+        hidden: dict[str, list[Family]] = {}
         for family in self.names.hidden:
-            hidden.setdefault(family.name, []).append(family.metric)
+            hidden.setdefault(family.name, []).append(family)
         return {
             name: [
                 {
@@ -120,13 +120,13 @@ class Directory:
     def _unit(self, family: Family) -> str:
         return "" if family.field in ("count", BUCKET) else self.unit(family.metric) or ""
 
-    def _help(self, family: Family, hidden: Mapping[str, list[str]]) -> str:
+    def _help(self, family: Family, hidden: Mapping[str, list[Family]]) -> str:
         """What people said of it, what it is here, and whose name it might be taken for."""
         unit, said = self.unit(family.metric) or "", self.help(family.metric)
         told = f"{said} " if said else ""
         told += f"{family.metric}{f' in {unit}' if unit else ''}: {word_of(family)}."
         for other in hidden.get(family.name, ()):
-            told += f" The {family.field} of {other} has no name of its own, since this one has it."
+            told += f" The {other.field} of {other.metric} has no name of its own, since this one has it."
         return told
 
 
