@@ -10,14 +10,15 @@ Their levels follow the hour of the day and a slow wave of each host's own, so t
 import math
 import random
 import zlib
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
 
 SERVICES: Final = ("gateway", "auth", "forms", "mail", "search", "payments")
 HOSTS: Final = tuple(f"{city}-{number}" for city in ("denver", "ogden", "austin") for number in (1, 2))
 DAY: Final = 86_400
 BUSIEST_HOUR: Final = 15  # UTC: late morning in the middle of the country
 TICKS_PER_SECOND: Final = 20
+Wave = Callable[[Any], Any]
 
 
 class Signal(NamedTuple):
@@ -56,11 +57,11 @@ class Member(NamedTuple):
 MEMBERS: Final = tuple(Member(service, host, signal) for service in SERVICES for signal in SIGNALS for host in HOSTS)
 
 
-def level(member: Member, now: float) -> float:
-    """What the series is about at a Unix second."""
+def level(member: Member, now: Any, sin: Wave = math.sin, cos: Wave = math.cos) -> Any:
+    """What the series is about at a Unix second; at many of them with an array and numpy's functions."""
     own = zlib.crc32(f"{member.metric} {member.host}".encode()) / 2**32  # the same in every run
-    day = math.cos((now / DAY - BUSIEST_HOUR / 24) * math.tau)
-    wave = math.sin((now / (1_800 + 5_400 * own) + own) * math.tau)
+    day = cos((now / DAY - BUSIEST_HOUR / 24) * math.tau)
+    wave = sin((now / (1_800 + 5_400 * own) + own) * math.tau)
     signal = member.signal
     return signal.level * (0.75 + 0.5 * own) * (1 + signal.busy * 0.5 * day + 0.06 * wave)
 
