@@ -107,7 +107,8 @@ def test_axe_finds_no_violation_on_any_page(browser: Any, site: Busy, theme: str
         if violations := violations_of(page):
             found[path] = violations
     context.close()
-    assert found == {}
+    told = "\n".join(f"{path}: {line}" for path, lines in found.items() for line in lines)
+    assert not found, told
 
 
 def violations_of(page: Any) -> list[str]:
