@@ -193,7 +193,7 @@ def test_a_body_that_is_too_large_is_refused(site: Serving) -> None:
 @pytest.mark.parametrize(
     ("params", "kind"),
     [
-        ({"tier": "5s"}, "export"),
+        ({"tier": "5s"}, "parameter"),
         ({"format": "xml"}, "parameter"),
         ({"tier": "all", "format": "openmetrics"}, "export"),
         ({"match": "x["}, "expression"),

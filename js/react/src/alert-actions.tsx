@@ -14,68 +14,50 @@ const HOUR = 3600;
 const SPANS = [HOUR / 2, 2 * HOUR, 8 * HOUR, 24 * HOUR, 7 * 24 * HOUR];
 
 export function AlertActions({ alert, who }: { alert: Alert; who: string | undefined }) {
-  const live = useLiveIfAny();
+  const live = useLiveIfAny(), first = useRef<HTMLInputElement>(null);
   const [open, setOpen] = useState<Action | null>(null), [said, say] = useState(""), [failed, fail] = useState("");
-  const [isBusy, setBusy] = useState(false);
-  const actions: readonly Action[] = [
-    ...(alert.state !== "firing" ? [] : alert.acknowledged ? ["unack"] as const : ["ack"] as const),
-    alert.silenced_by ? "unsilence" : "silence",
-  ];
+  useEffect(() => first.current?.focus(), [open]);
   const run = async (action: Action, given: Readonly<Record<string, unknown>> = {}): Promise<void> => {
-    setBusy(true), fail("");
     try {
       await live!.client.request(`/v1/alerts/${encodeURIComponent(alert.name)}/${action}`, { body: { tags: alert.tags, who, ...given } });
       setOpen(null), say(`${WORDS[action]}: done.`);
     } catch (error) {
       fail(messageOf(error));
     }
-    setBusy(false);
   };
   const start = (action: Action): void => {
     say(""), fail("");
-    if (action === "unack" || action === "unsilence") void run(action);
+    if (action[0] === "u") void run(action);
     else setOpen(open === action ? null : action);
   };
-  return (
-    <div className="ops-alert-actions">
-      {actions.map((action) => (
-        <button key={action} type="button" disabled={isBusy} onClick={() => start(action)}
-          aria-expanded={action === "ack" || action === "silence" ? open === action : undefined}>
-          {WORDS[action]}<span className="ops-hidden"> {alert.name}</span>
-        </button>
-      ))}
-      {open && <ActionForm action={open} isBusy={isBusy} run={run} cancel={() => setOpen(null)} />}
-      <span role="status">{said}</span>
-      {failed && <p className="ops-alert-error" role="alert">{failed}</p>}
-    </div>
-  );
-}
-
-interface ActionFormProps {
-  action: Action;
-  isBusy: boolean;
-  run: (action: Action, given: Readonly<Record<string, unknown>>) => Promise<void>;
-  cancel: () => void;
-}
-
-function ActionForm({ action, isBusy, run, cancel }: ActionFormProps) {
-  const first = useRef<HTMLInputElement>(null);
-  useEffect(() => first.current?.focus(), [action]);
   const submit = (event: FormEvent<HTMLFormElement>): void => {
     event.preventDefault();
     const given = new FormData(event.currentTarget);
-    void run(action, { comment: given.get("comment") || undefined, for: Number(given.get("for")) || undefined });
+    void run(open!, { comment: given.get("comment") || undefined, for: Number(given.get("for")) || undefined });
   };
+  const ack: readonly Action[] = alert.state === "firing" ? [alert.acknowledged ? "unack" : "ack"] : [];
+  const actions: readonly Action[] = [...ack, alert.silenced_by ? "unsilence" : "silence"];
   return (
-    <form onSubmit={submit} onKeyDown={(event) => event.key === "Escape" && cancel()}>
-      <label>Comment<input ref={first} name="comment" maxLength={1000} autoComplete="off" /></label>
-      {action === "silence" && (
-        <label className="ops-alert-for">For
-          <select name="for" defaultValue={2 * HOUR}>{SPANS.map((span) => <option key={span} value={span}>{formatDuration(span)}</option>)}</select>
-        </label>
+    <div className="ops-alert-actions">
+      {actions.map((action) => (
+        <button key={action} type="button" onClick={() => start(action)} aria-expanded={action[0] === "u" ? undefined : open === action}>
+          {WORDS[action]}<span className="ops-hidden"> {alert.name}</span>
+        </button>
+      ))}
+      {open && (
+        <form onSubmit={submit} onKeyDown={(event) => event.key === "Escape" && setOpen(null)}>
+          <label>Comment<input ref={first} name="comment" maxLength={1000} autoComplete="off" /></label>
+          {open === "silence" && (
+            <label className="ops-alert-for">For
+              <select name="for" defaultValue={2 * HOUR}>{SPANS.map((span) => <option key={span} value={span}>{formatDuration(span)}</option>)}</select>
+            </label>
+          )}
+          <button type="submit">{WORDS[open]}</button>
+          <button type="button" onClick={() => setOpen(null)}>Cancel</button>
+        </form>
       )}
-      <button type="submit" disabled={isBusy}>{WORDS[action]}</button>
-      <button type="button" onClick={cancel}>Cancel</button>
-    </form>
+      <span role="status">{said}</span>
+      {failed && <p className="ops-alert-error" role="alert">{failed}</p>}
+    </div>
   );
 }

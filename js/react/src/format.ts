@@ -9,8 +9,7 @@ const COUNT: Ladder = [[1, ""], [1e6, "M"], [1e9, "G"], [1e12, "T"]];
 
 /** A unit's ladder, and how many of the ladder's first unit (ms, bytes, ones) make one of it. */
 const UNITS: Readonly<Record<string, readonly [Ladder, number]>> = {
-  ns: [TIME, 1e-6], us: [TIME, 1e-3], µs: [TIME, 1e-3], ms: [TIME, 1], s: [TIME, 1e3], seconds: [TIME, 1e3],
-  milliseconds: [TIME, 1], B: [BYTES, 1], bytes: [BYTES, 1], KiB: [BYTES, 1024], MiB: [BYTES, 1024 ** 2],
+  ns: [TIME, 1e-6], us: [TIME, 1e-3], µs: [TIME, 1e-3], ms: [TIME, 1], s: [TIME, 1e3], B: [BYTES, 1], bytes: [BYTES, 1],
 };
 const NONE = "–";
 

@@ -4,7 +4,7 @@ import { formatAgo, formatDuration, formatNumber, formatTicks, formatTimeTicks, 
 test.each([
   [212, "ms", "212 ms"], [0, "ms", "0 ms"], [0.45, "ms", "450 µs"], [1250, "ms", "1.25 s"], [90_000, "ms", "1.5 min"],
   [0.25, "s", "250 ms"], [1.5, "s", "1.5 s"], [7200, "s", "2 h"], [-3, "ms", "-3 ms"],
-  [512, "bytes", "512 B"], [3.4 * 1024 ** 2, "bytes", "3.4 MiB"], [2048, "bytes/s", "2 KiB/s"], [3, "MiB", "3 MiB"],
+  [512, "bytes", "512 B"], [3.4 * 1024 ** 2, "bytes", "3.4 MiB"], [2048, "bytes/s", "2 KiB/s"],
   [12.5, "%", "12.5 %"], [1240, "/s", "1,240/s"], [52_000_000, "/s", "52 M/s"], [3, "requests", "3 requests"],
   [1_500_000, "requests", "1.5 M requests"], [1, "", "1"], [0.1 + 0.2, "", "0.3"], [21.34, "°C", "21.3 °C"],
   [null, "ms", "–"], [undefined, "", "–"], [NaN, "ms", "–"], [Infinity, "", "–"], [1e-9, "", "1.00e-9"],

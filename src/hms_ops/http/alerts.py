@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hms_ops.alert.keys import DURATION, KeyProblem, cut, read_duration, read_keys, read_mapping, read_name, read_text
+from hms_ops.alert.keys import KeyProblem, read_name
 from hms_ops.alert.language.tokens import duration_text
 from hms_ops.alert.language.wording import format, format_tags
 from hms_ops.alert.notification import Alert
@@ -20,7 +20,7 @@ from hms_ops.http.operations import client_of
 from hms_ops.http.parameters import invalid, read_document
 from hms_ops.http.site import site_of
 from hms_ops.http.why import value_unit
-from hms_ops.reader import Reader, takes
+from hms_ops.reader import Reader
 
 if TYPE_CHECKING:
     from hms_ops.engine import Engine
@@ -31,11 +31,6 @@ OWN_SOURCES: Final = (SOURCE, "engine.alert")
 ACTION_KEYS: Final = ("act", "actions")
 NO_ACTIONS: Final = "rules posted over HTTP carry no actions; put them in a rule file"
 STANDING: Final = {"acknowledged": None, "silenced_by": "", "held_by": "", "told_at": None, "next_escalation": None}
-TAGS_MAX: Final = 32
-TAG_CHARS_MAX: Final = 200
-REASON_CHARS_MAX: Final = 1000
-TTL_SECONDS_MAX: Final = 86_400.0
-VALUE_MAX: Final = 1e150  # as for samples: sums and squares stay finite
 
 
 class Acknowledged(TypedDict):
@@ -102,13 +97,6 @@ class RuleDeleted(TypedDict):
     """The rule that was taken away."""
 
     deleted: str
-
-
-class Fired(TypedDict):
-    """The alert fires."""
-
-    name: str
-    state: Literal["firing"]
 
 
 async def alerts(request: Request) -> Response:
@@ -207,74 +195,6 @@ def added(engine: "Engine", rule: Rule, given: Mapping[str, Any], source: str) -
         raise invalid("rule", [KeyProblem("", problem) for problem in error.problems]) from None
 
 
-async def fire(request: Request) -> Response:
-    """`engine.alert_now`: an alert of one's own, resolved after its ttl without a repeat."""
-    site = site_of(request)
-    given = await read_document(request, site.bodies)
-    name, arguments = fire_arguments(request.path_params["name"], given)
-    try:
-        await site.writes.run(lambda: site.engine.alert_now(name, **arguments))
-    except ValueError as error:
-        raise Problem(409, "rule-exists", str(error)) from None
-    return Json({"name": name, "state": "firing"}, 202)
-
-
-def fire_arguments(name: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The name and arguments of `alert_now`; Problem with all that is wrong, each under its key."""
-    values, problems = read_keys({"name": name, **given}, FIRE_READERS)
-    if "name" in given:
-        problems.append(KeyProblem("name", "the name stands in the path; remove the key 'name'"))
-    if problems:
-        raise invalid("alert", problems)
-    return values.pop("name"), values
-
-
-@takes(type="number", minimum=-VALUE_MAX, maximum=VALUE_MAX)
-def read_value(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= VALUE_MAX:
-        raise ValueError(f"expected a number of at most {VALUE_MAX:g}, found {value!r}")
-    return float(value)
-
-
-@takes(
-    title="a duration, or seconds",
-    oneOf=[
-        {"type": "string", "pattern": DURATION},
-        {"type": "number", "minimum": 1, "maximum": TTL_SECONDS_MAX},
-    ],
-)
-def read_ttl(value: Any) -> float:
-    """A duration such as 5m, or seconds."""
-    is_seconds = isinstance(value, int | float) and not isinstance(value, bool)
-    seconds = float(value) if is_seconds else read_duration(value)
-    if not 1 <= seconds <= TTL_SECONDS_MAX:
-        raise ValueError(f"expected a duration from 1s to {duration_text(TTL_SECONDS_MAX)}, found {value!r}")
-    return seconds
-
-
-@takes(
-    type="object",
-    maxProperties=TAGS_MAX,
-    propertyNames=read_name.schema,
-    additionalProperties=read_text.schema,
-)
-def read_tags(value: Any) -> dict[str, str]:
-    tags = read_mapping(value)
-    if len(tags) > TAGS_MAX:
-        raise ValueError(f"{len(tags)} tags are more than {TAGS_MAX}")
-    return {read_name(tag): read_text(tags[tag])[:TAG_CHARS_MAX] for tag in tags}
-
-
-FIRE_READERS: Final[dict[str, Reader[Any]]] = {
-    "name": read_name,
-    "value": read_value.about("What it is about, as a number.", example=480),
-    "tags": read_tags.about("An alert of its own for each set of tags.", example={"agency": "irs"}),
-    "ttl": read_ttl.about("It resolves so long after the last repeat.", example="5m"),
-    "severity": read_name.about("A word for routes and receivers.", example="page"),
-    "reason": cut(REASON_CHARS_MAX).about("Why it fires, for people."),
-}
-
-
 RULE_NAME: Final = read_name.about("The alert's name; a slash in it is written %2F.", example="finance.latency_high")
 ALERT_NAME: Final[dict[str, Reader[Any]]] = {"name": RULE_NAME}
 
@@ -305,18 +225,5 @@ DOCS: Final[Docs] = {
         RuleDeleted,
         path=ALERT_NAME,
         refusals=(Refusal(404, "no-rule", "No rule of this name was posted; those of files are changed there."),),
-    ),
-    fire: Endpoint(
-        "Alerts",
-        "Fire an alert of your own, without a rule",
-        Fired,
-        202,
-        path=ALERT_NAME,
-        body=Body({key: read for key, read in FIRE_READERS.items() if key != "name"}),
-        refusals=(
-            bad_keys("alert"),
-            Refusal(409, "rule-exists", "A rule has this name, and fires it by itself."),
-        ),
-        sent='{"value": 480, "tags": {"agency": "irs"}, "reason": "queue stuck"}',
     ),
 }

@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 import hms_ops
 from hms_ops.http.answer import PROBLEM_TYPE, Json
+from hms_ops.http.curl import sample
 from hms_ops.http.endpoint import GROUPS, Body, Docs, Endpoint, Handler, Media, Readers, Refusal
 from hms_ops.http.scopes import PUBLIC, needed
 from hms_ops.reader import Reader
@@ -30,7 +31,6 @@ from hms_ops.reader import Reader
 REFERENCE: Final = "#/components/schemas/{name}"
 PROBLEM_MEDIA: Final = "application/problem+json"
 CONVERTER: Final = re.compile(r":[a-z]+\}")
-SAMPLE_HOST: Final = "http://127.0.0.1:8126"
 ABOUT: Final = """\
 Everything the engine measures, judges and does, over HTTP. Times are Unix seconds, durations are text such as 3m,
 NaN is null. GET takes HEAD as well, with the head alone. JSON answers to GET have an ETag: send it as If-None-Match,
@@ -160,7 +160,9 @@ def operation(route: Route, method: str, endpoint: Endpoint, schemas: Mapping[An
         "responses": responses(method, endpoint, scope, schemas),
         "security": [] if scope == PUBLIC else [{"bearer": [scope]}, {"session": [scope]}],
         "x-scope": scope,
-        "x-codeSamples": [{"lang": "Shell", "label": "curl", "source": sample(route, method, endpoint, scope)}],
+        "x-codeSamples": [
+            {"lang": "Shell", "label": "curl", "source": sample(method, shown_path(route.path), endpoint, scope)}
+        ],
     }
     content = request_content(method, endpoint, schemas)
     if content:
@@ -283,25 +285,6 @@ def refusal_response(those: Sequence[Refusal], schema: Any) -> dict[str, Any]:
         "content": {PROBLEM_MEDIA: {"schema": schema}},
         "x-problems": problems,
     }
-
-
-# ---- an example
-
-
-def sample(route: Route, method: str, endpoint: Endpoint, scope: str) -> str:
-    """The route as curl asks it; a token only where one may be needed."""
-    path = shown_path(route.path)
-    for name, reader in endpoint.path.items():
-        path = path.replace(f"{{{name}}}", str(reader.schema.get("examples", [name])[0]))
-    words = ["curl"] if method == "GET" else ["curl", "-X", method]
-    words += [] if scope == PUBLIC else ["-H", '"Authorization: Bearer $TOKEN"']
-    words += ["-d", quoted(endpoint.sent)] if endpoint.sent else []
-    return " ".join([*words, quoted(SAMPLE_HOST + path + endpoint.query)])
-
-
-def quoted(text: str) -> str:
-    """As a shell takes it: single quotes, which hold anything but themselves."""
-    return "'" + text.replace("'", "'\\''") + "'"
 
 
 async def openapi(request: Request) -> Response:

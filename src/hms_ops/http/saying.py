@@ -15,7 +15,7 @@ from hms_ops.alert.keys import DURATION, NOT_BLANK, KeyProblem, read_duration, r
 from hms_ops.alert.language.tokens import duration_text
 from hms_ops.clock import SECOND_NS
 from hms_ops.errors import ExpressionError
-from hms_ops.http.alerts import read_tags
+from hms_ops.http.firing import read_tags
 from hms_ops.http.operations import client_of
 from hms_ops.http.parameters import UNIX_SECONDS_END, invalid, read_document
 from hms_ops.http.site import Site

@@ -1,6 +1,6 @@
 /** Values, ages and spans as people read them; values as the charts write them. Pure; NaN and null are a dash. */
 
-import { formatNumber, formatValue } from "@hms-ops/react";
+import { formatAgo, formatDuration, formatNumber, formatValue } from "@hms-ops/react";
 
 export const NONE = "–";
 
@@ -21,37 +21,14 @@ export const withUnit = (value: number | null | undefined, unit: string): string
 
 export const bytes = (value: number | null | undefined): string => formatValue(value, "bytes");
 
-const SPANS = [[86_400, "d"], [3_600, "h"], [60, "min"], [1, "s"]] as const;
-
-/** A span of seconds in at most two parts: 3 min 20 s, 2 h, 1 d 4 h. */
+/** A span of seconds in at most two parts: 3 min 20 s, 2 h, 1 d 4 h; less than one in milliseconds. */
 export function span(seconds: number): string {
   if (Number.isNaN(seconds)) return NONE;
-  let rest = Math.max(0, Math.round(seconds));
-  if (rest === 0) return seconds > 0 ? `${formatNumber(seconds * 1000)} ms` : "0 s";
-  const parts: string[] = [];
-  for (const [size, unit] of SPANS) {
-    const whole = Math.floor(rest / size);
-    if (whole) parts.push(`${whole} ${unit}`);
-    else if (parts.length) break;
-    rest -= whole * size;
-    if (parts.length === 2) break;
-  }
-  return parts.join(" ");
+  return seconds > 0 && seconds < 0.5 ? `${formatNumber(seconds * 1000)} ms` : formatDuration(seconds);
 }
 
-/** "just now", "3 min ago", "in 2 h": coarser the longer ago. */
-export function ago(at: number, now: number): string {
-  const past = now - at;
-  const size = Math.abs(past);
-  if (size < 5) return "just now";
-  const text = coarse(size);
-  return past > 0 ? `${text} ago` : `in ${text}`;
-}
-
-function coarse(seconds: number): string {
-  for (const [size, unit] of SPANS) if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
-  return "1 s";
-}
+/** "just now", "3 min ago", "in 2 h". */
+export const ago = (at: number, now: number): string => (Math.abs(now - at) < 5 ? "just now" : formatAgo(at, now));
 
 const two = (value: number): string => String(value).padStart(2, "0");
 

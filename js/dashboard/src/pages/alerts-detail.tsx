@@ -87,7 +87,7 @@ function Now({ tags, alert, data, instances, name, problem }: NowProps) {
     return (
       <Section title="Now">
         {problem !== undefined && <p className="field-error">This rule is not evaluated: <Told>{problem}</Told></p>}
-        <p>{instances ? <Light state="bad" word={`${instances} alerts of this rule are pending or firing; they are listed below.`} /> : <Light state={problem === undefined ? "good" : "waiting"} word={problem === undefined ? "Calm: nothing of it is pending or firing." : "Unknown"} />}</p>
+        <p><Calm instances={instances} isFailing={problem !== undefined} /></p>
         <Tags tags={tags} />
       </Section>
     );
@@ -103,6 +103,11 @@ function Now({ tags, alert, data, instances, name, problem }: NowProps) {
       <Standings alert={alert} silences={silences} />
     </Section>
   );
+}
+
+function Calm({ instances, isFailing }: { readonly instances: number; readonly isFailing: boolean }) {
+  if (instances) return <Said tone="bad">{`${instances} alerts of this rule are pending or firing; they are listed below.`}</Said>;
+  return isFailing ? <Said tone="waiting">Whether it would fire is not known.</Said> : <Said tone="good">Calm: nothing of it is pending or firing.</Said>;
 }
 
 // ---- its value over time

@@ -47,7 +47,7 @@ function Silences({ silences, alerts }: { readonly silences: readonly SilenceDoc
   return (
     <div className="stack" ref={place} tabIndex={-1}>
       <Choice label="Which silences" value={state} choices={CHOICES} onValue={setState} />
-      <Table caption="Silences" columns={columns} rows={found} rowKey={(one) => one.id} sort="ends" sortParameter="sort" empty={<NoSilence hasEnded={silences.some((one) => one.state === "ended")} state={state} />} rowClass={(one) => (one.state === "ended" ? "is-quiet" : "")} />
+      <Table caption="Silences and what they match" columns={columns} rows={found} rowKey={(one) => one.id} sort="ends" sortParameter="sort" empty={<NoSilence hasEnded={silences.some((one) => one.state === "ended")} state={state} />} rowClass={(one) => (one.state === "ended" ? "is-quiet" : "")} />
       {ending && <EndSilence silence={ending} onClose={close} />}
     </div>
   );

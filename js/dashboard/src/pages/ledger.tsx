@@ -162,7 +162,7 @@ function RejectTable({ rejects }: { readonly rejects: readonly Reject[] }) {
   return (
     <>
       <Toolbar label="Filter rejects"><TextField label="Find by reason, source or text" isLabelUnseen type="search" placeholder="Find" value={q} onValue={(text) => change({ q: text })} /></Toolbar>
-      <Table caption="The last rejects" columns={REJECTS} rows={found} rowKey={(row) => row.key} sort="-time" sortParameter="rejects" limit={25} empty={<Empty title="No reject matches." />} />
+      <Table caption="Rejects with source and text" columns={REJECTS} rows={found} rowKey={(row) => row.key} sort="-time" sortParameter="rejects" limit={25} empty={<Empty title="No reject matches." />} />
     </>
   );
 }
@@ -193,7 +193,7 @@ function LossTable({ losses }: { readonly losses: readonly Loss[] }) {
   return (
     <div className="stack">
       {!lost.length && <p><Said tone="good">{`Nothing was lost at any of ${plural(losses.length, "place")} that could lose something.`}</Said></p>}
-      {shown.length > 0 && <Table caption="Other losses" columns={LOSSES} rows={shown} rowKey={(one) => one.key} rowClass={(one) => (one.many ? "is-bad" : "is-quiet")} />}
+      {shown.length > 0 && <Table caption="Counters of other losses" columns={LOSSES} rows={shown} rowKey={(one) => one.key} rowClass={(one) => (one.many ? "is-bad" : "is-quiet")} />}
       <p><Button size="small" aria-expanded={all !== ""} onClick={() => setAll(all ? "" : "all")}>{all ? "Only what was lost" : `Show all ${losses.length}`}</Button></p>
     </div>
   );

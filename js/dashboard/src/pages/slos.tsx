@@ -44,7 +44,7 @@ function NoSlos() {
 function One({ slo }: { readonly slo: SloDoc }) {
   const [open, setOpen] = useParameter("open");
   const isOpen = open === slo.name;
-  const button = <Button size="small" aria-expanded={isOpen} aria-label={`Burn rates and charts of ${slo.name}`} onClick={() => setOpen(isOpen ? "" : slo.name, true)}>{isOpen ? "Less" : "Burn rates and charts"}</Button>;
+  const button = <Button size="small" aria-expanded={isOpen} onClick={() => setOpen(isOpen ? "" : slo.name, true)}>{isOpen ? "Hide" : "Show"} burn rates and charts<span className="unseen">{` of ${visible(slo.name)}`}</span></Button>;
   return (
     <Section title={visible(slo.name)} note={<Told>{promise(slo)}</Told>} actions={button}>
       {!slo.groups.length && <Empty title="No group has sent anything yet."><p>Each {slo.groupBy.join(", ")} has a promise of its own as soon as it sends.</p></Empty>}

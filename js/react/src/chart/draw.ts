@@ -15,13 +15,17 @@ export function drawAnomalies(plot: uPlot, theme: Theme, anomalies: readonly Ano
     if (from > max! || (to ?? max!) < min!) continue;
     const left = plot.valToPos(Math.max(from, min!), "x", true);
     const width = Math.max(2, plot.valToPos(Math.min(to ?? max!, max!), "x", true) - left);
-    within(ctx, left, bbox.top, width, bbox.height, () => hatched(ctx, theme, left, bbox.top, width, bbox.height));
+    hatched(ctx, theme, left, bbox.top, width, bbox.height);
     if (left < free) continue;
     free = left + labelled(plot, theme, name, left + 4, bbox.top + theme.fontSize * uPlot.pxRatio, theme.anomaly) + 12;
   }
 }
 
 function hatched(ctx: CanvasRenderingContext2D, theme: Theme, left: number, top: number, width: number, height: number): void {
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(left, top, width, height);
+  ctx.clip();
   ctx.fillStyle = ctx.strokeStyle = theme.anomaly;
   ctx.globalAlpha = 0.14;
   ctx.fillRect(left, top, width, height);
@@ -35,6 +39,7 @@ function hatched(ctx: CanvasRenderingContext2D, theme: Theme, left: number, top:
     ctx.lineTo(x + height, top);
   }
   ctx.stroke();
+  ctx.restore();
 }
 
 /** A dashed line with its words above it, where the oldest samples are. */
@@ -44,15 +49,15 @@ export function drawThresholds(plot: uPlot, theme: Theme, thresholds: readonly T
     if (value < min! || value > max!) continue;
     const y = Math.round(plot.valToPos(value, "y", true));
     const colour = tone === "warn" ? theme.warn : theme.bad;
-    within(ctx, bbox.left, bbox.top, bbox.width, bbox.height, () => {
-      ctx.strokeStyle = colour;
-      ctx.lineWidth = 1.5 * uPlot.pxRatio;
-      ctx.setLineDash([6 * uPlot.pxRatio, 4 * uPlot.pxRatio]);
-      ctx.beginPath();
-      ctx.moveTo(bbox.left, y);
-      ctx.lineTo(bbox.left + bbox.width, y);
-      ctx.stroke();
-    });
+    ctx.save();
+    ctx.strokeStyle = colour;
+    ctx.lineWidth = 1.5 * uPlot.pxRatio;
+    ctx.setLineDash([6 * uPlot.pxRatio, 4 * uPlot.pxRatio]);
+    ctx.beginPath();
+    ctx.moveTo(bbox.left, y);
+    ctx.lineTo(bbox.left + bbox.width, y);
+    ctx.stroke();
+    ctx.restore();
     const isHigh = y - bbox.top < theme.fontSize * 1.25 * uPlot.pxRatio;
     const at = y + (isHigh ? theme.fontSize : -theme.fontSize * 0.3) * uPlot.pxRatio;
     labelled(plot, theme, `${name} ${formatValue(value, unit)}`, bbox.left + 4, at, colour);
@@ -98,15 +103,4 @@ export function drawEnds(plot: uPlot, theme: Theme, lines: number): void {
     ctx.fill(path);
     ctx.restore();
   }
-}
-
-function within(
-  ctx: CanvasRenderingContext2D, left: number, top: number, width: number, height: number, draw: () => void,
-): void {
-  ctx.save();
-  ctx.beginPath();
-  ctx.rect(left, top, width, height);
-  ctx.clip();
-  draw();
-  ctx.restore();
 }

@@ -68,7 +68,6 @@ export interface Plot {
 export function createPlot(host: HTMLElement, shape: PlotShape, now: PlotNow): Plot {
   let theme = readTheme(host), isSeen = true, isDue = false, width = 0, height = 0, isPinned = false;
   let plot: uPlot | null = null;
-  let release = (): void => {};
 
   const due = (): void => {
     isDue = true;
@@ -97,11 +96,10 @@ export function createPlot(host: HTMLElement, shape: PlotShape, now: PlotNow): P
     const made = new uPlot(optionsOf(shape, theme, { width, height }, () => now.view, hooks), now.view.columns as uPlot.AlignedData, host);
     // The mouse has the cursor now: it is not taken away when the keyboard's goes.
     const moved = (): void => ((isPinned = false), now.events.moved());
-    release = bindGestures(made, () => ({ ...now.events, moved }), () => now.view);
+    bindGestures(made, () => ({ ...now.events, moved }), () => now.view);
     return made;
   };
   const unmake = (): void => {
-    release();
     plot?.destroy();
     plot = null;
   };

@@ -81,6 +81,8 @@ interface Tail {
   readonly cells: readonly Cell[];
   readonly second: number | null;
   readonly kind: Kind | undefined;
+  /** Which of the updates, `every` seconds apart. */
+  readonly beat: number | null;
 }
 
 /** The newest cells, taken each `every` seconds: in between the chart stands still, and nothing is rendered. */
@@ -94,17 +96,17 @@ function useTail(metric: string, seconds: number, every: number): Tail {
   const read = useCallback((live: Live): Tail => {
     if (!metric) return taken.current;
     const { second } = live.state(), cells = live.cells(metric), was = taken.current;
-    const isDue = second !== was.second && (was.second == null || !cells.length || Math.floor((second ?? 0) / every) > Math.floor(was.second / every));
-    if (isDue || !was.cells.length !== !cells.length) {
+    const beat = second == null ? null : Math.floor(second / every);
+    if (beat !== was.beat || !was.cells.length !== !cells.length) {
       const kind = cells.at(-1)?.kind ?? (second == null ? undefined : "unknown");
-      taken.current = { cells: newest(cells, seconds), second, kind };
+      taken.current = { cells: newest(cells, seconds), second, kind, beat };
     }
     return taken.current;
   }, [metric, seconds, every, taken]);
   return useWatched(watch, read, EMPTY);
 }
 
-const EMPTY: Tail = { cells: NO_TAIL, second: null, kind: undefined };
+const EMPTY: Tail = { cells: NO_TAIL, second: null, kind: undefined, beat: null };
 
 /** What history is asked: what the stream's value of the kind is over a longer step, its least and most beside it. */
 function useAsked(metric: string, exprs: readonly string[] | undefined, hasHistory: boolean, kind: Kind | undefined): readonly string[] {

@@ -41,7 +41,6 @@ export function SampleTable({ title, lines, unit, window, anomalies }: SampleTab
         </tbody>
       </table>
       {times.length > ROWS_MAX && <p className="ops-note">{times.length - ROWS_MAX} older samples are not listed.</p>}
-      {!times.length && <p className="ops-note">No samples.</p>}
     </div>
   );
 }

@@ -260,9 +260,9 @@ def matching_of(modifier: Any) -> Matching:
 
 
 def _clamp(of: Evaluation, arguments: list[Any]) -> Value:
+    """Nothing where the bounds are the wrong way round."""
     found, low, high = of.instant(arguments[0]), of.scalar(arguments[1]), of.scalar(arguments[2])
-    made = renamed(found, pointwise.clamped(found.values, low, high))
-    return Instant(made.labels, made.values, made.there & np.less_equal(low, high))
+    return renamed(found, pointwise.clamped(found.values, low, high), found.there & ~np.greater(low, high))
 
 
 def _clamp_min(of: Evaluation, arguments: list[Any]) -> Value:

@@ -71,20 +71,26 @@ def unique(found: Instant) -> Instant:
 
 
 def merged(found: Instant, key: Callable[[Labels], Key], problem: str) -> Instant:
-    """One element for each key. Refused with `problem` where two of one key are there at once."""
-    groups: dict[Key, list[int]] = {}
-    for number, labels in enumerate(found.labels):
-        groups.setdefault(key(labels), []).append(number)
+    """One element for each key, of those that take turns. Refused with `problem` where two are there at once."""
+    groups = check_apart(found, key, problem)
     if len(groups) == len(found.labels):
         return found
     values, there = found.values.copy(), found.there.copy()
     for first, *others in groups.values():
         for other in others:
-            if (there[first] & there[other]).any():
-                raise Refused(EXECUTION, problem)
             values[first] = np.where(there[other], values[other], values[first])
             there[first] |= there[other]
     return Instant(found.labels, values, there).rows([numbers[0] for numbers in groups.values()])
+
+
+def check_apart(found: Instant, key: Callable[[Labels], Key], problem: str) -> dict[Key, list[int]]:
+    """The elements of each key. Refused with `problem` where two are there at once."""
+    groups: dict[Key, list[int]] = {}
+    for number, labels in enumerate(found.labels):
+        groups.setdefault(key(labels), []).append(number)
+    if any(len(rows) > 1 and (found.there[rows].sum(axis=0) > 1).any() for rows in groups.values()):
+        raise Refused(EXECUTION, problem)
+    return groups
 
 
 def nothing(times: int) -> Instant:

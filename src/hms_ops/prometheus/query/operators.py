@@ -10,12 +10,23 @@ Errors: Refused, with the operator, where one side has several elements for one 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
 
-from hms_ops.prometheus.query.instant import Instant, Key, Labels, Scalar, Value, key_of, merged, nameless, renamed
+from hms_ops.prometheus.query.instant import (
+    Instant,
+    Key,
+    Labels,
+    Scalar,
+    Value,
+    check_apart,
+    key_of,
+    merged,
+    nameless,
+    renamed,
+    unique,
+)
 from hms_ops.prometheus.query.pointwise import CALCULATIONS, COMPARISONS
 from hms_ops.prometheus.query.slots import Floats
 from hms_ops.prometheus.selection import NAME
@@ -74,20 +85,19 @@ def _with_number(operator: str, is_bool: bool, of: Instant, left: Floats, right:
 
 
 def _matched(operator: str, is_bool: bool, matching: Matching, left: Instant, right: Instant) -> Instant:
-    """One to one."""
-    left, right = (
-        merged(side, matching.key, MANY.format(side=name, operator=operator))
-        for side, name in ((left, "left"), (right, "right"))
-    )
+    """One to one. The right side has one element for each key wherever the left side has any, the left side one of
+    those that are matched."""
+    wanted = Instant(right.labels, right.values, right.there & left.there.any(axis=0))
+    right = merged(wanted, matching.key, MANY.format(side="right", operator=operator))
     places = {matching.key(labels): row for row, labels in enumerate(right.labels)}
     pairs = [(row, places[key]) for row, labels in enumerate(left.labels) if (key := matching.key(labels)) in places]
     one, other = left.rows([row for row, _ in pairs]), right.rows([row for _, row in pairs])
     keeps = operator in COMPARISONS and not is_bool
-    labels = [matching.labels(own, keeps) for own in one.labels]
     found, there = _function(operator)(one.values, other.values), one.there & other.there
-    if keeps:
-        return Instant(labels, one.values, there & found)
-    return Instant(labels, found.astype(float), there)
+    there = there & found if keeps else there
+    check_apart(Instant(one.labels, one.values, there), matching.key, MANY.format(side="left", operator=operator))
+    labels = [matching.labels(own, keeps) for own in one.labels]
+    return unique(Instant(labels, one.values if keeps else found.astype(float), there))
 
 
 # ---- and, or, unless
@@ -119,7 +129,7 @@ def _or(matching: Matching, left: Instant, right: Instant) -> Instant:
         np.concatenate([left.values, more.values]),
         np.concatenate([left.there, more.there]),
     )
-    return merged(joined, partial(key_of), "vector cannot contain metrics with the same labelset")
+    return unique(joined)
 
 
 SET_OPERATORS: Final = {"and": _and, "or": _or, "unless": _unless}

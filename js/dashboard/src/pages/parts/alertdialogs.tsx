@@ -1,6 +1,6 @@
 /** What a person does about an alert: take it, give it back, silence it, end a silence. Each asks once and says what the engine answered. */
 
-import { useState, type ReactNode } from "react";
+import { useRef, useState, type KeyboardEvent, type ReactNode } from "react";
 import { toast } from "../../kit/announce";
 import { useNow } from "../../kit/clock";
 import { Dialog } from "../../kit/dialog";
@@ -16,6 +16,7 @@ import { Tags, Told } from "./told";
 import { useWho } from "./who";
 
 export const COMMENT_CHARS_MAX = 1_000;
+const SHOWN_MS = 30; // until what is wrong is marked
 
 interface ActProps {
   readonly title: string;
@@ -34,8 +35,9 @@ interface ActProps {
 export function Act({ title, doIt, isDanger = false, check, send, onClose, children }: ActProps) {
   const [isBusy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
+  const inside = useRef<HTMLDivElement>(null);
   const act = async (): Promise<void> => {
-    if (check?.()) return;
+    if (check?.()) return void setTimeout(() => inside.current?.querySelector<HTMLElement>("[aria-invalid]")?.focus(), SHOWN_MS);
     setBusy(true);
     setError(null);
     try {
@@ -56,11 +58,14 @@ export function Act({ title, doIt, isDanger = false, check, send, onClose, child
   );
   return (
     <Dialog title={title} onClose={onClose} actions={actions}>
-      {children}
+      <div className="act" ref={inside} onKeyDown={(event) => isEnter(event) && !isBusy && void act()}>{children}</div>
       {error !== null && <ErrorNote title="The engine did not take it" error={error} />}
     </Dialog>
   );
 }
+
+/** Enter in a field does it, as in a form. */
+const isEnter = (event: KeyboardEvent): boolean => event.key === "Enter" && event.target instanceof HTMLInputElement && event.target.type === "text";
 
 const post = <T,>(alert: Pick<AlertDoc, "name">, what: string, body: unknown): Promise<T> =>
   ask<T>(`/v1/alerts/${encodeURIComponent(alert.name)}/${what}`, { method: "POST", body });
