@@ -17,6 +17,7 @@ import { AlertActions } from "./parts/alertactions";
 import { alertKey, filled, rulesWatched, standings, stateWord, unitOf, valueText, whyText } from "./parts/alertwords";
 import type { AlertDoc, SilenceDoc } from "./parts/documents";
 import { Part } from "./parts/part";
+import { visible } from "./parts/plain";
 import { Said, Tags, Told } from "./parts/told";
 import { Why } from "./parts/why";
 
@@ -156,9 +157,18 @@ function Because({ alert }: { readonly alert: AlertDoc }) {
     <div className="because">
       <p className="because-line">
         <Button size="small" aria-expanded={isOpen} aria-label={`Why ${alert.name}?`} onClick={() => setOpen(isOpen ? "" : key)}>Why?</Button>
-        {why ? <Told isCode most={160}>{why}</Told> : <span className="quiet-text">fired without a rule</span>}
+        {alert.rule ? <Told isCode most={160}>{alert.rule}</Told> : alert.reason ? <Told>{alert.reason}</Told> : <Ruleless alert={alert} />}
       </p>
       {isOpen && <Why name={alert.name} tags={alert.tags} expression={why} />}
     </div>
   );
+}
+
+const FAILED = ".action_failed";
+
+/** Why an alert fires that no rule made: the engine says it of a failed action by its name, of others not at all. */
+function Ruleless({ alert }: { readonly alert: AlertDoc }) {
+  if (!alert.name.endsWith(FAILED)) return <span className="quiet-text">It has no rule: a detector or a program fired it. <a href={link("anomalies")}>See anomalies</a></span>;
+  const healed = alert.name.slice(0, -FAILED.length);
+  return <span>An action that was to heal {visible(healed)} failed or did not help. <a href={link("healing", { q: healed })}>See what ran</a></span>;
 }

@@ -16,7 +16,7 @@ import { alertLink } from "./parts/alertdata";
 import { hasWords } from "./parts/alertfilter";
 import { readActions, readEvents, runStepOf, type ActionRuleDoc, type ActionsDoc, type RunDoc, type RunStep } from "./parts/happenings";
 import { Part } from "./parts/part";
-import { durationOf, refusedWords, ruleWords, runLook, runWords, stoppedWords, verifiedWords } from "./parts/runwords";
+import { actionName, durationOf, printed, refusedWords, ruleWords, runLook, runWords, stoppedWords, verifiedWords } from "./parts/runwords";
 import { Views } from "./parts/tabs";
 import { Said, Tags, Told } from "./parts/told";
 import { useNews, useRead } from "./parts/use";
@@ -100,7 +100,7 @@ const LIGHTS: Readonly<Record<string, LightState>> = { good: "good", bad: "bad",
 const columnsOf = (steps: readonly RunStep[], now: number): readonly Column<RunDoc>[] => [
   { key: "time", title: "Intent", value: (run) => run.time, cell: (run) => <><Time at={run.time} look="clock" /> <span className="quiet-text"><Time at={run.time} /></span></> },
   { key: "state", title: "Outcome", value: (run) => runLook(run).word, cell: (run) => <Light state={LIGHTS[runLook(run).tone] ?? "off"} word={runLook(run).word} /> },
-  { key: "action", title: "Action", isHead: true, value: (run) => run.action, cell: (run) => <Told>{run.action}</Told> },
+  { key: "action", title: "Action", isHead: true, value: (run) => run.action, cell: (run) => <Told>{actionName(run.action)}</Told> },
   { key: "alert", title: "Started by", value: (run) => run.alert, cell: (run) => <><a href={alertLink(run.alert, run.tags)}><Told>{run.alert}</Told></a> <Tags tags={run.tags} /></> },
   { key: "outcome", title: "What came of it", value: (run) => run.outcome, cell: (run) => <Outcome run={run} /> },
   { key: "verified", title: "Did it help?", value: (run) => run.verified, cell: (run) => verifiedWords(run, now) },
@@ -108,7 +108,7 @@ const columnsOf = (steps: readonly RunStep[], now: number): readonly Column<RunD
 ];
 
 function Outcome({ run }: { readonly run: RunDoc }) {
-  return <span className="run-detail"><Told most={200}>{runWords(run)}</Told>{run.output && <span className="quiet-text">It printed: <Told isCode most={120}>{run.output}</Told></span>}</span>;
+  return <span className="run-detail"><Told most={200}>{runWords(run)}</Told>{printed(run) && <span className="quiet-text">It printed: <Told isCode most={120}>{printed(run)}</Told></span>}</span>;
 }
 
 const Took = ({ seconds }: { readonly seconds: number | null }) => <>{seconds === null ? "–" : seconds < 1 ? `${Math.max(1, Math.round(seconds * 1000))} ms` : span(seconds)}</>;
@@ -151,7 +151,7 @@ function Rules({ rules }: { readonly rules: readonly ActionRuleDoc[] }) {
 }
 
 const RULES: readonly Column<ActionRuleDoc>[] = [
-  { key: "action", title: "Action", isHead: true, value: (rule) => rule.action, cell: (rule) => <><Told>{rule.action}</Told>{rule.isDry && <> <Badge tone="info">dry run</Badge></>}</> },
+  { key: "action", title: "Action", isHead: true, value: (rule) => rule.action, cell: (rule) => <><Told>{actionName(rule.action)}</Told>{rule.isDry && <> <Badge tone="info">dry run</Badge></>}</> },
   { key: "words", title: "What it does", isFixed: true, value: () => null, cell: (rule) => <Told>{ruleWords(rule)}</Told> },
   { key: "source", title: "Written in", value: (rule) => rule.source, cell: (rule) => <Told>{rule.source}</Told> },
 ];

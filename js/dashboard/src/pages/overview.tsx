@@ -96,13 +96,13 @@ function Metrics({ metrics, isComplete, isWall }: MetricsProps) {
   return (
     <>
       {!isWall && (
-        <Toolbar label="What is shown">
+        <div className="wall-tools"><Toolbar label="What is shown">
           <TextField label="Filter" type="search" data-filter="" placeholder="part of a name, kind:timer, -is:silent" spellCheck={false} value={filter} onValue={setFilter} />
           <SelectField label="Order" value={sort} onValue={setSort} choices={sorts} />
           <Choice label="Density" value={density} onValue={setDensity} choices={[["tiles", "Tiles"], ["rows", "Rows"]]} />
           <Button onClick={() => change({ closed: allClosed ? null : groups.map((group) => group.prefix).join(",") })}>{allClosed ? "Open all groups" : "Close all groups"}</Button>
           <Button onClick={toggleWall}>Wall</Button>
-        </Toolbar>
+        </Toolbar></div>
       )}
       <p className="found">
         {filter ? `${count(found)} of ${plural(metrics.length, "metric")} match “${filter}”.` : `${plural(metrics.length, "metric")} in ${plural(groups.length, "group")}.`}

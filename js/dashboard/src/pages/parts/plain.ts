@@ -34,7 +34,7 @@ export const RUN_MAX = 20;
 
 /** A name in pieces between which a line may break: behind its dots and dashes, and in runs that have none. */
 export const breakable = (text: string): readonly string[] =>
-  text.split(/(?<=[._/:,;=&?-])(?=[^\s._/:,;=&?-])/u).flatMap((piece) => [...runsOf(piece)]);
+  text.split(/(?<=[^\s._/:,;=&?-][._/:,;=&?-])(?=[^\s._/:,;=&?>-])/u).flatMap((piece) => [...runsOf(piece)]);
 
 function* runsOf(piece: string): Generator<string> {
   if (piece.length <= RUN_MAX || /\s/.test(piece)) return yield piece;

@@ -53,6 +53,15 @@ export function durationOf(run: RunDoc, steps: readonly RunStep[]): number | nul
   return outcome?.time == null || run.time === null ? null : Math.max(0, outcome.time - run.time);
 }
 
+/** An action's name, the alert and what it runs, as people write it. */
+export const actionName = (action: string): string => action.replace(" -> ", " → ");
+
+/** What a command printed that its outcome does not already say. */
+export const printed = (run: RunDoc): string => {
+  const output = run.output.trim();
+  return run.outcome.includes(output) ? "" : output;
+};
+
 /** What an action does: the template of the service, or the command. */
 export const doesWords = (rule: ActionRuleDoc): string =>
   rule.template ? `runs the template ${rule.template}` : `runs ${rule.command.join(" ")}`;
