@@ -16,6 +16,7 @@ Source: RFC 9110 sections 8.8.3 (ETag), 13.1 (conditions), 12.5.3 (Accept-Encodi
 import asyncio
 import hashlib
 import re
+import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -43,6 +44,7 @@ class Delivery:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._packing = GZipMiddleware(self._tagged, PACKED_BYTES_MIN, PACKING_LEVEL)
+        self._packing.thread_minimum_size = sys.maxsize  # no threads but the engine's; pieces are small enough
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
