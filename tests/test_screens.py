@@ -304,3 +304,36 @@ def test_a_lost_engine_is_said_and_a_returned_one_too(browser: Any, tmp_path: Pa
     with Engine(udp=None, http=f"127.0.0.1:{port}", data_dir=None):
         page.wait_for_function("() => /\\bLive\\b/.test(document.querySelector('header').innerText)", timeout=40_000)
         context.close()
+
+
+def test_a_token_signs_in_and_nothing_is_shown_before(browser: Any, tmp_path: Path) -> None:
+    from hms_ops import Engine
+
+    token = "3f9c51d0e7a84b6f9d2c1e0b7a6f5d4c3b2a1908f7e6d5c4b3a29180f7e6d5c4"
+    config = {"http_tokens": [token]}
+    with Engine(udp=None, http="127.0.0.1:0", data_dir=tmp_path / "data", config=config) as engine:
+        assert engine.http_address is not None
+        url = f"http://127.0.0.1:{engine.http_address[1]}"
+        context = browser.new_context()
+        page = context.new_page()
+        engine.metric("private.metric", 3.0)
+        page.goto(f"{url}/#/")
+        field = page.get_by_role("textbox", name="Token")
+        field.wait_for(timeout=WAIT_MS)
+        assert "private.metric" not in page.content()
+        field.fill("wrong")
+        page.keyboard.press("Enter")
+        page.get_by_text("does not know this token").wait_for(timeout=WAIT_MS)
+        field.fill(token)
+        page.keyboard.press("Enter")
+        page.get_by_text("private.metric").first.wait_for(timeout=WAIT_MS)
+        assert token not in str(page.evaluate("() => JSON.stringify([{...localStorage}, {...sessionStorage}])"))
+        (cookie,) = context.cookies()
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+        assert token not in cookie["value"]
+        page.reload()
+        page.get_by_text("private.metric").first.wait_for(timeout=WAIT_MS)
+        context.clear_cookies()
+        page.reload()
+        page.get_by_role("textbox", name="Token").wait_for(timeout=WAIT_MS)
+        context.close()
