@@ -1,4 +1,4 @@
-"""The page of the API in a real browser: styled under its policy, whole on narrow screens, and nothing for axe to find."""
+"""The page of the API in a real browser: styled under its policy, whole on narrow screens, nothing for axe to find."""
 
 from pathlib import Path
 

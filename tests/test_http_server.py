@@ -86,6 +86,7 @@ def test_a_port_is_free_again_after_a_stop(site: Serving) -> None:
     server.stop(4.0)
     assert {thread.name for thread in threads} == {
         "hms-http",
+        "hms-http-promql",
         "hms-http-reads",
         "hms-http-writes",
         "hms-http-operations",

@@ -34,7 +34,7 @@ export function AlertList({ alerts, actions = false, who, unitOf, label = "Alert
           <AlertItem key={keyOf(alert)} alert={alert} now={now} unit={unitOf?.(alert)} actions={actions} who={who} />
         ))}
       </ul>
-      {rest > 0 && <p className="ops-note">{rest} more; narrow the list, or ask /v1/alerts.</p>}
+      {rest > 0 && <p className="ops-note">{rest} more.</p>}
       {!all.length && <p className="ops-note">{heard === "live" || alerts ? "No alert is pending or firing." : "Waiting for the engine."}</p>}
     </section>
   );

@@ -60,8 +60,8 @@ function withDigits(value: number, most: number): string {
 
 // ---- times, all in Unix seconds, shown in the reader's time zone
 
-const clock = lazily({ hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-const minute = lazily({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const clock = lazily({ timeStyle: "medium", hourCycle: "h23" });
+const minute = lazily({ timeStyle: "short", hourCycle: "h23" });
 const day = lazily({ day: "numeric", month: "short" });
 const date = lazily({ dateStyle: "medium" });
 

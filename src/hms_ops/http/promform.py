@@ -4,7 +4,8 @@
     {"status": "success", "data": …, "warnings": […]}    ◄──   what a handler's work returns
     {"status": "error", "errorType": "execution", "error": "…"}, 400, 422, 501, 503   ◄──   Refused, StorageError, …
 
-Each refusal is counted under its reason in the site's tally. Work runs on the reads' worker, beside the event loop.
+Each refusal is counted under its reason in the site's tally. Work runs on a worker of its own, beside the event loop
+and the reads of our screens.
 """
 
 import functools
@@ -44,7 +45,7 @@ def answered(work: Work) -> Callable[[Request], Any]:
         site = site_of(request)
         try:
             asked = await parameters(request, site)
-            return await site.reads.run(lambda: document(*work(site, asked)))
+            return await site.promql.run(lambda: document(*work(site, asked)))
         except Refused as refused:
             return refusal(site, refused)
         except Problem as problem:

@@ -1,4 +1,4 @@
-"""What the handlers work with: the engine, three workers, the bound on bodies, and the tally of what was refused.
+"""What the handlers work with: the engine, four workers, the bound on bodies, and the tally of what was refused.
 
 One `Site` per server, kept as the application's state. A handler that only reads a few counters calls the engine
 itself; what decodes, writes, or walks over series goes through a worker, so that probes always answer.
@@ -74,12 +74,14 @@ class Bodies:
 
 @dataclass(frozen=True)
 class Site:
-    """reads: queries and lists; writes: bodies and alerts, so that no long query delays them; operations: imports,
-    backups and deletes, which may take minutes. streams: what live streams hang on."""
+    """reads: queries and lists; writes: bodies and alerts, so that no long query delays them; promql: what Grafana
+    asks, twenty panels at once, so that our own screens do not wait behind it; operations: imports, backups and
+    deletes, which may take minutes. streams: what live streams hang on."""
 
     engine: "Engine"
     reads: Worker
     writes: Worker
+    promql: Worker
     operations: Worker
     bodies: Bodies
     boards: Folders
@@ -89,7 +91,7 @@ class Site:
 
     @property
     def workers(self) -> tuple[Worker, ...]:
-        return self.reads, self.writes, self.operations
+        return self.reads, self.writes, self.promql, self.operations
 
     def start(self, start_thread: StartThread) -> None:
         for worker in self.workers:
@@ -104,6 +106,7 @@ def site_for(engine: "Engine") -> Site:
         engine,
         Worker("hms-http-reads", CALLS_WAITING_MAX),
         Worker("hms-http-writes", CALLS_WAITING_MAX),
+        Worker("hms-http-promql", CALLS_WAITING_MAX),
         Worker("hms-http-operations", OPERATIONS_WAITING_MAX),
         Bodies(),
         Folders(engine.config.dashboards),

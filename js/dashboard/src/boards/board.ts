@@ -55,7 +55,7 @@ export function goodWords({ good_below, good_above }: Pick<Panel, "good_below" |
 }
 
 /** A name that a file can bear. */
-export const isName = (name: string): boolean => /^[a-z0-9][a-z0-9._-]{0,99}$/i.test(name);
+export const isName = (name: string): boolean => /^[a-z0-9][a-z0-9._-]{0,63}$/i.test(name);
 
 export const pathOf = (name: string): string => `/v1/dashboards/${encodeURIComponent(name)}`;
 

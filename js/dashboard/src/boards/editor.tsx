@@ -27,7 +27,7 @@ export function Editor({ name, text: start, etag, onSaved, onLeave }: EditorProp
   const save = async (): Promise<void> => {
     setBusy(true);
     try {
-      const headers: Record<string, string> = { "Content-Type": "application/yaml", ...(etag ? { "If-Match": `"${etag}"` } : { "If-None-Match": "*" }) };
+      const headers: Record<string, string> = { "Content-Type": "application/yaml", ...(etag ? { "If-Match": `"${etag}"` } : {}) };
       onSaved(await ask<Board>(pathOf(name), { method: "PUT", body: text, headers }));
       toast("Saved.", "good");
     } catch (refusal) {

@@ -58,9 +58,7 @@ export function drawThresholds(plot: uPlot, theme: Theme, thresholds: readonly T
     ctx.lineTo(bbox.left + bbox.width, y);
     ctx.stroke();
     ctx.restore();
-    const isHigh = y - bbox.top < theme.fontSize * 1.25 * uPlot.pxRatio;
-    const at = y + (isHigh ? theme.fontSize : -theme.fontSize * 0.3) * uPlot.pxRatio;
-    labelled(plot, theme, `${name} ${formatValue(value, unit)}`, bbox.left + 4, at, colour);
+    labelled(plot, theme, `${name} ${formatValue(value, unit)}`, bbox.left + 4, y - theme.fontSize * 0.3 * uPlot.pxRatio, colour);
   }
 }
 

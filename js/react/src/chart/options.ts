@@ -21,7 +21,7 @@ export function optionsOf(
   return {
     ...size, hooks, legend: { show: false },
     // Room for half of the last tick's words.
-    padding: [theme.fontSize * 0.75, theme.fontSize * 1.75, null, null],
+    padding: [theme.fontSize, theme.fontSize * 1.75, null, null],
     series: [{}, ...Array.from({ length: lines }, (_, line) => lineOf(line, theme, isSwitch)), ...band],
     bands: hasBand ? [{ series: [2, 3], fill: theme.band }] : [],
     scales: {
