@@ -294,6 +294,17 @@ def test_a_parameter_that_must_be_given_is_missed_by_name() -> None:
                     assert repr(parameter["name"]) in answer.json()["detail"]
 
 
+def test_every_operation_of_the_api_refuses_a_parameter_that_it_does_not_read() -> None:
+    with serving() as site:
+        for method, path, _ in operations():
+            if path.startswith("/v1/") and path != "/v1/csp-reports":
+                url = re.sub("{[a-z_]+}", "x", path)
+                answer = site.client.request(method, url, params={"planted": "1"}, content=b"{}")
+                assert answer.status_code == 400, f"{method} {path}: {answer.text[:200]}"
+                assert "'planted'" in answer.json()["detail"]
+                check_answer(Call(method, path), answer)
+
+
 # ---- the page
 
 

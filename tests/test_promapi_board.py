@@ -44,6 +44,8 @@ def served() -> Iterator[Serving]:
             for agency in ("irs", "ssa"):
                 engine.metric("finance.api_ms", 150.0 + second % 9, kind="timer", tags={"agency": agency})
                 engine.metric("finance.claims", 5, kind="counter", tags={"agency": agency})
+            engine.metric("orders", 2, kind="counter", tags={"agency": "irs"})
+            engine.metric("queue.depth", 7, kind="gauge")
             engine.metric("db.write_ms", 120.0 + second, kind="timer")
             engine.metric("db.replicas", 1, kind="gauge")
             engine.metric("portal.queue", 40, kind="gauge")
@@ -82,6 +84,24 @@ def test_what_the_dashboard_shows_is_what_was_sent(served: Serving) -> None:
     assert now["Database A"] == 1, "above 200 ms for long enough"
     assert now["Claims a second A"] == pytest.approx(10)
     assert now["Datagrams lost in an hour A"] == 0
+
+
+def documented() -> list[str]:
+    """The PromQL of the table of what one wants, in docs/grafana.md."""
+    text = (GRAFANA.parent.parent / "docs" / "grafana.md").read_text()
+    table = text.partition("| you want |")[2].partition("\n\n")[0]
+    return re.findall(r"`([^`]+)`", table)
+
+
+def test_the_table_of_the_documentation_is_found() -> None:
+    assert len(documented()) >= 8
+
+
+@pytest.mark.parametrize("query", documented())
+def test_what_the_documentation_tells_to_write_has_an_answer(served: Serving, query: str) -> None:
+    answer = served.get("/api/v1/query", params={"query": query, "time": END})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["data"]["result"]
 
 
 def test_the_variable_and_the_annotation_are_answered(served: Serving) -> None:

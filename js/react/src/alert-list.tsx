@@ -55,9 +55,9 @@ function AlertItem({ alert, now, unit, actions, who }: AlertItemProps) {
     <li className="ops-alert" data-state={state} data-severity={severity}>
       <p className="ops-alert-head">
         <span className="ops-alert-state">{state}</span>
-        {severity && <span className="ops-alert-severity">{severity}</span>}
+        {severity && <span>{severity}</span>}
         <span className="ops-alert-name">{name}</span>
-        {about && <span className="ops-alert-tags">{about}</span>}
+        {about && <span>{about}</span>}
         {value != null && <span className="ops-alert-value">{formatValue(value, unit)}</span>}
       </p>
       <p>

@@ -4,6 +4,6 @@ export { useAlerts, useCells, useLiveState, useMetric } from "./hooks.js";
 export { useQueries, useQuery, type Asked, type QueryOptions } from "./query.js";
 export { MetricChart, type MetricChartProps } from "./metric-chart.js";
 export type { Anomaly, Threshold } from "./chart/plot.js";
-export { LightShape, LIGHT_WORDS, StatusLight, type LightState, type StatusLightProps } from "./status-light.js";
-export { ALERTS_MAX, AlertList, type AlertListProps } from "./alert-list.js";
+export { StatusLight, type LightState, type StatusLightProps } from "./status-light.js";
+export { AlertList, type AlertListProps } from "./alert-list.js";
 export * from "./format.js";

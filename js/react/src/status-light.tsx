@@ -12,13 +12,11 @@ export interface StatusLightProps {
   detail?: string | undefined;
 }
 
-export const LIGHT_WORDS: Readonly<Record<LightState, string>> = { ok: "OK", bad: "Not OK", waiting: "Waiting", unknown: "Unknown" };
+const LIGHT_WORDS: Readonly<Record<LightState, string>> = { ok: "OK", bad: "Not OK", waiting: "Waiting", unknown: "Unknown" };
 const RING = "M8 2a6 6 0 1 0 .01 0z";
-const SHAPES: Readonly<Record<LightState, string>> = {
+const SHAPES: Partial<Record<LightState, string>> = {
   ok: "M8 1a7 7 0 1 0 .01 0z",
   bad: "M8 0 16 8 8 16 0 8z",
-  waiting: RING,
-  unknown: RING,
 };
 const MARKS: Partial<Record<LightState, string>> = { ok: "m4.5 8 2.5 2.5 4.5-5", bad: "m5.5 5.5 5 5m0-5-5 5" };
 
@@ -29,21 +27,14 @@ export function StatusLight({ label, ok, state, detail }: StatusLightProps) {
   return (
     <span className="ops-light" data-state={shown}>
       <span role="status">
-        <LightShape state={shown} />
-        <span className="ops-light-label">{label}:</span>{" "}
-        <span className="ops-light-word">{LIGHT_WORDS[shown]}</span>
+        <svg className="ops-light-shape" viewBox="0 0 16 16" aria-hidden="true" focusable="false">
+          <path d={SHAPES[shown] ?? RING} />
+          {MARKS[shown] && <path className="ops-light-mark" d={MARKS[shown]} />}
+        </svg>
+        {label}{": "}
+        <strong>{LIGHT_WORDS[shown]}</strong>
       </span>
-      {more && <span className="ops-light-detail">{more}</span>}
+      {more && <span>{more}</span>}
     </span>
-  );
-}
-
-/** The shape alone, for tables whose words stand beside it. */
-export function LightShape({ state }: { state: LightState }) {
-  return (
-    <svg className="ops-light-shape" data-state={state} viewBox="0 0 16 16" aria-hidden="true" focusable="false">
-      <path d={SHAPES[state]} />
-      {MARKS[state] && <path className="ops-light-mark" d={MARKS[state]} />}
-    </svg>
   );
 }

@@ -26,6 +26,7 @@ from hms_ops.http.answer import PROBLEM_TYPE, Json
 from hms_ops.http.curl import sample
 from hms_ops.http.endpoint import GROUPS, Body, Docs, Endpoint, Handler, Media, Readers, Refusal
 from hms_ops.http.scopes import PUBLIC, needed
+from hms_ops.http.strict import is_bare
 from hms_ops.reader import Reader
 
 REFERENCE: Final = "#/components/schemas/{name}"
@@ -157,7 +158,7 @@ def operation(route: Route, method: str, endpoint: Endpoint, schemas: Mapping[An
         "summary": endpoint.summary,
         "description": endpoint.more,
         "parameters": parameters(endpoint),
-        "responses": responses(method, endpoint, scope, schemas),
+        "responses": responses(method, route, endpoint, schemas),
         "security": [] if scope == PUBLIC else [{"bearer": [scope]}, {"session": [scope]}],
         "x-scope": scope,
         "x-codeSamples": [
@@ -241,7 +242,7 @@ def example_of(text: str, *, as_json: bool = False) -> dict[str, Any]:
 # ---- what is answered
 
 
-def responses(method: str, endpoint: Endpoint, scope: str, schemas: Mapping[Any, Any]) -> dict[str, Any]:
+def responses(method: str, route: Route, endpoint: Endpoint, schemas: Mapping[Any, Any]) -> dict[str, Any]:
     content = dict(answer_content(answer, schemas) for answer in as_tuple(endpoint.answer))
     found: dict[str, Any] = {str(endpoint.status): {"description": HTTPStatus(endpoint.status).phrase}}
     if content:
@@ -250,7 +251,7 @@ def responses(method: str, endpoint: Endpoint, scope: str, schemas: Mapping[Any,
     if method == "GET" and "application/json" in content:
         found["304"] = NOT_MODIFIED
     by_status: dict[int, list[Refusal]] = {}
-    for refusal in refusals(endpoint, scope):
+    for refusal in refusals(method, route, endpoint):
         by_status.setdefault(refusal.status, []).append(refusal)
     for status, those in sorted(by_status.items()):
         refused = refusal_response(those, schemas[ProblemDocument])
@@ -267,14 +268,14 @@ def answer_content(answer: Any, schemas: Mapping[Any, Any]) -> tuple[str, dict[s
     return answer.type, {"schema": media_schema(answer)} | example_of(answer.example)
 
 
-def refusals(endpoint: Endpoint, scope: str) -> list[Refusal]:
+def refusals(method: str, route: Route, endpoint: Endpoint) -> list[Refusal]:
     """Its own first, then those that its traits bring, each once."""
     bodies = as_tuple(endpoint.body)
     found = [*endpoint.refusals]
-    found += OF_PARAMETERS if endpoint.parameters else ()
+    found += OF_PARAMETERS if endpoint.parameters or is_bare(route.path, endpoint) else ()
     found += OF_DOCUMENTS if any(not isinstance(body, Media) for body in bodies) else ()
     found += OF_BODIES if bodies else ()
-    found += OF_SCOPES if scope != PUBLIC else ()
+    found += OF_SCOPES if needed(method, route.path) != PUBLIC else ()
     return list({(one.status, one.kind): one for one in reversed([*found, *ANY])}.values())[::-1]
 
 

@@ -44,6 +44,7 @@ from hms_ops.http.delivery import Delivery
 from hms_ops.http.endpoint import Docs
 from hms_ops.http.scopes import protected
 from hms_ops.http.site import Site, site_of
+from hms_ops.http.strict import strict
 
 # An alert's name may hold a slash, as %2F, hence `path`.
 ROUTES: Final = (
@@ -125,7 +126,7 @@ def application(site: Site) -> Starlette:
     """The routes with their site, each behind the scope it needs; errors of all sorts answer as problems."""
     handlers = dict.fromkeys((Problem, HmsOpsError, ClientDisconnect, Exception), answer_problem)
     app = Starlette(
-        routes=list(map(protected, ROUTES)),
+        routes=[protected(strict(route, DOCS)) for route in ROUTES],
         exception_handlers={**handlers, HTTPException: answer_refusal},
         middleware=[Middleware(Delivery)],
     )

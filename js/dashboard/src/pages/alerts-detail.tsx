@@ -14,7 +14,7 @@ import { link, useParameter } from "../router";
 import { Standings } from "./alerts-list";
 import { AlertActions } from "./parts/alertactions";
 import { alertLink, eventsPath, explainPath, type AlertData } from "./parts/alertdata";
-import { alertKey, filled, stateWord, valueText, whyText } from "./parts/alertwords";
+import { alertKey, eachOf, filled, stateWord, valueText, whyText } from "./parts/alertwords";
 import { receiverName } from "./parts/decisionwords";
 import { readExplain, type AlertDoc, type RuleDoc } from "./parts/documents";
 import { readEvents } from "./parts/happenings";
@@ -201,7 +201,7 @@ function RuleFacts({ rule }: { readonly rule: RuleDoc }) {
     ["Keep", rule.keep === "0s" || !rule.keep ? "ends at once" : rule.keep],
     ["Ends", rule.recover || "when the condition is false"],
     ["Looks at", rule.where || "every series"],
-    ["One alert for", rule.groupBy.length ? `each ${rule.groupBy.join(", ")}` : "all together"],
+    ["One alert for", eachOf(rule.groupBy) || "all together"],
     ["Without data", NODATA[rule.nodata] ?? rule.nodata],
     ["Judged every", rule.every],
     ["Tells", rule.notify.map(receiverName).join(", ") || "whom the routes name, else the log"],

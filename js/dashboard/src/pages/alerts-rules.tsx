@@ -10,6 +10,7 @@ import { Table, type Column } from "../kit/table";
 import { change, useRoute } from "../router";
 import { alertLink, type AlertData } from "./parts/alertdata";
 import { hasWords } from "./parts/alertfilter";
+import { eachOf } from "./parts/alertwords";
 import { receiverName } from "./parts/decisionwords";
 import type { AlertDoc, RuleDoc } from "./parts/documents";
 import { Part } from "./parts/part";
@@ -82,7 +83,7 @@ function Condition({ rule, problem }: { readonly rule: RuleDoc; readonly problem
     <>
       <Told isCode most={200}>{rule.if}</Told>
       {rule.where && <> <span className="quiet-text">where</span> <Told isCode>{rule.where}</Told></>}
-      {rule.groupBy.length > 0 && <span className="quiet-text"> for each <Told>{rule.groupBy.join(", ")}</Told></span>}
+      {rule.groupBy.length > 0 && <span className="quiet-text"> for <Told>{eachOf(rule.groupBy)}</Told></span>}
       {problem && <p className="field-error"><Told>{problem}</Told></p>}
     </>
   );

@@ -48,7 +48,7 @@ export function drawThresholds(plot: uPlot, theme: Theme, thresholds: readonly T
   for (const { value, name, tone } of thresholds) {
     if (value < min! || value > max!) continue;
     const y = Math.round(plot.valToPos(value, "y", true));
-    const colour = tone === "warn" ? theme.warn : theme.bad;
+    const colour = theme[tone ?? "bad"];
     ctx.save();
     ctx.strokeStyle = colour;
     ctx.lineWidth = 1.5 * uPlot.pxRatio;

@@ -19,9 +19,9 @@ export function Legend({ lines, hidden, toggle, at, unit }: LegendProps) {
         <li key={line.key}>
           <button type="button" aria-pressed={!hidden.has(line.key)} onClick={() => toggle(line.key)}>
             <Swatch line={place} />
-            <span className="ops-legend-name">{line.name}</span>
+            <span>{line.name}</span>
           </button>
-          <span className="ops-legend-value">{formatValue(valueAt(line, at ?? Infinity), unit)}</span>
+          <strong>{formatValue(valueAt(line, at ?? Infinity), unit)}</strong>
         </li>
       ))}
     </ul>

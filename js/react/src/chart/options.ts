@@ -65,7 +65,7 @@ function rangeOf(low: number | null, high: number | null, thresholds: readonly n
 function axis(theme: Theme): uPlot.Axis {
   const font = `${theme.fontSize * 0.75}px ${theme.fontFamily}`;
   const line = { stroke: theme.grid, width: 1 };
-  return { stroke: theme.ink, font, grid: line, ticks: { ...line, size: 4 } };
+  return { stroke: theme["ink-soft"], font, grid: line, ticks: { ...line, size: 4 } };
 }
 
 function timeAxis(theme: Theme): uPlot.Axis {

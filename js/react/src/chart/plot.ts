@@ -109,14 +109,15 @@ export function createPlot(host: HTMLElement, shape: PlotShape, now: PlotNow): P
       const changed = readTheme(host);
       if (JSON.stringify(changed) !== JSON.stringify(theme)) (theme = changed), unmake(), due();
     }),
-    onResize(host, (across, down) => {
+    observed(ResizeObserver, host, ({ contentRect }) => {
+      const across = Math.round(contentRect.width), down = Math.round(contentRect.height);
       if (across === width && down === height) return;
       (width = across), (height = down);
       now.events.resized(width);
       due();
     }),
-    onSight(host, (seen) => {
-      isSeen = seen;
+    observed(IntersectionObserver, host, ({ isIntersecting }) => {
+      isSeen = isIntersecting;
       if (isDue) due();
     }),
   ];
@@ -153,18 +154,9 @@ function timeUnder(plot: uPlot): number | null {
   return idx == null || left == null || left < 0 ? null : plot.data[0]![idx] ?? null;
 }
 
-/** The size as the observer measures it, so that nobody forces a layout to learn it. */
-function onResize(host: HTMLElement, changed: (width: number, height: number) => void): () => void {
-  const observer = new ResizeObserver((entries) => {
-    const { width, height } = entries.at(-1)!.contentRect;
-    changed(Math.round(width), Math.round(height));
-  });
-  observer.observe(host);
-  return () => observer.disconnect();
-}
-
-function onSight(host: HTMLElement, changed: (isSeen: boolean) => void): () => void {
-  const observer = new IntersectionObserver((entries) => changed(entries.at(-1)!.isIntersecting), { rootMargin: "100px" });
+/** Observe the host until it is let go: so nobody forces a layout to learn its size. */
+function observed<Entry>(kind: new (tell: (entries: Entry[]) => void) => { observe(host: Element): void; disconnect(): void }, host: Element, changed: (last: Entry) => void): () => void {
+  const observer = new kind((entries) => changed(entries.at(-1)!));
   observer.observe(host);
   return () => observer.disconnect();
 }

@@ -1,14 +1,11 @@
 /** Colours and type of a chart, as style sheets have them where it stands; and word when they may have changed. */
 import { COLOURS } from "./marks.js";
 
-export interface Theme {
+const NAMES = ["ink-soft", "grid", "ground", "warn", "bad", "anomaly"] as const;
+type Name = (typeof NAMES)[number];
+
+export interface Theme extends Readonly<Record<Name, string>> {
   readonly lines: readonly string[];
-  readonly ink: string;
-  readonly grid: string;
-  readonly ground: string;
-  readonly warn: string;
-  readonly bad: string;
-  readonly anomaly: string;
   /** The first line's, see-through. */
   readonly band: string;
   /** In CSS pixels, so that larger text is larger here too. */
@@ -26,10 +23,9 @@ export function readTheme(host: HTMLElement): Theme {
   };
   const colour = (name: string): string => computed(`var(--ops-${name})`);
   const { fontSize, fontFamily } = getComputedStyle(host);
-  const theme: Theme = {
+  const theme = {
+    ...Object.fromEntries(NAMES.map((name) => [name, colour(name)])) as Record<Name, string>,
     lines: Array.from({ length: COLOURS }, (_, line) => colour(`line-${line + 1}`)),
-    ink: colour("ink-soft"), grid: colour("grid"), ground: colour("ground"),
-    warn: colour("warn"), bad: colour("bad"), anomaly: colour("anomaly"),
     band: computed("color-mix(in srgb, var(--ops-line-1) 18%, transparent)"),
     fontSize: parseFloat(fontSize), fontFamily,
   };

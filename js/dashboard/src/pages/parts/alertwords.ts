@@ -92,6 +92,9 @@ export const unitOf = (alert: AlertDoc, rules: ReadonlyMap<string, RuleDoc>): st
 /** A value as the rule sees it; what only says whether something is missing has none worth showing. */
 export const valueText = (alert: AlertDoc, unit: string): string => (alert.value === null ? "unknown" : withUnit(alert.value, unit));
 
+/** What has an alert of its own: "each agency", "each series"; "" where all series are one. */
+export const eachOf = (groupBy: readonly string[]): string => (groupBy.length ? `each ${groupBy[0] === "*" ? "series" : groupBy.join(", ")}` : "");
+
 /** The condition as written; of an alert without a rule, why it was fired. */
 export const whyText = (alert: AlertDoc): string => alert.rule || alert.reason;
 

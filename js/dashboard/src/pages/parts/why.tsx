@@ -34,7 +34,7 @@ function PartRow({ part, tags, isRecover }: { readonly part: RulePart; readonly 
   return (
     <>
       {isRecover && <li className="rule-part-head">To end it:</li>}
-      <li className={`rule-part depth-${Math.min(part.depth, DEPTHS)}`}>
+      <li className={`rule-part depth-${Math.min(part.depth, DEPTHS)}${isMany(part, tags) ? " is-many" : ""}`}>
         <span className="rule-part-text"><Told isCode>{part.expression}</Told></span>
         <span className="rule-part-now"><Now part={part} tags={tags} /></span>
       </li>
@@ -44,15 +44,17 @@ function PartRow({ part, tags, isRecover }: { readonly part: RulePart; readonly 
 
 const VALUES_SHOWN = 3;
 
+/** Whether the values are of several instances, each with its tags; then they stand below the expression. */
+const isMany = (part: RulePart, tags: AlertDoc["tags"]): boolean => !Object.keys(tags).length && part.values.some((one) => Object.keys(one.tags).length > 0);
+
 function Now({ part, tags }: { readonly part: RulePart; readonly tags: AlertDoc["tags"] }) {
   if (part.problem) return <span className="quiet-text"><Told>{part.problem}</Told></span>;
   if (!part.values.length) return <span className="quiet-text">no data</span>;
-  const own = Object.keys(tags).length ? [] : Object.keys(part.values[0]?.tags ?? {});
   return (
     <>
       {part.values.slice(0, VALUES_SHOWN).map((one, place) => (
         <span key={place} className="rule-part-value">
-          {own.length > 0 && <Tags tags={one.tags} />}
+          {isMany(part, tags) && <Tags tags={one.tags} />}
           {part.isCondition ? <Truth value={one.value} isGood={part.role === "recover"} /> : <strong>{withUnit(one.value, part.unit)}</strong>}
         </span>
       ))}
