@@ -39,7 +39,13 @@ class Unruled:
 
     def alert(self, key: Key, reason: str = "") -> Alert:
         return make_alert(
-            key, self.facts, "firing", self.value, self.state.since, self.state.episode, reason or self.stale
+            key,
+            self.facts,
+            "firing",
+            self.value,
+            self.state.since,
+            self.state.episode,
+            reason or self.stale or self.reason,
         )
 
 
