@@ -112,7 +112,7 @@ function Figure({ title, source, about, write, reading, reader, children }: Figu
       {source.lines.length > LINES_MAX && <p className="ops-note">{LINES_MAX} of {source.lines.length} lines are shown.</p>}
       <p id={`${id}s`} className="ops-hidden">{summary.text}</p>
       <p id={`${id}h`} className="ops-hidden">{HINT}</p>
-      <p className="ops-hidden" aria-live="polite" aria-atomic="true">{reader.said}</p>
+      <p className="ops-hidden" aria-live="polite">{reader.said}</p>
     </figure>
   );
 }
