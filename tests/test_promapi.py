@@ -6,6 +6,7 @@ import subprocess
 import sys
 import urllib.parse
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -359,3 +360,16 @@ def test_promtool_asks_as_it_asks_prometheus(served: Serving) -> None:
         '{__name__="orders_total", agency="irs"}\n'
     )
     assert promtool("labels", base, "agency", *span) == "irs\nssa\n"
+
+
+def test_the_server_starts_without_promql_parser() -> None:
+    code = "import sys; sys.modules['promql_parser'] = None; import hms_ops.http.routes"
+    assert subprocess.run([sys.executable, "-W", "error", "-c", code], check=False).returncode == 0
+
+
+def test_twenty_panels_at_once_are_all_answered(served: Serving) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        form = {"query": "sum(rate(orders_total[1m]))", "start": NOW + 60, "end": END, "step": 1}
+        answers = list(pool.map(lambda _: served.post("/api/v1/query_range", data=form), range(20)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.text for answer in answers}) == 1

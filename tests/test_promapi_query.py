@@ -16,6 +16,7 @@ from hms_ops import Engine, kinds
 from hms_ops.prometheus.query import given, rates
 from hms_ops.prometheus.query.answer import instant_answer, number_text, range_answer
 from hms_ops.prometheus.query.budget import Budget
+from hms_ops.prometheus.query.choosing import Everything
 from hms_ops.prometheus.query.known import Known
 from hms_ops.prometheus.query.listing import Directory
 from hms_ops.prometheus.query.names import Family, names_of
@@ -146,7 +147,9 @@ def test_a_metrics_own_name_comes_before_a_derived_one_and_that_is_said() -> Non
         feed(engine, "api_sum", 1.0, 10, kind="gauge")
         assert value(engine, "api_sum") == 1.0
         reader = reader_of(engine)
-        directory = Directory(engine.past, reader.names, engine.described_unit, lambda metric: "", Budget(30))
+        directory = Directory(
+            Everything(engine.past), reader.names, engine.described_unit, lambda metric: "", Budget(30)
+        )
         (told,) = directory.metadata("api_sum", 0)["api_sum"]
         assert told["help"] == (
             "api_sum: last sample of each row. The sum of api has no name of its own, since this one has it."

@@ -129,6 +129,7 @@ describe("an episode's timeline", () => {
     expect(found.map((one) => one.kind)).toEqual(["alert", "alert", "decision", "notification", "action"]);
     expect(found[0]?.words).toBe("Pending: the condition became true.");
     expect(found[2]?.words).toBe("Told the log (7 alerts): it has just fired.");
+    expect(momentsOf(events, alert({ rule: "" }))[1]?.words).toBe("Fired, without a rule.");
     expect(found[3]?.words).toBe("Delivered, the log: db.write_slow is firing.");
   });
 });

@@ -46,7 +46,7 @@ export function AlertActions({ alert, who }: { alert: Alert; who: string | undef
       ))}
       {open && (
         <form onSubmit={submit} onKeyDown={(event) => event.key === "Escape" && setOpen(null)}>
-          <label>Comment<input ref={first} name="comment" maxLength={1000} autoComplete="off" /></label>
+          <label>Comment<input ref={first} name="comment" /></label>
           {open === "silence" && (
             <label className="ops-alert-for">For
               <select name="for" defaultValue={2 * HOUR}>{SPANS.map((span) => <option key={span} value={span}>{formatDuration(span)}</option>)}</select>

@@ -21,7 +21,7 @@ const digits = [0, 1, 2, 3, 4, 5, 6].map(
 export function formatNumber(value: number): string {
   const size = Math.abs(value);
   const most = size >= 100 || size === 0 ? 0 : Math.min(6, 2 - Math.floor(Math.log10(size)));
-  return size && (size < 1e-6 || size >= 1e15) ? value.toExponential(2) : withDigits(value, most);
+  return withDigits(value, most);
 }
 
 /** A value with its unit: 212 ms · 1.25 s · 3.4 MiB · 12.5 % · 1,240/s. "–" for none. */

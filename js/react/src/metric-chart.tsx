@@ -46,7 +46,7 @@ export interface MetricChartProps {
 const NONE: readonly never[] = [];
 const NO_KEYS: ReadonlySet<string> = new Set<string>();
 const CALM_EVERY_SECONDS = 5;
-const HINT = "Arrow keys read samples, Page Up and Down change the line, plus and minus zoom, Escape leaves.";
+const HINT = "Arrow keys read samples, Page Up and Down change the line, plus and minus zoom.";
 
 export function MetricChart(props: MetricChartProps) {
   const { metric, exprs, from, unit = "", height = 160, anomalies = NONE, thresholds = NONE, syncKey, onRange, paused } = props;
@@ -107,12 +107,12 @@ function Figure({ title, source, about, write, reading, reader, children }: Figu
     <figure className="ops-chart" tabIndex={0} aria-labelledby={`${id}t`} aria-describedby={`${id}s ${id}h`}
       onKeyDown={reader.onKeyDown} onFocus={summary.refresh} onBlur={reader.leave}>
       <figcaption className="ops-chart-head"><span id={`${id}t`} className="ops-chart-title">{title}</span>{reading}</figcaption>
-      {source.error && <p className="ops-chart-error">Not up to date: {source.error}</p>}
+      {source.error && <p className="ops-chart-error">Out of date: {source.error}</p>}
       {children}
-      {source.lines.length > LINES_MAX && <p className="ops-note">{LINES_MAX} of {source.lines.length} lines are shown.</p>}
+      {source.lines.length > LINES_MAX && <p className="ops-note">{LINES_MAX} of {source.lines.length} lines</p>}
       <p id={`${id}s`} className="ops-hidden">{summary.text}</p>
       <p id={`${id}h`} className="ops-hidden">{HINT}</p>
-      <p className="ops-hidden" aria-live="polite" aria-atomic="true">{reader.said}</p>
+      <p className="ops-hidden" aria-live="polite">{reader.said}</p>
     </figure>
   );
 }

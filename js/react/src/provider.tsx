@@ -43,7 +43,7 @@ export function useLiveIfAny(): Live | null {
 /** The connection the pieces use. On a server there is none without a provider: an error says so. */
 export function useLive(): Live {
   const live = useLiveIfAny();
-  if (!live) throw new Error("useLive: a server has no connection; ask in an effect");
+  if (!live) throw new Error("no connection on a server");
   return live;
 }
 

@@ -58,7 +58,7 @@ export function useQueries(exprs: readonly string[], options: QueryOptions = {})
 
 function ask(live: Live, expr: string, { start, end, range, step, points }: QueryOptions, signal: AbortSignal): Promise<QueryAnswer> {
   const from = range ? Math.floor(Date.now() / 1000) - range : start;
-  const parameters = { expr, start: from, end, step, points: step ? undefined : points && Math.max(1, Math.round(points)) };
+  const parameters = { expr, start: from, end, step, points: step ? undefined : points };
   return live.client.request<QueryAnswer>("/v1/query", { parameters, signal });
 }
 

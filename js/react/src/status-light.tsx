@@ -27,7 +27,7 @@ export function StatusLight({ label, ok, state, detail }: StatusLightProps) {
   return (
     <span className="ops-light" data-state={shown}>
       <span role="status">
-        <svg className="ops-light-shape" viewBox="0 0 16 16" aria-hidden="true" focusable="false">
+        <svg className="ops-light-shape" viewBox="0 0 16 16" aria-hidden="true">
           <path d={SHAPES[shown] ?? RING} />
           {MARKS[shown] && <path className="ops-light-mark" d={MARKS[shown]} />}
         </svg>

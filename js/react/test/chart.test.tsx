@@ -166,7 +166,7 @@ test("what history refuses is said in the engine's words, and live goes on", asy
   shown(<MetricChart {...LATENCY} range={900} />);
   climb();
   await pass(10);
-  expect(screen.getByText("Not up to date: no such metric")).toBeTruthy();
+  expect(screen.getByText("Out of date: no such metric")).toBeTruthy();
   expect(screen.getByText("204 ms")).toBeTruthy();
 });
 

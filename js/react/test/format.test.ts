@@ -7,7 +7,7 @@ test.each([
   [512, "bytes", "512 B"], [3.4 * 1024 ** 2, "bytes", "3.4 MiB"], [2048, "bytes/s", "2 KiB/s"],
   [12.5, "%", "12.5 %"], [1240, "/s", "1,240/s"], [52_000_000, "/s", "52 M/s"], [3, "requests", "3 requests"],
   [1_500_000, "requests", "1.5 M requests"], [1, "", "1"], [0.1 + 0.2, "", "0.3"], [21.34, "°C", "21.3 °C"],
-  [null, "ms", "–"], [undefined, "", "–"], [NaN, "ms", "–"], [Infinity, "", "–"], [1e-9, "", "1.00e-9"],
+  [null, "ms", "–"], [undefined, "", "–"], [NaN, "ms", "–"], [Infinity, "", "–"], [1e-9, "", "0"],
   [999.6, "ms", "1 s"], [1e20, "", "100,000,000 T"],
 ])("%s in %s is %s", (value, unit, words) => {
   expect(formatValue(value, unit)).toBe(words);

@@ -59,7 +59,7 @@ test("useCells gives no more seconds than were asked for, whatever another piece
 
 test("useQuery asks, keeps its answer while it asks again, says what was refused, and stops when it leaves", async () => {
   const seen: Asked<QueryAnswer>[] = [];
-  const Query = ({ expr }: { expr: string }) => (seen.push(useQuery(expr, { range: 600, points: 100.4, every: 5 })), null);
+  const Query = ({ expr }: { expr: string }) => (seen.push(useQuery(expr, { range: 600, points: 100, every: 5 })), null);
   live.answer = ({ parameters }) => answerOf(String(parameters["expr"]), 10, [[T0, 1]]);
   const { unmount } = render(<OpsProvider live={live}><Query expr="avg(a)" /></OpsProvider>);
   expect(seen.at(-1)).toEqual({ data: null, error: null, loading: true });

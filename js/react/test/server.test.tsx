@@ -22,7 +22,7 @@ test("a server renders a figure with its title and a summary, without a style in
 test("lights wait, lists wait, values are NaN; with and without a provider", () => {
   const pieces = <><StatusLight label="Latency" ok={false} /><AlertList /><Latency /></>;
   for (const html of [renderToString(pieces), renderToString(<OpsProvider url="https://ops.example">{pieces}</OpsProvider>)]) {
-    expect(html).toContain("Waiting</span>");
+    expect(html).toContain("Waiting</strong>");
     expect(html).toContain("Waiting for the engine.");
     expect(html).toContain("<b>NaN</b>");
   }
@@ -30,5 +30,5 @@ test("lights wait, lists wait, values are NaN; with and without a provider", () 
 
 test("who wants the connection itself is told that a server has none", () => {
   const Look = () => (useLive(), null);
-  expect(() => renderToString(<Look />)).toThrow(/a server has no connection/);
+  expect(() => renderToString(<Look />)).toThrow(/no connection on a server/);
 });

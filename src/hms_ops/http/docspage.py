@@ -125,7 +125,7 @@ def article(document: Mapping[str, Any], method: str, path: str, operation: Mapp
         f'<p class="call"><span class="method {method}">{method.upper()}</span> {code(path)}',
         f' <span class="scope">{needs}</span></p>',
         f"<p>{marked(operation['description'])}</p>" if "description" in operation else "",
-        f'<pre tabindex="0" role="group" aria-label="Example with curl"><code>{example}</code></pre>',
+        f'<pre role="group" aria-label="Example with curl"><code>{example}</code></pre>',
         parameters_table(operation.get("parameters", ())),
         *body_parts(operation.get("requestBody", {}).get("content", {})),
         answers_table(document, operation["responses"]),

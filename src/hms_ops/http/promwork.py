@@ -16,6 +16,7 @@ from hms_ops.http.site import Site
 from hms_ops.prometheus.query import given, standing
 from hms_ops.prometheus.query.answer import instant_answer, range_answer
 from hms_ops.prometheus.query.budget import Budget
+from hms_ops.prometheus.query.choosing import Everything
 from hms_ops.prometheus.query.given import QUERY_SECONDS_MAX, Asked, Given
 from hms_ops.prometheus.query.known import Known
 from hms_ops.prometheus.query.listing import TRUNCATED, Directory
@@ -118,7 +119,7 @@ def directory(site: Site, asked: Given) -> Directory:
     engine.store.flush()
     described = engine.operations.descriptions()
     return Directory(
-        engine.past,
+        Everything(engine.past),
         names_of(engine),
         engine.described_unit,
         lambda metric: described[metric]["help"] if metric in described else "",

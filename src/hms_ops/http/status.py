@@ -146,7 +146,7 @@ DOCS: Final[Docs] = {
     ),
     data: Endpoint("Status", "The same as data", StatusDocument, refusals=(NO_PAGE,)),
     style: Endpoint("Status", "The page's style", Media("text/css", "a style sheet")),
-    script: Endpoint("Status", "The page's script", Media("text/javascript", "looks whether a state has changed")),
+    script: Endpoint("Status", "The page's script", Media("text/javascript", "follows the states in place")),
     badge: Endpoint(
         "Status",
         "A badge",

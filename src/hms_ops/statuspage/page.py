@@ -1,8 +1,9 @@
-"""/status as a citizen reads it: one HTML page, whole without its script, which loads it again when a state changes.
+"""/status as a citizen reads it: one HTML page, whole without its script, which follows the states in place.
 
-Each state has a colour, a shape and its words; each row of days is a picture with a sentence that says the same, and a
-table behind a disclosure. Everything that comes from settings is escaped, control characters and marks of direction
-first. The style is a file beside, so that the policy needs no exception.
+Each state has a colour, a shape and its words; below each row of days stands a sentence that says the same, and a table
+behind a disclosure. A changed state is read out once: the sentence at the top is a status message. Everything that
+comes from settings is escaped, control characters and marks of direction first. The style is a file beside, so that the
+policy needs no exception.
 """
 
 import html
@@ -41,7 +42,9 @@ PAGE: Final = """<!doctype html>
 <body>
 <main>
 <h1>{title}</h1>
-<p class="banner {state}">{icon}<strong>{sentence}</strong></p>
+<p class="banner {state}" role="status">{icon}<strong>{sentence}</strong></p>
+<p class="message" id="changed" hidden>This has changed since the page was loaded.
+<a href="/status">Load it again</a> for the days and what happened.</p>
 {message}
 <h2>Services</h2>
 <ul class="services">
@@ -74,8 +77,12 @@ def page_text(status: Status) -> str:
         services="\n".join(map(service_item, status.standings)),
         incidents=incident_list(status),
         updated=words_of_time(status.updated),
-        updated_iso=datetime.fromtimestamp(status.updated, UTC).isoformat(timespec="seconds"),
+        updated_iso=iso_of(status.updated),
     )
+
+
+def iso_of(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
 def icon(state: str) -> str:
@@ -91,7 +98,7 @@ def service_item(standing: Standing) -> str:
     return (
         f'<li><div class="line"><h3>{label}</h3>'
         f'<p class="state {standing.state}">{icon(standing.state)}{WORDS[standing.state]}</p></div>'
-        f"{bars(standing, label)}{day_table(standing, label)}</li>"
+        f"{bars(standing)}{day_table(standing, label)}</li>"
     )
 
 
@@ -112,13 +119,12 @@ def days_sentence(standing: Standing) -> str:
     return told + (f"; worst on {words_of_day(worst.date)}: {percent(worst.share)}." if worst.share != 1 else ".")
 
 
-def bars(standing: Standing, label: str) -> str:
-    """A bar a day: a full one worked, a lower one did not, a dot was not watched."""
-    sentence = days_sentence(standing)
+def bars(standing: Standing) -> str:
+    """A bar a day: a full one worked, a lower one did not, a dot was not watched. The sentence says it in words."""
     drawn = "".join(bar(number, day) for number, day in enumerate(standing.days))
     return (
         f'<svg class="days" viewBox="0 0 {BAR_WIDTH * len(standing.days)} {BAR_HEIGHT}" preserveAspectRatio="none" '
-        f'role="img" aria-label="{label}: {escaped(sentence)}">{drawn}</svg><p class="uptime">{escaped(sentence)}</p>'
+        f'aria-hidden="true" focusable="false">{drawn}</svg><p class="uptime">{escaped(days_sentence(standing))}</p>'
     )
 
 
@@ -168,5 +174,5 @@ def incident_items(incidents: Iterable[Incident], labels: dict[str, str]) -> Ite
         span = "it still lasts" if incident.end is None else f"for {words_of_span(incident.end - incident.start)}"
         yield (
             f"<li>{icon(incident.state)}<span><strong>{label}</strong>: {WORDS[incident.state].lower()}, "
-            f"from <time>{words_of_time(incident.start)}</time>, {span}</span></li>"
+            f'from <time datetime="{iso_of(incident.start)}">{words_of_time(incident.start)}</time>, {span}</span></li>'
         )

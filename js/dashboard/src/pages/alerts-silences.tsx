@@ -62,11 +62,11 @@ function columnsOf(alerts: readonly AlertDoc[], now: number, end: ((one: Silence
   const mutes = (one: SilenceDoc): number => alerts.filter((alert) => alert.silencedBy === one.id).length;
   return [
     { key: "state", title: "State", value: (one) => one.state, cell: (one) => <Light state={LIGHTS[one.state] ?? "waiting"} word={SILENCE_STATES[one.state] ?? one.state} /> },
-    { key: "match", title: "Alerts that match", isHead: true, value: (one) => one.match, cell: (one) => <Told isCode>{one.match}</Told> },
+    { key: "match", title: "Alerts that match", isHead: true, value: (one) => one.match, cell: (one) => <Told isCode most={200}>{one.match}</Told> },
     { key: "ends", title: "How long", value: (one) => one.ends, cell: (one) => silenceTimes(one, now) },
     { key: "mutes", title: "Mutes now", align: "end", value: mutes },
-    { key: "who", title: "By", value: (one) => one.who, cell: (one) => <Told>{one.who}</Told> },
-    { key: "comment", title: "Why", value: (one) => one.comment, cell: (one) => <Told>{one.comment || "–"}</Told> },
+    { key: "who", title: "By", value: (one) => one.who, cell: (one) => <Told most={60}>{one.who}</Told> },
+    { key: "comment", title: "Why", value: (one) => one.comment, cell: (one) => <Told most={160}>{one.comment || "–"}</Told> },
     { key: "created", title: "Made", value: (one) => one.created, cell: (one) => <Time at={one.created} /> },
     ...(end ? [{ key: "end", title: "Action", isFixed: true, value: () => null, cell: (one: SilenceDoc) => (one.state === "ended" ? null : <Button size="small" aria-label={`End the silence of ${one.match}`} onClick={() => end(one)}>End</Button>) }] : []),
   ];

@@ -60,10 +60,10 @@ function Records({ records, limit, more }: RecordsProps) {
 const COLUMNS: readonly Column<AuditRecord>[] = [
   { key: "number", title: "No.", align: "end", value: (one) => one.number, cell: (one) => one.number },
   { key: "time", title: "When", value: (one) => one.time, cell: (one) => <Time at={one.time} look="full" /> },
-  { key: "who", title: "Who", value: (one) => one.who, cell: (one) => <Told>{one.who || "–"}</Told> },
+  { key: "who", title: "Who", value: (one) => one.who, cell: (one) => <Told most={60}>{one.who || "–"}</Told> },
   { key: "what", title: "What", isHead: true, value: (one) => one.what, cell: (one) => whatWords(one.what) },
-  { key: "subject", title: "To what", value: (one) => one.subject, cell: (one) => <Told>{one.subject || "–"}</Told> },
-  { key: "outcome", title: "Outcome", value: (one) => one.outcome, cell: (one) => (one.outcome === "ok" ? <Light state="good" word="ok" /> : <Told>{one.outcome || "–"}</Told>) },
+  { key: "subject", title: "To what", value: (one) => one.subject, cell: (one) => <Told most={120}>{one.subject || "–"}</Told> },
+  { key: "outcome", title: "Outcome", value: (one) => one.outcome, cell: (one) => (one.outcome === "ok" ? <Light state="good" word="ok" /> : <Told most={120}>{one.outcome || "–"}</Told>) },
   { key: "source", title: "From", value: (one) => one.source, cell: (one) => <Told>{one.source || "–"}</Told> },
   { key: "detail", title: "Detail", isFixed: true, value: () => null, cell: (one) => <span className="reject-text"><Told most={200}>{detailWords(one.detail) || "–"}</Told></span> },
 ];

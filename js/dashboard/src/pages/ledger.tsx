@@ -70,7 +70,10 @@ function rateWords(readings: readonly Reading[]): string {
   const datagrams = rateOf(readings, (books) => books.arrived);
   const samples = rateOf(readings, (books) => books.samples);
   if (datagrams === null || samples === null) return "Rates are shown after two readings.";
-  return `Now ${number(datagrams)} datagrams and ${number(samples)} samples a second.`;
+  const lost = [["dropped by the kernel", (books: Books) => books.kernelDrops], ["datagrams rejected", (books: Books) => sum(books.rejected)], ["values bad", (books: Books) => sum(books.bad)]] as const;
+  const losing = lost.map(([name, value]) => [name, rateOf(readings, value) ?? 0] as const).filter(([, rate]) => rate > 0);
+  const also = losing.map(([name, rate]) => `${number(rate)} ${name}`).join(", ");
+  return `Now ${number(datagrams)} datagrams and ${number(samples)} samples a second${also ? `; ${also}` : ""}.`;
 }
 
 function Sum({ sum: one }: { readonly sum: Identity }) {

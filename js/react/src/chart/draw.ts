@@ -10,14 +10,12 @@ const HATCH_PIXELS = 8;
 /** Shade them behind the lines: a tint, a hatch for those who do not see it, and the name. */
 export function drawAnomalies(plot: uPlot, theme: Theme, anomalies: readonly Anomaly[]): void {
   const { ctx, bbox } = plot, { min, max } = plot.scales["x"]!;
-  let free = -Infinity; // where the next label may begin
   for (const { from, to, name } of anomalies) {
     if (from > max! || (to ?? max!) < min!) continue;
     const left = plot.valToPos(Math.max(from, min!), "x", true);
     const width = Math.max(2, plot.valToPos(Math.min(to ?? max!, max!), "x", true) - left);
     hatched(ctx, theme, left, bbox.top, width, bbox.height);
-    if (left < free) continue;
-    free = left + labelled(plot, theme, name, left + 4, bbox.top + theme.fontSize * uPlot.pxRatio, theme.anomaly) + 12;
+    labelled(plot, theme, name, left + 4, bbox.top + theme.fontSize * uPlot.pxRatio, theme.anomaly);
   }
 }
 
@@ -62,10 +60,10 @@ export function drawThresholds(plot: uPlot, theme: Theme, thresholds: readonly T
   }
 }
 
-/** Text with a rim of the ground's colour, so that it can be read over lines. Its width in canvas pixels. */
+/** Text with a rim of the ground's colour, so that it can be read over lines. */
 function labelled(
   plot: uPlot, theme: Theme, text: string, x: number, y: number, colour: string,
-): number {
+): void {
   const { ctx } = plot;
   ctx.save();
   ctx.font = `600 ${theme.fontSize * 0.75 * uPlot.pxRatio}px ${theme.fontFamily}`;
@@ -77,9 +75,7 @@ function labelled(
   ctx.strokeText(text, x, y);
   ctx.fillStyle = colour;
   ctx.fillText(text, x, y);
-  const { width } = ctx.measureText(text);
   ctx.restore();
-  return width;
 }
 
 /** The shape of each line on its newest sample in view. */

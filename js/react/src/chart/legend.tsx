@@ -30,7 +30,7 @@ export function Legend({ lines, hidden, toggle, at, unit }: LegendProps) {
 
 function Swatch({ line }: { line: number }) {
   return (
-    <svg className={`ops-swatch ops-line-${colourOf(line) + 1}`} viewBox="0 0 36 12" aria-hidden="true" focusable="false">
+    <svg className={`ops-swatch ops-line-${colourOf(line) + 1}`} viewBox="0 0 36 12" aria-hidden="true">
       <path d="M0 6h36" strokeDasharray={dashOf(line).join(" ") || undefined} />
       <path d={shapeOf(line)} transform="translate(18 6)" />
     </svg>

@@ -94,7 +94,7 @@ export function summaryOf(
     lines.length > 1 ? `${title}, ${lines.length} lines.` : "",
     ...told,
     rest > 0 ? `${rest} more lines in the table.` : "",
-    strange.length ? `${strange.length} ${strange.length === 1 ? "anomaly" : "anomalies"}: ${shown.join("; ")}.` : "",
+    shown.length ? `Anomalies: ${shown.join("; ")}.` : "",
   ].filter(Boolean).join(" ");
 }
 

@@ -40,7 +40,7 @@ export function SampleTable({ title, lines, unit, window, anomalies }: SampleTab
           ))}
         </tbody>
       </table>
-      {times.length > ROWS_MAX && <p className="ops-note">{times.length - ROWS_MAX} older samples are not listed.</p>}
+      {times.length > ROWS_MAX && <p className="ops-note">{times.length - ROWS_MAX} older samples.</p>}
     </div>
   );
 }

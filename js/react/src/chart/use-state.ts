@@ -56,9 +56,8 @@ function zoomOf(window: Window | null, set: (window: Window) => void, reset: () 
       return true;
     },
     pan(key, shown) {
-      const turn = { ArrowLeft: -1, ArrowRight: 1 }[key];
-      const seconds = (turn ?? 0) * (shown.to - shown.from) / 4;
-      if (window && seconds) set({ from: shown.from + seconds, to: shown.to + seconds });
+      const seconds = (key === "ArrowLeft" ? -1 : 1) * (shown.to - shown.from) / 4;
+      if (window && key[0] === "A") set({ from: shown.from + seconds, to: shown.to + seconds });
     },
   };
 }

@@ -12,7 +12,7 @@ const HERE = new URL(import.meta.url).origin;
 const SHORTEST_SECONDS = 15;
 const TIMEOUT_MS = 10_000;
 const SVG = "http://www.w3.org/2000/svg";
-const SHAPES = {
+export const SHAPES = {
   working: "M7 12.5l3.2 3.2L17 9",
   degraded: "M7 12h10",
   out: "M8 8l8 8M16 8l-8 8",

@@ -46,14 +46,28 @@ class Choice:
     def has_bound(self, bound: str) -> bool:
         return all(test(bound) for test in self.bounds)
 
-    def series(self, family: Family, past: Past) -> Iterator[tuple[Known, dict[str, str]]]:
+    def series(self, family: Family, everything: "Everything") -> Iterator[tuple[Known, Labels]]:
         """The family's series that match, with their labels but the name and `le`."""
         if family.field != BUCKET and not self.has_bound(""):
             return
-        for known in past.known(family.metric):
-            labels = outer_labels(known.info.tags, {})
+        for known, labels in everything.of(family.metric):
             if self.accepts(labels):
                 yield known, labels
+
+
+class Everything:
+    """The series of each metric with their labels, looked up once for all of its names; one for each request."""
+
+    def __init__(self, past: Past) -> None:
+        self._past = past
+        self._found: dict[str, list[tuple[Known, Labels]]] = {}
+
+    def of(self, metric: str) -> list[tuple[Known, Labels]]:
+        found = self._found.get(metric)
+        if found is None:
+            found = [(known, outer_labels(known.info.tags, {})) for known in self._past.known(metric)]
+            self._found[metric] = found
+        return found
 
 
 def choice_of(selector: Any) -> Choice:

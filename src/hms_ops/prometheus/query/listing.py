@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from hms_ops import kinds
 from hms_ops.alert.plan import UnitLookup
-from hms_ops.past import Past
 from hms_ops.prometheus.query.budget import Budget
-from hms_ops.prometheus.query.choosing import Choice, choice_of
+from hms_ops.prometheus.query.choosing import Choice, Everything, choice_of
 from hms_ops.prometheus.query.instant import key_of
 from hms_ops.prometheus.query.names import BUCKET, RANKS, TOTAL, VALUE, Family, Names
 from hms_ops.prometheus.query.parsing import selector_of
@@ -39,7 +38,7 @@ WORDS: Final[Mapping[str, str]] = {
 class Directory:
     """One look at everything that has a name. help: what people said of a metric, "" for nothing."""
 
-    past: Past
+    everything: Everything
     names: Names
     unit: UnitLookup
     help: Callable[[str], str]
@@ -50,7 +49,7 @@ class Directory:
         for choice in choices_of(matches):
             for families in by_metric(choice.families(self.names)).values():
                 has_rows = False
-                for _, labels in choice.series(families[0], self.past):
+                for _, labels in choice.series(families[0], self.everything):
                     found.update(labels)
                     has_rows = True
                 self.budget.check_time()
@@ -72,11 +71,11 @@ class Directory:
         if label == LE:
             return (bound for one in families if one.field == BUCKET for bound in self._bounds(choice, one))
         if label == NAME:
-            return (one.name for one in families if next(choice.series(one, self.past), None) is not None)
-        return (labels[label] for _, labels in choice.series(families[0], self.past) if label in labels)
+            return (one.name for one in families if next(choice.series(one, self.everything), None) is not None)
+        return (labels[label] for _, labels in choice.series(families[0], self.everything) if label in labels)
 
     def _bounds(self, choice: Choice, family: Family) -> list[str]:
-        if next(choice.series(family, self.past), None) is None:
+        if next(choice.series(family, self.everything), None) is None:
             return []
         bounds = bounds_of(family.metric, self.unit(family.metric))
         return [text for text in (*map(bound_text, bounds), "+Inf") if choice.has_bound(text)]
@@ -95,7 +94,7 @@ class Directory:
         for choice in choices:
             for family in choice.families(self.names):
                 bounds = [{LE: text} for text in self._bounds(choice, family)] if family.field == BUCKET else [{}]
-                for _, labels in choice.series(family, self.past):
+                for _, labels in choice.series(family, self.everything):
                     yield from ({NAME: family.name, **labels, **bound} for bound in bounds)
 
     def metadata(self, metric: str, limit: int) -> dict[str, list[dict[str, str]]]:

@@ -22,7 +22,7 @@ from hms_ops._sketch import merge_groups, quantiles_of_groups
 from hms_ops.alert.plan import UnitLookup
 from hms_ops.past import Past
 from hms_ops.prometheus.query.budget import SERIES_MAX, Budget
-from hms_ops.prometheus.query.choosing import Choice, choice_of
+from hms_ops.prometheus.query.choosing import Choice, Everything, choice_of
 from hms_ops.prometheus.query.instant import Key, key_of
 from hms_ops.prometheus.query.names import BUCKET, RANKS, TOTAL, VALUE, Family, Names
 from hms_ops.prometheus.query.refused import LIMIT, Refused
@@ -92,6 +92,10 @@ class Reader:
     budget: Budget
     row_seconds: int = 10
     infos: dict[str, None] = field(default_factory=dict)
+    everything: Everything = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.everything = Everything(self.past)
 
     def settle(self, spans: Sequence[Span]) -> None:
         """Choose the length of rows for all of the query's selectors."""
@@ -144,15 +148,18 @@ class Reader:
         """How many series a selector may choose, and those of sketches; before their tags are looked at."""
         count = sketches = 0
         for family in choice_of(span.selector).families(self.names):
-            series = len(self.past.known(family.metric))
+            series = len(self.everything.of(family.metric))
             count += series
             sketches = max(sketches, series if family.field in (BUCKET, *RANKS) else 0)
+            self.budget.check_time()
+            if count >= SERIES_MAX:
+                break
         return min(count, SERIES_MAX), min(sketches, SERIES_MAX)
 
     # ---- the samples of a family
 
     def _family(self, choice: Choice, family: Family, slots: Slots, pooling: Pooling | None) -> Samples:
-        chosen = list(islice(choice.series(family, self.past), SERIES_MAX + 1))
+        chosen = list(islice(choice.series(family, self.everything), SERIES_MAX + 1))
         self.budget.series(len(chosen))
         series = [known for known, _ in chosen]
         own = [{NAME: family.name, **labels} for _, labels in chosen]

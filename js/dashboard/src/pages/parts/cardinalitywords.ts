@@ -48,6 +48,12 @@ export interface Advice {
   readonly code: string;
 }
 
+// A metric's name is a stranger's text, and this is pasted into a shell: only names that mean nothing to one are offered.
+const HARMLESS = /^[A-Za-z_][A-Za-z0-9_.]*$/;
+
+const deletion = (metric: string, tag: string): string =>
+  HARMLESS.test(metric) && HARMLESS.test(tag) ? `hms-ops-engine series delete '${metric}{${tag}=~".+"}'` : "";
+
 /** What to do, the most useful first; none when all is well. */
 export function advice(doc: CardinalityDoc): readonly Advice[] {
   const exploding = doc.metrics.map((metric) => ({ metric, tag: explodingTag(metric) })).filter((one) => one.tag !== null).slice(0, 3);
@@ -60,7 +66,7 @@ export function advice(doc: CardinalityDoc): readonly Advice[] {
     found.push({
       key: "delete",
       text: "Series that are no longer sent give their place back after an idle time. To have it at once, delete them; history of them goes too.",
-      code: `hms-ops-engine series delete '${metric.metric}{${tag?.tag}=~".+"}'`,
+      code: deletion(metric.metric, tag?.tag ?? ""),
     });
   }
   if (sizeTone(doc) !== "good") found.push({ key: "limit", text: "If all of them are meant, raise the limit in engine.yaml; memory is used only by series that are there.", code: `limits: {series: ${count(doc.limit * 2).replaceAll(",", "")}}` });

@@ -107,7 +107,7 @@ function stateOf(slo: SloDoc, burn: Burn, long: number | null, short: number | n
 }
 
 function burnWords(burn: Burn, long: number | null, short: number | null, state: BurnState["state"]): string {
-  const limit = `${burn.factor} times`;
+  const limit = times(burn.factor);
   if (state === "never") return `Cannot happen: even if all failed, the budget would not be spent ${limit} too fast.`;
   if (state === "no data") return "Nothing was counted in one of the two windows.";
   const said = `${times(long)} over ${span(burn.longSeconds)}, ${times(short)} over ${span(burn.shortSeconds)}`;
@@ -116,7 +116,7 @@ function burnWords(burn: Burn, long: number | null, short: number | null, state:
   return `${said}; the limit is ${limit}.`;
 }
 
-const times = (rate: number | null): string => (rate === null ? "unknown" : `${number(rate)} times`);
+const times = (rate: number | null): string => (rate === null ? "unknown" : `${number(rate)} ${rate === 1 ? "time" : "times"}`);
 
 /** When the budget is spent if it goes on as in the last hour; null when it is not being spent, or is spent already. */
 export function spentIn(slo: SloDoc, group: SloGroup): number | null {

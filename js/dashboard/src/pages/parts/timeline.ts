@@ -28,12 +28,12 @@ const SPOKEN: Readonly<Record<string, readonly [DeliveryTone, string]>> = {
 };
 
 /** The moments of this episode, oldest first. */
-export function momentsOf(events: readonly Happening[], alert: Pick<AlertDoc, "name" | "tags" | "since" | "episode">): readonly Moment[] {
+export function momentsOf(events: readonly Happening[], alert: Pick<AlertDoc, "name" | "tags" | "since" | "episode" | "rule">): readonly Moment[] {
   const from = (alert.since ?? 0) - BEFORE_SECONDS;
   const found: Moment[] = [];
   for (const [place, event] of events.entries()) {
     if (event.time === null || event.time < from || !isOf(event, alert)) continue;
-    const said = spoken(event);
+    const said = spoken(event, alert.rule !== "");
     if (said) found.push({ key: `${event.time} ${place}`, time: event.time, kind: event.kind, ...said });
   }
   return found.sort((a, b) => tenths(a) - tenths(b) || rank(a) - rank(b) || a.time - b.time);
@@ -54,9 +54,9 @@ function isOf({ kind, members }: Happening, alert: Pick<AlertDoc, "name" | "tags
 
 type Said = Pick<Moment, "tone" | "words" | "detail">;
 
-function spoken(event: Happening): Said | null {
+function spoken(event: Happening, hasRule: boolean): Said | null {
   switch (event.kind) {
-    case "alert": return transition(event);
+    case "alert": return transition(event, hasRule);
     case "decision": return { tone: decisionTone(decisionOf(event)), words: decisionWords(decisionOf(event)), detail: "" };
     case "notification": return attempt(event);
     case "action": return step(event);
@@ -64,8 +64,11 @@ function spoken(event: Happening): Said | null {
   }
 }
 
-function transition({ members }: Happening): Said | null {
-  const found = SPOKEN[text(members, "state")];
+const FIRED: readonly [DeliveryTone, string] = ["bad", "Fired, without a rule."];
+
+function transition({ members }: Happening, hasRule: boolean): Said | null {
+  const state = text(members, "state");
+  const found = state === "firing" && !hasRule ? FIRED : SPOKEN[state];
   return found ? { tone: found[0], words: found[1], detail: text(members, "reason") } : null;
 }
 

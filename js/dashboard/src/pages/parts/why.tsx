@@ -1,6 +1,5 @@
 /** Why an alert is as it is: its rule in sentences, and each part of the condition with the number it has now. */
 
-import { Code } from "../../kit/marks";
 import { withUnit } from "../../kit/format";
 import { explainPath } from "./alertdata";
 import { readExplain, type AlertDoc, type ExplainDoc, type RulePart } from "./documents";
@@ -17,7 +16,7 @@ export function Why({ name, tags, expression }: { readonly name: string; readonl
 
 function Reasons({ doc, tags, expression }: { readonly doc: ExplainDoc; readonly tags: AlertDoc["tags"]; readonly expression: string }) {
   if (!doc.parts.length && !doc.words.length)
-    return <p className="quiet-text">{expression ? <Code>{expression}</Code> : "This alert has no rule: a program fired it, or an action or detector of the engine."}</p>;
+    return <p className="quiet-text">{expression ? <Told>{expression}</Told> : "This alert has no rule: a program fired it, or an action or detector of the engine."}</p>;
   return (
     <div className="stack">
       {doc.words.length > 0 && <ul className="rule-words">{doc.words.map((sentence) => <li key={sentence}><Told>{sentence}</Told></li>)}</ul>}
