@@ -209,3 +209,15 @@ def test_days_begin_at_midnight_utc() -> None:
     days = days_of((), NOW, lambda *given: None)
     assert days[-1].date == date(2023, 11, 14)
     assert days[0].date == date(2023, 8, 17)
+
+
+def test_a_crowd_gets_the_bytes_that_were_made_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, packed = (ask(engine, "/status", headers={"Accept-Encoding": name}) for name in ("identity", "gzip"))
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.text == plain.text
+    assert packed.headers["etag"] == plain.headers["etag"][:-1] + '-gzip"'
+    for answer in (plain, packed):
+        known = {"If-None-Match": answer.headers["etag"], "Accept-Encoding": "gzip"}
+        assert ask(engine, "/status", headers=known).status_code == 304
+    monkeypatch.setattr("hms_ops.statuspage.maker.page_text", lambda status: pytest.fail("made again"))
+    assert ask(engine, "/status").text == plain.text

@@ -6,7 +6,6 @@ What is answered is made every few seconds at most, whoever asks and however oft
 wrong. Other pages may read it (CORS) and embed it. Without services in the setting `status` there is no page: 404.
 """
 
-import hashlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -17,14 +16,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hms_ops.http.answer import ENCODER, Problem
+from hms_ops.http.answer import Problem
+from hms_ops.http.delivery import PACKED_MARK
 from hms_ops.http.endpoint import Docs, Endpoint, Media, Refusal
 from hms_ops.http.site import site_of
 from hms_ops.reader import TEXT
-from hms_ops.statuspage.badge import badge_text
-from hms_ops.statuspage.page import page_text
-from hms_ops.statuspage.settings import ALL
-from hms_ops.statuspage.standing import WORDS, Status, document
+from hms_ops.statuspage.maker import Made, Rendered, rendered
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -39,7 +36,7 @@ SHARED: Final = {
 KEPT: Final = {**SHARED, "Cache-Control": "public, max-age=3600"}
 
 
-async def status_of(request: Request) -> Status:
+async def made(request: Request) -> Made:
     site = site_of(request)
     if not site.engine.config.status.services:
         raise Problem(404, "no-status-page", "this engine has no status page; name services under `status` to have one")
@@ -48,50 +45,48 @@ async def status_of(request: Request) -> Status:
     return fresh if fresh is not None else await site.reads.run(site.status.make)
 
 
-def shared(request: Request, content: bytes, media_type: str, headers: Mapping[str, str] = SHARED) -> Response:
-    etag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
-    given = {**headers, "ETag": etag}
-    if etag in request.headers.get("if-none-match", ""):
+def shared(request: Request, found: Rendered, media_type: str, headers: Mapping[str, str] = SHARED) -> Response:
+    """The bytes as they were made, packed where that is taken; 304 for whoever has them."""
+    given = {**headers, "ETag": f'"{found.etag}"', "Vary": "Accept-Encoding"}
+    if found.etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=given)
-    return Response(content, headers=given, media_type=media_type)
+    if "gzip" not in request.headers.get("accept-encoding", ""):
+        return Response(found.content, headers=given, media_type=media_type)
+    packed = {**given, "ETag": f'"{found.etag}{PACKED_MARK}"', "Content-Encoding": "gzip"}
+    return Response(found.packed, headers=packed, media_type=media_type)
 
 
 async def page(request: Request) -> Response:
-    return shared(request, page_text(await status_of(request)).encode(), "text/html")
+    return shared(request, (await made(request)).page, "text/html")
 
 
 async def data(request: Request) -> Response:
-    return shared(request, ENCODER.encode(document(await status_of(request))), "application/json")
+    return shared(request, (await made(request)).data, "application/json")
 
 
 async def badge(request: Request) -> Response:
     """`all`, or a service of the page."""
-    status, name = await status_of(request), request.path_params["name"]
-    if name == ALL:
-        text = badge_text(status.page.title, WORDS[status.state], status.state)
-    else:
-        found = [one for one in status.standings if one.service.name == name]
-        if not found:
-            raise Problem(404, "no-service", f"the status page has no service {name[:60]!r}; /status.json lists them")
-        text = badge_text(found[0].label, WORDS[found[0].state], found[0].state)
-    return shared(request, text.encode(), "image/svg+xml")
+    badges, name = (await made(request)).badges, request.path_params["name"]
+    if name not in badges:
+        raise Problem(404, "no-service", f"the status page has no service {name[:60]!r}; /status.json lists them")
+    return shared(request, badges[name], "image/svg+xml")
 
 
 async def style(request: Request) -> Response:
-    return shared(request, content_of("status.css"), "text/css", KEPT)
+    return shared(request, file("status.css"), "text/css", KEPT)
 
 
 async def script(request: Request) -> Response:
-    return shared(request, content_of("status.js"), "text/javascript", KEPT)
+    return shared(request, file("status.js"), "text/javascript", KEPT)
 
 
 async def widget(request: Request) -> Response:
-    return shared(request, content_of("hms-status.js"), "text/javascript", KEPT)
+    return shared(request, file("hms-status.js"), "text/javascript", KEPT)
 
 
 @cache
-def content_of(name: str) -> bytes:
-    return (files("hms_ops.http") / "widget" / name).read_bytes()
+def file(name: str) -> Rendered:
+    return rendered((files("hms_ops.http") / "widget" / name).read_bytes())
 
 
 State = Literal["working", "degraded", "out", "unknown"]

@@ -1,14 +1,23 @@
-"""Makes the status from a running engine: rules, alerts, history and journal in, `Status` out, kept for some seconds.
+"""Makes the status from a running engine: rules, alerts, history and journal in, page, data and badges out.
 
+They are made whole, hashed and packed once in KEPT_SECONDS, whoever asks: a crowd costs a copy of bytes each.
 Threads: `make` on one at a time (the HTTP server's reading worker); `fresh` on any.
 """
 
+import gzip
+import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from hms_ops.clock import SECOND_NS, steady_ns
 from hms_ops.errors import UnknownMetricError
-from hms_ops.statuspage.standing import Standing, Status, state_of, watching
+from hms_ops.statuspage.badge import badge_text
+from hms_ops.statuspage.page import page_text
+from hms_ops.statuspage.settings import ALL
+from hms_ops.statuspage.standing import WORDS, Standing, Status, document, state_of, watching
 from hms_ops.statuspage.uptime import Day, days_of, incidents_of
 
 if TYPE_CHECKING:
@@ -18,6 +27,38 @@ KEPT_SECONDS: Final = 5
 DAYS_KEPT_SECONDS: Final = 60  # history is read again so often
 EVENTS_READ: Final = 5_000
 INCIDENT_SECONDS: Final = 14 * 86_400
+PACKING_LEVEL: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """Bytes as they are answered, plain and gzipped, and what tells them from others."""
+
+    content: bytes
+    packed: bytes
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """All that is answered of one status. badges: by service, and ALL."""
+
+    page: Rendered
+    data: Rendered
+    badges: Mapping[str, Rendered]
+
+
+def rendered(content: bytes) -> Rendered:
+    return Rendered(content, gzip.compress(content, PACKING_LEVEL, mtime=0), hashlib.sha256(content).hexdigest()[:20])
+
+
+def made_of(status: Status) -> Made:
+    named = [(one.service.name, one.label, one.state) for one in status.standings]
+    badges = {
+        name: rendered(badge_text(label, WORDS[state], state).encode())
+        for name, label, state in ((ALL, status.page.title, status.state), *named)
+    }
+    return Made(rendered(page_text(status).encode()), rendered(msgspec.json.encode(document(status))), badges)
 
 
 class StatusMaker:
@@ -25,26 +66,26 @@ class StatusMaker:
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
-        self._status: Status | None = None
+        self._made: Made | None = None
         self._made_ns = 0
         self._days: Mapping[str, list[Day]] = {}
         self._days_ns = 0
 
-    def fresh(self) -> Status | None:
+    def fresh(self) -> Made | None:
         """The last one made, unless it is too old."""
-        is_fresh = self._status is not None and steady_ns() - self._made_ns < KEPT_SECONDS * SECOND_NS
-        return self._status if is_fresh else None
+        is_fresh = self._made is not None and steady_ns() - self._made_ns < KEPT_SECONDS * SECOND_NS
+        return self._made if is_fresh else None
 
-    def make(self) -> Status:
+    def make(self) -> Made:
         """How the services stand now."""
-        status, now_ns = self.fresh(), steady_ns()
-        if status is not None:
-            return status
+        made, now_ns = self.fresh(), steady_ns()
+        if made is not None:
+            return made
         if not self._days or now_ns - self._days_ns >= DAYS_KEPT_SECONDS * SECOND_NS:
             self._days, self._days_ns = self._read_days(), now_ns
-        self._status = self._stand()
+        self._made = made_of(self._stand())
         self._made_ns = now_ns
-        return self._status
+        return self._made
 
     def _read_days(self) -> dict[str, list[Day]]:
         """Service → its last days, from history. Slow is not out, unless nothing else is watched."""
