@@ -119,7 +119,7 @@ describe("cardinality", () => {
   });
   it("offers no command that a stranger's name could change", () => {
     const named = (metric: string, tag: string) => advice(readCardinality({ series: 950, limit: 1000, overflowed: 0, metrics: [{ metric, series: 500, tags: [{ tag, values: 500 }] }], tags: [] }))[1]?.code;
-    expect(named("web.visits", "session")).toBe("hms-ops-engine series delete 'web.visits{session=~\".+\"}'");
+    expect(named("web.visits", "session")).toBe("hms-ops-engine series delete --dry-run 'web.visits{session=~\".+\"}'");
     for (const evil of ["a'; rm -rf ~; '", "a b", "$(id)", "`id`", "a\u202eb", "-x", ""]) expect([named(evil, "session"), named("web.visits", evil)]).toEqual(["", ""]);
   });
   it("says what to do, and nothing when all is well", () => {

@@ -4,6 +4,7 @@ import type { LiveState } from "@hms-ops/core";
 import { freshness, isStale } from "../src/shell/fresh";
 import { isTyping, meaning, type Shortcut } from "../src/shell/keys";
 import { rank, score, type Goal } from "../src/shell/rank";
+import { gapSentence, sentence } from "../src/shell/teller";
 import { titleOf } from "../src/kit/title";
 
 vi.hoisted(() => {
@@ -73,4 +74,17 @@ test("the title says first what matters most", () => {
   expect(titleOf("Alerts", 2, false)).toBe("(2 firing) Alerts · HMS-OPS");
   expect(titleOf("Alerts", 2, true)).toBe("(no data) Alerts · HMS-OPS");
   expect(titleOf("", 0, false)).toBe("HMS-OPS");
+});
+
+describe("what is told", () => {
+  const gap = (from: number, to: number, reason: "slow" | "too-old" = "slow") => ({ from, to, reason });
+  test("of several alerts is one sentence, and bounded", () => {
+    expect(sentence([{ name: "a" }, { name: "a" }], "is firing", "are firing")).toBe("a is firing");
+    expect(sentence(["a", "b"].map((name) => ({ name })), "is firing", "are firing")).toBe("a, b are firing");
+    expect(sentence(["a", "b", "c", "d", "e"].map((name) => ({ name })), "is firing", "are firing")).toBe("5 alerts are firing: a, b, c and 2 more");
+  });
+  test("of gaps says from when to when, and why", () => {
+    expect(gapSentence([gap(60, 65), gap(70, 72)])).toMatch(/^Live data from \d\d:01:00 to \d\d:01:12 was not received: this browser was too slow/);
+    expect(gapSentence([gap(60, 60, "too-old")])).toMatch(/^Live data of \d\d:01:00 was not received: the engine/);
+  });
 });

@@ -28,10 +28,10 @@ export function PanelBox({ panel, range, columns }: PanelProps & { readonly colu
   const title = panel.title || panel.metric || panel.alert || panel.exprs[0] || "";
   const hasOwnTitle = panel.kind === "chart";
   return (
-    <section className={`panel panel-${panel.kind} span-${Math.min(panel.width, columns)}`} aria-label={title || panel.kind}>
+    <div role="group" className={`panel panel-${panel.kind} span-${Math.min(panel.width, columns)}`} aria-label={title || panel.kind}>
       {title && !hasOwnTitle && <h2><Name>{title}</Name></h2>}
       <Boundary what="This panel" resetKey={JSON.stringify(panel)}><Inside panel={panel} range={range} /></Boundary>
-    </section>
+    </div>
   );
 }
 

@@ -56,14 +56,16 @@ export function Announcer() {
   return (
     <>
       <div className="unseen" role="status" aria-live="polite">{text}</div>
-      <ul className="toasts">
-        {shown.map((note) => (
-          <li key={note.id} className={`toast tone-${note.tone}`}>
-            <span>{note.text}</span>
-            <button type="button" className="button quiet small" onClick={() => dismiss(note.id)} aria-label="Close this note">✕</button>
-          </li>
-        ))}
-      </ul>
+      {shown.length > 0 && (
+        <aside className="toasts" aria-label="Notes">
+          {shown.map((note) => (
+            <p key={note.id} className={`toast tone-${note.tone}`}>
+              <span>{note.text}</span>
+              <button type="button" className="button quiet small" onClick={() => dismiss(note.id)} aria-label="Close this note">✕</button>
+            </p>
+          ))}
+        </aside>
+      )}
     </>
   );
 }

@@ -1,7 +1,7 @@
 /** The bar at the top: which engine, how fresh, how many alerts, and what can be done anywhere. */
 
 import { useAlerts, useLiveState } from "@hms-ops/react";
-import { clockTime, plural, span } from "../kit/format";
+import { clockTime, span } from "../kit/format";
 import { signOut, useSession } from "../kit/session";
 import { link } from "../router";
 import { isStale, type Fresh } from "./fresh";
@@ -70,8 +70,10 @@ function AlertCount() {
   const words = isOld ? `${firing} firing when last heard` : firing ? `${firing} firing` : pending ? `${pending} pending` : "None firing";
   const look = isOld ? "is-old" : firing ? "is-firing" : pending ? "is-pending" : "is-quiet";
   return (
-    <a className={`alert-count ${look}`} href={link("alerts")} aria-label={`${plural(firing, "alert")} firing, ${pending} pending${isOld ? ", when last heard" : ""}`}>
-      <span aria-hidden="true">{isOld ? "○" : firing ? "▲" : pending ? "◆" : "●"}</span> {words}
+    <a className={`alert-count ${look}`} href={link("alerts")}>
+      <span aria-hidden="true">{isOld ? "○" : firing ? "▲" : pending ? "◆" : "●"}</span>
+      <span className="unseen">Alerts: </span>
+      <span>{words}</span>
     </a>
   );
 }

@@ -7,6 +7,7 @@ import { useEffect, useRef } from "react";
 import type { AlertEvent, GapEvent } from "@hms-ops/client";
 import { useLive } from "@hms-ops/react";
 import { announce, toast } from "../kit/announce";
+import { engineNow } from "../kit/clock";
 import { clockTime, plural } from "../kit/format";
 import { isStale } from "./fresh";
 import { useFresh } from "./state";
@@ -28,6 +29,7 @@ export function Teller() {
 }
 
 class Bundle {
+  private readonly openedAt_ms = Date.now();
   private alerts: AlertEvent[] = [];
   private gaps: GapEvent[] = [];
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -38,7 +40,9 @@ class Bundle {
     this.plan();
   }
 
+  /** What is missing from before the page was opened, nobody here has missed. */
   gap(event: GapEvent): void {
+    if (event.to < engineNow() - (Date.now() - this.openedAt_ms) / 1000) return;
     this.gaps.push(event);
     this.plan();
   }
@@ -75,7 +79,7 @@ export function gapSentence(gaps: readonly Pick<GapEvent, "from" | "to" | "reaso
   const from = Math.min(...gaps.map((gap) => gap.from));
   const to = Math.max(...gaps.map((gap) => gap.to));
   const why = gaps.some((gap) => gap.reason === "slow") ? "this browser was too slow for the stream" : "the engine’s memory does not go back so far, or it was restarted";
-  return `Live data from ${clockTime(from)} to ${clockTime(to)} was not received: ${why}. What was recorded is in the history.`;
+  return `Live data ${from === to ? "of" : `from ${clockTime(from)} to`} ${clockTime(to)} was not received: ${why}. What was recorded is in the history.`;
 }
 
 function useConnectionWords(): void {

@@ -52,7 +52,7 @@ export interface Advice {
 const HARMLESS = /^[A-Za-z_][A-Za-z0-9_.]*$/;
 
 const deletion = (metric: string, tag: string): string =>
-  HARMLESS.test(metric) && HARMLESS.test(tag) ? `hms-ops-engine series delete '${metric}{${tag}=~".+"}'` : "";
+  HARMLESS.test(metric) && HARMLESS.test(tag) ? `hms-ops-engine series delete --dry-run '${metric}{${tag}=~".+"}'` : "";
 
 /** What to do, the most useful first; none when all is well. */
 export function advice(doc: CardinalityDoc): readonly Advice[] {
@@ -65,7 +65,7 @@ export function advice(doc: CardinalityDoc): readonly Advice[] {
   for (const { metric, tag } of exploding.slice(0, 1)) {
     found.push({
       key: "delete",
-      text: "Series that are no longer sent give their place back after an idle time. To have it at once, delete them; history of them goes too.",
+      text: "Series that are no longer sent give their place back after an idle time. To have it at once, delete them; history of them goes too. This shows which they are; without --dry-run they are deleted.",
       code: deletion(metric.metric, tag?.tag ?? ""),
     });
   }
