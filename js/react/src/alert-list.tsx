@@ -28,7 +28,7 @@ export function AlertList({ alerts, actions = false, who, unitOf, label = "Alert
   const rest = all.length - ALERTS_MAX;
   return (
     <section className="ops-alerts" aria-label={label}>
-      {heard === "unknown" && <p className="ops-chart-error" role="alert">No connection: this list may be out of date.</p>}
+      {heard === "unknown" && <p className="ops-chart-error" role="alert">No connection: out of date.</p>}
       <ul className="ops-alerts-list">
         {all.slice(0, ALERTS_MAX).map((alert) => (
           <AlertItem key={keyOf(alert)} alert={alert} now={now} unit={unitOf?.(alert)} actions={actions} who={who} />

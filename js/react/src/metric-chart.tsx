@@ -133,7 +133,7 @@ const Empty = ({ source: { isLoading, window } }: { source: Source }) => (
 function Reading({ lines, at, unit, window }: { lines: readonly Line[]; at: number | null; unit: string; window: Window }) {
   return (
     <span className="ops-chart-value">
-      {at != null && <time dateTime={isoOf(at)} title={isoOf(at)}>{formatWithin(at, window.to - window.from)}</time>}
+      {at != null && <time dateTime={isoOf(at)}>{formatWithin(at, window.to - window.from)}</time>}
       {lines.length === 1 && <strong>{formatValue(valueAt(lines[0]!, at ?? window.to), unit)}</strong>}
     </span>
   );

@@ -93,7 +93,7 @@ export function summaryOf(
   return [
     lines.length > 1 ? `${title}, ${lines.length} lines.` : "",
     ...told,
-    rest > 0 ? `${rest} more lines in the table.` : "",
+    rest > 0 ? `${rest} more lines.` : "",
     shown.length ? `Anomalies: ${shown.join("; ")}.` : "",
   ].filter(Boolean).join(" ");
 }
