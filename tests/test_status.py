@@ -17,7 +17,7 @@ from hms_ops.statuspage.badge import LABEL_CHARS_MAX, badge_text
 from hms_ops.statuspage.page import percent
 from hms_ops.statuspage.settings import Service
 from hms_ops.statuspage.standing import DEGRADED, OUT, UNKNOWN, WORKING, state_of, watching
-from hms_ops.statuspage.uptime import DAY, DAYS, Day, Incident, days_of, incidents_of, uptime_of, words_of_span
+from hms_ops.statuspage.uptime import DAY, DAYS, Day, Incident, incidents_of, past_days, today, uptime_of, words_of_span
 
 RULES = ["ALERT slow WHEN avg(a) > 5 FOR 2s", "ALERT down WHEN avg(b) > 5 FOR 2s"]
 SERVICES = [
@@ -51,24 +51,37 @@ def rows(*given: tuple[int, float, float, float]) -> Any:
     return made
 
 
+def days_of(rules: tuple[str, ...], now: int, read: Any) -> list[Day]:
+    return [*past_days(rules, now, read), today(rules, now, read)]
+
+
+def within(rows: Any) -> Any:
+    """A reader of these rows, by span."""
+    return lambda start, end: rows[(rows["time"] >= start * 10**9) & (rows["time"] < end * 10**9)]
+
+
 def test_days_count_minutes_that_were_out_and_hours_by_their_share() -> None:
-    today = NOW // DAY * DAY
+    midnight = NOW // DAY * DAY
     kept = {
-        "1m": rows((today, 1, 0, 0), (today + 60, 2, 1, 1), (today + 120, 1, 0, 0), (today + 180, 1, 0, 0)),
-        "1h": rows((today - 50 * DAY, 60, 15, 1)),
+        "1m": rows((midnight, 1, 0, 0), (midnight + 60, 2, 1, 1), (midnight + 120, 1, 0, 0), (midnight + 180, 1, 0, 0)),
+        "1h": rows((midnight - 50 * DAY, 60, 15, 1)),
     }
-    days = days_of(("down",), today + 300, lambda rule, start, end, step: kept[step])
+    days = days_of(("down",), midnight + 300, lambda rule, start, end, step: within(kept[step])(start, end))
     assert len(days) == DAYS
-    assert days[-1] == Day(datetime.fromtimestamp(today, UTC).date(), 240.0, 60.0)
+    assert days[-1] == Day(datetime.fromtimestamp(midnight, UTC).date(), 240.0, 60.0)
     assert days[-51].share == pytest.approx(0.75)
     assert days[-2].share is None
     assert uptime_of(days) == pytest.approx(1 - (60 + 900) / (240 + 3600))
 
 
 def test_rules_that_fire_together_count_once() -> None:
-    today = NOW // DAY * DAY
-    kept = {"slow": rows((today, 1, 1, 1)), "down": rows((today, 1, 1, 1), (today + 60, 1, 0, 0)), "new": None}
-    days = days_of(("slow", "down", "new"), today + 120, lambda rule, s, e, step: kept[rule] if step == "1m" else None)
+    midnight = NOW // DAY * DAY
+    kept = {"slow": rows((midnight, 1, 1, 1)), "down": rows((midnight, 1, 1, 1), (midnight + 60, 1, 0, 0)), "new": None}
+
+    def read(rule: str, start: int, end: int, step: str) -> Any:
+        return within(kept[rule])(start, end) if step == "1m" and kept[rule] is not None else None
+
+    days = days_of(("slow", "down", "new"), midnight + 120, read)
     assert (days[-1].watched, days[-1].out) == (120.0, 60.0)
 
 
