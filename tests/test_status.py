@@ -1,7 +1,9 @@
 """The public status page: what it says of services, of their days, and what it never says; badge and data."""
 
+import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -169,7 +171,8 @@ def ask(engine: Engine, path: str, **options: Any) -> httpx.Response:
 
 
 def test_the_page_says_how_services_are_and_nothing_of_their_rules(engine: Engine, monkeypatch: Any) -> None:
-    monkeypatch.setattr("hms_ops.statuspage.maker.KEPT_SECONDS", 0)
+    monkeypatch.setattr("hms_ops.http.status.KEPT_SECONDS", -1)
+    monkeypatch.setattr("hms_ops.http.status.STALE_SECONDS", -1)
     assert ask(engine, "/status.json").json()["sentence"] == "All services are working."
     feed(engine, "b", 9.0, 10, tags={"secret_host": "db-7"})
     engine.duty.settle()
@@ -234,3 +237,25 @@ def test_a_crowd_gets_the_bytes_that_were_made_once(engine: Engine, monkeypatch:
         assert ask(engine, "/status", headers=known).status_code == 304
     monkeypatch.setattr("hms_ops.statuspage.maker.page_text", lambda status: pytest.fail("made again"))
     assert ask(engine, "/status").text == plain.text
+
+
+def test_one_status_is_made_at_a_time_and_old_ones_are_waited_for(engine: Engine, monkeypatch: Any) -> None:
+    ask(engine, "/status.json")
+    begun, going_on = threading.Event(), threading.Event()
+
+    def slow(status: Any) -> str:
+        begun.set()
+        assert going_on.wait(20)
+        return "new"
+
+    monkeypatch.setattr("hms_ops.statuspage.maker.page_text", slow)
+    monkeypatch.setattr("hms_ops.http.status.KEPT_SECONDS", -1)
+    old = [ask(engine, "/status").text for _ in range(3)]
+    assert begun.wait(10)
+    assert "new" not in old
+    assert ask(engine, "/v1/query", params={"expr": "avg(a)"}).status_code == 200
+    monkeypatch.setattr("hms_ops.http.status.STALE_SECONDS", -1)
+    with ThreadPoolExecutor(8) as crowd:
+        waiting = [crowd.submit(ask, engine, "/status", timeout=30) for _ in range(8)]
+        going_on.set()
+        assert {one.result().text for one in waiting} == {"new"}

@@ -1,11 +1,13 @@
 """Makes the status from a running engine: rules, alerts, history and journal in, page, data and badges out.
 
-They are made whole, hashed and packed once in KEPT_SECONDS, whoever asks: a crowd costs a copy of bytes each.
-Threads: `make` on one at a time (the HTTP server's reading worker); `fresh` on any.
+They are made whole, hashed and packed once in a few seconds, whoever asks: a crowd costs a copy of bytes each.
+Threads: `make` on the HTTP server's public worker; the rest on its event loop.
 """
 
 import gzip
 import hashlib
+import math
+from asyncio import Future
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +25,6 @@ from hms_ops.statuspage.uptime import DAY, Day, incidents_of, past_days, today
 if TYPE_CHECKING:
     from hms_ops.engine import Engine
 
-KEPT_SECONDS: Final = 5
 TODAY_KEPT_SECONDS: Final = 60  # history is read again so often
 PAST_KEPT_SECONDS: Final = 3_600
 EVENTS_READ: Final = 5_000
@@ -67,7 +68,8 @@ class StatusMaker:
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
-        self._made: Made | None = None
+        self.last: Made | None = None
+        self.making: Future[Made] | None = None  # the event loop's
         self._made_ns = 0
         self._days: Mapping[str, list[Day]] = {}
         self._days_ns = 0
@@ -75,21 +77,17 @@ class StatusMaker:
         self._past_ns = 0
         self._past_day = -1
 
-    def fresh(self) -> Made | None:
-        """The last one made, unless it is too old."""
-        is_fresh = self._made is not None and steady_ns() - self._made_ns < KEPT_SECONDS * SECOND_NS
-        return self._made if is_fresh else None
+    def age_seconds(self) -> float:
+        """Of the last one made; endless where there is none."""
+        return (steady_ns() - self._made_ns) / SECOND_NS if self.last is not None else math.inf
 
     def make(self) -> Made:
         """How the services stand now."""
-        made, now_ns = self.fresh(), steady_ns()
-        if made is not None:
-            return made
+        now_ns = steady_ns()
         if not self._days or now_ns - self._days_ns >= TODAY_KEPT_SECONDS * SECOND_NS:
             self._days, self._days_ns = self._read_days(now_ns), now_ns
-        self._made = made_of(self._stand())
-        self._made_ns = now_ns
-        return self._made
+        self.last, self._made_ns = made_of(self._stand()), now_ns
+        return self.last
 
     def _read_days(self, now_ns: int) -> dict[str, list[Day]]:
         """Service → its last days, from history. Slow is not out, unless nothing else is watched."""
