@@ -22,20 +22,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from tests.browsing import CHROMIUM, chromium
+
 import hms_ops
 from benchmarks.figure import Figure, Pace
 from hms_ops.bench import BenchError
 
-CHROMIUM: Final = "/usr/bin/chromium"
-FLAGS: Final = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 BUILT: Final = Path(hms_ops.__file__).parent / "http" / "dashboard"
 JS: Final = Path(__file__).parent.parent / "js"
 SAMPLES: Final = 40
@@ -68,6 +60,8 @@ SCROLL: Final = """async (seconds) => {
 
 
 def measure(pace: Pace) -> list[Figure]:
+    if not CHROMIUM:
+        raise BenchError("chromium is not installed: apt-get install chromium")
     with chromium() as browser:
         return [
             *measure_demo(browser, pace.part(5, 1)),
@@ -75,20 +69,6 @@ def measure(pace: Pace) -> list[Figure]:
             *measure_many(browser, pace.part(3, 1)),
             *measure_sizes(),
         ]
-
-
-@contextmanager
-def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    if not Path(CHROMIUM).exists():
-        raise BenchError("chromium is not installed: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 @contextmanager

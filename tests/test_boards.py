@@ -1,6 +1,8 @@
 """Dashboards of one's own: what a text means, where a mistake stands, files that change, and saving over HTTP."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,6 +122,30 @@ def test_saving_checks_first_and_says_when_somebody_else_was_faster(tmp_path: Pa
     with pytest.raises(Changed):
         folders.put("small", SMALL, kept.etag)
     assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+
+
+def test_a_link_stays_one_and_text_is_utf8_whatever_the_locale(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    real = tmp_path / "real" / "small.yaml"
+    real.write_text(SMALL)
+    (tmp_path / "small.yaml").symlink_to(real)
+    text = SMALL.replace("Small", "Überblick ✓")
+    code = (
+        "from pathlib import Path\nfrom hms_ops.boards.folder import Folders\n"
+        f"Folders([Path({str(tmp_path)!r})]).put('small', {text!a}, '*')"
+    )
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert (tmp_path / "small.yaml").is_symlink()
+    assert real.read_text("utf-8") == text
+
+
+def test_any_text_may_be_saved_over_where_one_is_there(tmp_path: Path) -> None:
+    folders = Folders([tmp_path])
+    with pytest.raises(Changed):
+        folders.put("small", SMALL, "*")
+    folders.put("small", SMALL, None)
+    assert folders.put("small", SMALL + "columns: 1\n", "*").text.endswith("columns: 1\n")
 
 
 @pytest.mark.parametrize("name", ["../x", "", ".hidden", "a/b", "x" * 65, "a b", "ü"])

@@ -87,6 +87,7 @@ def test_a_port_is_free_again_after_a_stop(site: Serving) -> None:
     assert {thread.name for thread in threads} == {
         "hms-http",
         "hms-http-promql",
+        "hms-http-public",
         "hms-http-reads",
         "hms-http-writes",
         "hms-http-operations",

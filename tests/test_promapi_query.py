@@ -17,9 +17,11 @@ from hms_ops.prometheus.query import given, rates
 from hms_ops.prometheus.query.answer import instant_answer, number_text, range_answer
 from hms_ops.prometheus.query.budget import Budget
 from hms_ops.prometheus.query.choosing import Everything
+from hms_ops.prometheus.query.grouping import FOLDS
 from hms_ops.prometheus.query.known import Known
 from hms_ops.prometheus.query.listing import Directory
 from hms_ops.prometheus.query.names import Family, names_of
+from hms_ops.prometheus.query.pointwise import EACH
 from hms_ops.prometheus.query.reader import Reader, Samples
 from hms_ops.prometheus.query.refused import Refused
 from hms_ops.prometheus.query.slots import Slots, windows
@@ -304,3 +306,40 @@ def test_an_engine_without_a_sample_answers() -> None:
         assert ask(engine, "sum(nothing)") == []
         assert value(engine, "sum(nothing) or vector(0)") == 0.0
         assert ask(engine, '{__name__=~".+"}') == []
+
+
+OUTSIDE = [
+    "lat_ms_bucket",
+    'lat_ms_bucket{le="5"}',
+    '{le="5",__name__!=""}',
+    '{__name__=~".+"}',
+    "histogram_quantile(0.9, lat_ms_bucket)",
+    "histogram_quantile(0.9, sum by (le) (rate(lat_ms_bucket[5m])))",
+    "rate(lat_ms_bucket[1m])",
+    "irate(lat_ms_count[1m])",
+    "delta(lat_ms_max[1m])",
+    "sum by (zone) (increase(lat_ms_bucket[1m]))",
+    "lat_ms_p99",
+    "quantile_over_time(0.5, lat_ms_p99[1m])",
+    "stddev_over_time(lat_ms[1m])",
+    "last_over_time(lat_ms_bucket[1m])",
+    "topk(2, lat_ms_bucket)",
+    "lat_ms_bucket + on (le, host) lat_ms_bucket",
+    *(f"{name}({of}[1m])" for name in OVER_TIME for of in ("lat_ms", "lat_ms_bucket")),
+    *(f"{name}({of}[1m])" for name in ("rate", "increase", "irate") for of in ("lat_ms_max", "lat_ms_bucket")),
+    *(f"{fold} by (zone) (lat_ms_bucket)" for fold in FOLDS),
+    *(f"{name}(lat_ms_bucket)" for name in (*EACH, "sort", "sort_desc", "round")),
+]
+
+
+@pytest.mark.parametrize("query", OUTSIDE)
+@pytest.mark.parametrize("time", [1, NOW - 70, NOW + 10**6])
+def test_before_and_after_all_history_there_is_nothing_and_no_error(hour: Engine, query: str, time: int) -> None:
+    assert ask(hour, query, time) == []
+    span = {"query": [query], "start": [str(time)], "end": [str(time + 60)], "step": ["15"]}
+    assert range_answer(given.ranged(span), reader_of(hour))["result"] == []
+
+
+def test_what_is_absent_is_absent_outside_of_history_too(hour: Engine) -> None:
+    for query in ('absent({x="y",x="z"})', "absent(lat_ms_bucket)"):
+        assert [value(hour, query, time) for time in (1, NOW + 10**6)] == [1.0, 1.0]

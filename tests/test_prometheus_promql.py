@@ -217,11 +217,14 @@ def test_what_a_recorded_series_cannot_do(text: str, reason: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("-" * 3000 + "a", "nested deeper"),
-        (" + ".join(["a"] * 2000), "nested deeper"),
+        ("-" * 900 + "a", "nested deeper"),
+        (" + ".join(["a"] * 900), "nested deeper"),
+        ("-" * 8190 + "a", "8,190 operators and parentheses, 1,000 are allowed"),
+        ("#\r" + "-" * 8180 + "a", "8,180 operators"),
+        (" AND ".join(["a"] * 1100), "1,099 operators"),
         ("(" * 500 + "a" + ")" * 500, "nested deeper"),
         ("abs(" * 500 + "a" + ")" * 500, "nested deeper"),
-        ("a" * 9000, "more than 8,192 characters"),
+        ("a" * 9000, "9,000 characters, 8,192 are allowed"),
     ],
 )
 def test_an_expression_has_bounds(text: str, reason: str) -> None:

@@ -1,7 +1,9 @@
 """The public status page: what it says of services, of their days, and what it never says; badge and data."""
 
+import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from hms_ops.statuspage.badge import LABEL_CHARS_MAX, badge_text
 from hms_ops.statuspage.page import percent
 from hms_ops.statuspage.settings import Service
 from hms_ops.statuspage.standing import DEGRADED, OUT, UNKNOWN, WORKING, state_of, watching
-from hms_ops.statuspage.uptime import DAY, DAYS, Day, Incident, days_of, incidents_of, uptime_of, words_of_span
+from hms_ops.statuspage.uptime import DAY, DAYS, Day, Incident, incidents_of, past_days, today, uptime_of, words_of_span
 
 RULES = ["ALERT slow WHEN avg(a) > 5 FOR 2s", "ALERT down WHEN avg(b) > 5 FOR 2s"]
 SERVICES = [
@@ -51,24 +53,37 @@ def rows(*given: tuple[int, float, float, float]) -> Any:
     return made
 
 
+def days_of(rules: tuple[str, ...], now: int, read: Any) -> list[Day]:
+    return [*past_days(rules, now, read), today(rules, now, read)]
+
+
+def within(rows: Any) -> Any:
+    """A reader of these rows, by span."""
+    return lambda start, end: rows[(rows["time"] >= start * 10**9) & (rows["time"] < end * 10**9)]
+
+
 def test_days_count_minutes_that_were_out_and_hours_by_their_share() -> None:
-    today = NOW // DAY * DAY
+    midnight = NOW // DAY * DAY
     kept = {
-        "1m": rows((today, 1, 0, 0), (today + 60, 2, 1, 1), (today + 120, 1, 0, 0), (today + 180, 1, 0, 0)),
-        "1h": rows((today - 50 * DAY, 60, 15, 1)),
+        "1m": rows((midnight, 1, 0, 0), (midnight + 60, 2, 1, 1), (midnight + 120, 1, 0, 0), (midnight + 180, 1, 0, 0)),
+        "1h": rows((midnight - 50 * DAY, 60, 15, 1)),
     }
-    days = days_of(("down",), today + 300, lambda rule, start, end, step: kept[step])
+    days = days_of(("down",), midnight + 300, lambda rule, start, end, step: within(kept[step])(start, end))
     assert len(days) == DAYS
-    assert days[-1] == Day(datetime.fromtimestamp(today, UTC).date(), 240.0, 60.0)
+    assert days[-1] == Day(datetime.fromtimestamp(midnight, UTC).date(), 240.0, 60.0)
     assert days[-51].share == pytest.approx(0.75)
     assert days[-2].share is None
     assert uptime_of(days) == pytest.approx(1 - (60 + 900) / (240 + 3600))
 
 
 def test_rules_that_fire_together_count_once() -> None:
-    today = NOW // DAY * DAY
-    kept = {"slow": rows((today, 1, 1, 1)), "down": rows((today, 1, 1, 1), (today + 60, 1, 0, 0)), "new": None}
-    days = days_of(("slow", "down", "new"), today + 120, lambda rule, s, e, step: kept[rule] if step == "1m" else None)
+    midnight = NOW // DAY * DAY
+    kept = {"slow": rows((midnight, 1, 1, 1)), "down": rows((midnight, 1, 1, 1), (midnight + 60, 1, 0, 0)), "new": None}
+
+    def read(rule: str, start: int, end: int, step: str) -> Any:
+        return within(kept[rule])(start, end) if step == "1m" and kept[rule] is not None else None
+
+    days = days_of(("slow", "down", "new"), midnight + 120, read)
     assert (days[-1].watched, days[-1].out) == (120.0, 60.0)
 
 
@@ -156,7 +171,8 @@ def ask(engine: Engine, path: str, **options: Any) -> httpx.Response:
 
 
 def test_the_page_says_how_services_are_and_nothing_of_their_rules(engine: Engine, monkeypatch: Any) -> None:
-    monkeypatch.setattr("hms_ops.statuspage.maker.KEPT_SECONDS", 0)
+    monkeypatch.setattr("hms_ops.http.status.KEPT_SECONDS", -1)
+    monkeypatch.setattr("hms_ops.http.status.STALE_SECONDS", -1)
     assert ask(engine, "/status.json").json()["sentence"] == "All services are working."
     feed(engine, "b", 9.0, 10, tags={"secret_host": "db-7"})
     engine.duty.settle()
@@ -221,3 +237,25 @@ def test_a_crowd_gets_the_bytes_that_were_made_once(engine: Engine, monkeypatch:
         assert ask(engine, "/status", headers=known).status_code == 304
     monkeypatch.setattr("hms_ops.statuspage.maker.page_text", lambda status: pytest.fail("made again"))
     assert ask(engine, "/status").text == plain.text
+
+
+def test_one_status_is_made_at_a_time_and_old_ones_are_waited_for(engine: Engine, monkeypatch: Any) -> None:
+    ask(engine, "/status.json")
+    begun, going_on = threading.Event(), threading.Event()
+
+    def slow(status: Any) -> str:
+        begun.set()
+        assert going_on.wait(20)
+        return "new"
+
+    monkeypatch.setattr("hms_ops.statuspage.maker.page_text", slow)
+    monkeypatch.setattr("hms_ops.http.status.KEPT_SECONDS", -1)
+    old = [ask(engine, "/status").text for _ in range(3)]
+    assert begun.wait(10)
+    assert "new" not in old
+    assert ask(engine, "/v1/query", params={"expr": "avg(a)"}).status_code == 200
+    monkeypatch.setattr("hms_ops.http.status.STALE_SECONDS", -1)
+    with ThreadPoolExecutor(8) as crowd:
+        waiting = [crowd.submit(ask, engine, "/status", timeout=30) for _ in range(8)]
+        going_on.set()
+        assert {one.result().text for one in waiting} == {"new"}

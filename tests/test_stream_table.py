@@ -172,6 +172,16 @@ def test_only_the_first_metrics_by_name_are_followed_and_those_that_are_gone_mak
     assert [name for name, _ in cells(made.texts(NOW + 1)[wanted].data)] == ["a8", "b"]
 
 
+def test_what_one_stream_names_in_full_is_not_lost_to_anothers_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members, "METRICS_MAX", 5)
+    store, mine = make_store(), wanted_of(["zz.mine"], [])
+    made = table_of(store, mine)
+    made.want((mine, wanted_of(["*"], [])))
+    store.ingest(b"".join(b"a%d:1|c\n" % n for n in range(9)) + b"zz.mine:1|c\n")
+    move_to(store, NOW + 1)
+    assert [name for name, _ in cells(made.texts(NOW)[mine].data)] == ["zz.mine"]
+
+
 def test_a_rules_gauge_is_the_greatest_of_its_instances() -> None:
     store, wanted = make_store(), wanted_of(["hot", "cold"], [])
     made = table_of(store, wanted, rules=frozenset({"hot"}))

@@ -3,10 +3,18 @@ import { defineConfig } from "vite";
 import { packages, preact } from "../aliases";
 
 // What this writes is committed: installing the Python package needs no Node. `tests/test_ui_built.py` builds it again.
+/** A script that is loaded later brings no sheet and no other script: nothing is to be fetched ahead for it. */
+const noPreload = {
+  name: "no-preload",
+  enforce: "pre" as const,
+  load: (id: string) => (id.includes("vite/preload-helper") ? "export const __vitePreload = (load) => load();" : null),
+};
+
 export default defineConfig({
   root: fileURLToPath(new URL(".", import.meta.url)),
   base: "./",
   resolve: { alias: { ...packages("browser"), "@hms-ops/client": fileURLToPath(new URL("src/reader.ts", import.meta.url)), ...preact } },
+  plugins: [noPreload],
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   build: {
     outDir: process.env.HMS_OPS_UI_OUT ?? fileURLToPath(new URL("../../src/hms_ops/http/dashboard", import.meta.url)),
@@ -19,7 +27,7 @@ export default defineConfig({
       output: {
         codeSplitting: {
           groups: [
-            { name: "base", priority: 2, test: /preact|[\\/](client|core)[\\/]src|react[\\/]src[\\/](format|hooks|provider|query)|dashboard[\\/]src[\\/](kit|reader|router|shell|wall|pages[\\/](index|overview))/ },
+            { name: "base", priority: 2, test: /preact|[\\/](client|core)[\\/]src|react[\\/]src[\\/](format|hooks|provider|query)|dashboard[\\/]src[\\/](kit|main|reader|router|shell|wall|pages[\\/](index|overview))|\.css/ },
             { name: "pages", priority: 1, test: /uplot|react[\\/]src|dashboard[\\/]src[\\/](pages|boards|metric)/ },
           ],
         },

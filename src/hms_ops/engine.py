@@ -61,6 +61,7 @@ from hms_ops.selfwatch import with_self_watch
 from hms_ops.series import SeriesInfo
 from hms_ops.threads import Threads, left_seconds
 from hms_ops.vitals import Vitals
+from hms_ops.watchers import Watchers
 
 if TYPE_CHECKING:
     import socket
@@ -80,7 +81,6 @@ HOOKS_SECONDS: Final = 0.5
 HISTORY_SECONDS: Final = 1.0
 PROGRESS_SECONDS: Final = 2.0
 
-Watcher = Callable[[dict[str, Any]], object]
 Tags = Mapping[str, str]
 
 
@@ -125,8 +125,8 @@ class Engine(AlertCalls):
         self._listening = listener_config(as_addresses(choose("udp", udp, "127.0.0.1:8125")), self.config)
         self._threads = Threads()
         self._listeners: list[Listener] = []
-        self._watchers: list[Watcher] = []
-        self._second_watchers: list[Callable[[int], None]] = []
+        self._watchers: Watchers[dict[str, Any]] = Watchers()
+        self._sealed: Watchers[int] = Watchers()
         self._storage: Storage | None = None
         self._server: Server | None = None
         self._wake = threading.Event()
@@ -325,7 +325,7 @@ class Engine(AlertCalls):
                 self._publisher,
                 self._in_process,
                 lambda: self._listeners,
-                self._tell_sealed,
+                self._sealed.tell,
             )
             self.duty.warm()
             if self._storage is not None:
@@ -450,16 +450,7 @@ class Engine(AlertCalls):
     def watch_seconds(self, watcher: Callable[[int], None]) -> Callable[[], None]:
         """Call `watcher` with the last sealed second after each tick, in the tick's thread, until the returned function
         is called. It sets an event or the like: every tick waits for it."""
-        self._second_watchers = [*self._second_watchers, watcher]
-
-        def end() -> None:
-            self._second_watchers = [known for known in self._second_watchers if known is not watcher]
-
-        return end
-
-    def _tell_sealed(self, second: int) -> None:
-        for watcher in self._second_watchers:
-            watcher(second)
+        return self._sealed.add(watcher)
 
     def _ticker(self) -> "Ticker":
         assert self.account.ticker is not None  # since `start`
@@ -620,25 +611,16 @@ class Engine(AlertCalls):
             raise ConfigError(f"{self.config.file}:1: {error}") from None
         self.paging.note("reload", BY_PROGRAM, "http-access", "", tokens=len(fresh.http_tokens))
 
-    def watch(self, watcher: Watcher) -> Callable[[], None]:
+    def watch(self, watcher: Callable[[dict[str, Any]], object]) -> Callable[[], None]:
         """Call `watcher` with every event (dict with time_ns and kind), from the engine's threads, until the returned
         function is called. It must not block."""
         self._check_not_forked()
-        self._watchers = [*self._watchers, watcher]
-
-        def end() -> None:
-            self._watchers = [known for known in self._watchers if known is not watcher]
-
-        return end
+        return self._watchers.add(watcher)
 
     def _emit(self, event: dict[str, Any]) -> None:
         event = {"time_ns": self.clock.now_ns(), **event}
         self.journalist.put(event)
-        for watcher in self._watchers:
-            try:
-                watcher(event)
-            except Exception:
-                log.exception("a watcher of events failed")
+        self._watchers.tell(event)
 
     def described_unit(self, metric: str) -> str | None:
         """What `describe` said; None for nothing."""

@@ -5,6 +5,7 @@ import { freshness, isStale } from "../src/shell/fresh";
 import { isTyping, meaning, type Shortcut } from "../src/shell/keys";
 import { rank, score, type Goal } from "../src/shell/rank";
 import { gapSentence, sentence } from "../src/shell/teller";
+import { engineNow, heard, skew } from "../src/kit/clock";
 import { titleOf } from "../src/kit/title";
 
 vi.hoisted(() => {
@@ -86,5 +87,20 @@ describe("what is told", () => {
   test("of gaps says from when to when, and why", () => {
     expect(gapSentence([gap(60, 65), gap(70, 72)])).toMatch(/^Live data from \d\d:01:00 to \d\d:01:12 was not received: this browser was too slow/);
     expect(gapSentence([gap(60, 60, "too-old")])).toMatch(/^Live data of \d\d:01:00 was not received: the engine/);
+  });
+});
+
+describe("the engine's clock", () => {
+  test("is the one that the least late second shows", () => {
+    vi.useFakeTimers({ now: 1_000_000 });
+    heard(899, 1_000_000); // the engine has 900 s where this computer has 1,000
+    expect([engineNow(), skew()]).toEqual([900, 100]);
+    heard(890, 1_000_000); // sent again after a reconnection: hardly believed
+    expect(engineNow()).toBeGreaterThan(899);
+    heard(900, 1_000_000);
+    expect(engineNow()).toBe(901);
+    heard(400, 1_000_000); // somebody has set a clock
+    expect(engineNow()).toBe(401);
+    vi.useRealTimers();
   });
 });

@@ -24,6 +24,7 @@ from hms_ops.errors import ConfigError
 BOARDS_MAX: Final = 200
 TEXT_BYTES_MAX: Final = 256 * 1024
 SUFFIX: Final = ".yaml"
+ANY: Final = "*"  # RFC 9110, section 13.1.1
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 
 Stamp = tuple[int, int, int]
@@ -77,14 +78,16 @@ class Folders:
         return next((kept for kept in self.all() if kept.name == name), None) or missing(name)
 
     def put(self, name: str, text: str, etag: str | None) -> Kept:
-        """Check the text and save it; `etag` is of the text that was edited, None for a dashboard that is new."""
+        """Check the text and save it; `etag` is of the text that was edited, None for a dashboard that is new, ANY for
+        whichever is there."""
         if NAME.match(name) is None:
             raise ConfigError(f"{name[:80]}:1: a dashboard's name has letters, digits, '_', '.' and '-', at most 64")
         if len(text.encode()) > TEXT_BYTES_MAX:
             raise ConfigError(f"{name}:1: the text is longer than {TEXT_BYTES_MAX:,} bytes; make a second dashboard")
         read_board(text, name)
         known = {kept.name: kept for kept in self.all()}.get(name)
-        if (known.etag if known else None) != etag:
+        found = known.etag if known else None
+        if etag != found and not (etag == ANY and known):
             raise Changed(name)
         replace_file(known.path if known else self._place(name), text)
         return self.one(name)
@@ -139,10 +142,11 @@ def read_file(path: Path) -> str:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """All of it or nothing: written beside, synced, and put in its place at once."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix="." + path.name, delete=False) as file:
+    """All of it or nothing: written beside, synced, and put in its place at once; where a link points, not the link."""
+    path = path.resolve()
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix="." + path.name, delete=False) as file:
         try:
-            file.write(text)
+            file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
             os.chmod(file.name, path.stat().st_mode & 0o777 if path.exists() else 0o644)

@@ -163,6 +163,9 @@ DOCS: Final[Docs] = {
         "Save a dashboard's text",
         BoardDocument,
         path=PATH,
+        headers={
+            "If-Match": TEXT.about("The `etag` of what was edited; none for a new one.", example="*")
+        },
         body=Media("application/yaml", "the dashboard as YAML: docs/dashboard.md", EXAMPLE),
         refusals=(
             Refusal(400, "dashboard", "the text holds mistakes; `problems` has the line of each"),
@@ -170,7 +173,7 @@ DOCS: Final[Docs] = {
             Refusal(412, "changed", "it was saved by somebody else meanwhile"),
             Refusal(413, "body-too-large", f"the text has more than {TEXT_BYTES_MAX:,} bytes"),
         ),
-        more="`If-Match` is the `etag` of the document that was edited; a new dashboard is saved without.",
+        more="Without `If-Match` only a new dashboard is saved; `*` saves over whatever is there.",
     ),
 }
 

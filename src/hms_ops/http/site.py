@@ -76,13 +76,15 @@ class Bodies:
 class Site:
     """reads: queries and lists; writes: bodies and alerts, so that no long query delays them; promql: what Grafana
     asks, twenty panels at once, so that our own screens do not wait behind it; operations: imports, backups and
-    deletes, which may take minutes. streams: what live streams hang on."""
+    deletes, which may take minutes; public: the status page, so that strangers wait for nobody and nobody for them.
+    streams: what live streams hang on."""
 
     engine: "Engine"
     reads: Worker
     writes: Worker
     promql: Worker
     operations: Worker
+    public: Worker
     bodies: Bodies
     boards: Folders
     status: StatusMaker
@@ -91,7 +93,7 @@ class Site:
 
     @property
     def workers(self) -> tuple[Worker, ...]:
-        return self.reads, self.writes, self.promql, self.operations
+        return self.reads, self.writes, self.promql, self.operations, self.public
 
     def start(self, start_thread: StartThread) -> None:
         for worker in self.workers:
@@ -108,6 +110,7 @@ def site_for(engine: "Engine") -> Site:
         Worker("hms-http-writes", CALLS_WAITING_MAX),
         Worker("hms-http-promql", CALLS_WAITING_MAX),
         Worker("hms-http-operations", OPERATIONS_WAITING_MAX),
+        Worker("hms-http-public", 1),
         Bodies(),
         Folders(engine.config.dashboards),
         StatusMaker(engine),

@@ -6,6 +6,7 @@ What is answered is made every few seconds at most, whoever asks and however oft
 wrong. Other pages may read it (CORS) and embed it. Without services in the setting `status` there is no page: 404.
 """
 
+import asyncio
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -19,7 +20,7 @@ from starlette.routing import Route
 from hms_ops.http.answer import Problem
 from hms_ops.http.delivery import PACKED_MARK
 from hms_ops.http.endpoint import Docs, Endpoint, Media, Refusal
-from hms_ops.http.site import site_of
+from hms_ops.http.site import Site, site_of
 from hms_ops.reader import TEXT
 from hms_ops.statuspage.maker import Made, Rendered, rendered
 
@@ -33,16 +34,32 @@ SHARED: Final = {
     "Cache-Control": "public, max-age=15",
     "Content-Security-Policy": POLICY,
 }
+KEPT_SECONDS: Final = 5.0
+STALE_SECONDS: Final = 30.0  # what is older is waited for
 KEPT: Final = {**SHARED, "Cache-Control": "public, max-age=3600"}
 
 
 async def made(request: Request) -> Made:
+    """The status, KEPT_SECONDS old or little more. One is made at a time; meanwhile everybody gets the one before."""
     site = site_of(request)
     if not site.engine.config.status.services:
         raise Problem(404, "no-status-page", "this engine has no status page; name services under `status` to have one")
-    # Whoever are many wait for nobody.
-    fresh = site.status.fresh()
-    return fresh if fresh is not None else await site.reads.run(site.status.make)
+    status = site.status
+    age_seconds = status.age_seconds()
+    if age_seconds > KEPT_SECONDS and status.making is None:
+        status.making = asyncio.ensure_future(make(site))
+        status.making.add_done_callback(lambda made: made.cancelled() or made.exception())  # told to who waits for it
+    if status.last is not None and (status.making is None or age_seconds < STALE_SECONDS):
+        return status.last
+    assert status.making is not None
+    return await asyncio.shield(status.making)
+
+
+async def make(site: Site) -> Made:
+    try:
+        return await site.public.run(site.status.make)
+    finally:
+        site.status.making = None
 
 
 def shared(request: Request, found: Rendered, media_type: str, headers: Mapping[str, str] = SHARED) -> Response:

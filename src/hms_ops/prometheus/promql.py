@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import promql_parser
 
-from hms_ops.alert.language.tokens import MAGNITUDE_MAX, TEXT_CHARACTERS_MAX
+from hms_ops.alert.language.tokens import MAGNITUDE_MAX
 from hms_ops.alert.language.tree import (
     GROUP_BY_ALL,
     Binary,
@@ -34,7 +34,8 @@ from hms_ops.alert.language.tree import (
     selectors,
 )
 from hms_ops.prometheus import aggregation, calls, exported
-from hms_ops.prometheus.selection import depth_of, kind, matchers_of, name_of, selector_of
+from hms_ops.prometheus.parse import TooMuch, tree
+from hms_ops.prometheus.selection import kind, matchers_of, name_of, selector_of
 from hms_ops.prometheus.vector import Note, Scope, Unsupported, Vector, both, text_of, unsupported
 
 COMPARISONS: Final = {">": ">", ">=": ">=", "<": "<", "<=": "<=", "==": "=", "!=": "!="}
@@ -42,22 +43,18 @@ FLIPPED: Final = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "=": "=", "!=": "!
 SETS: Final = {"and": "AND", "or": "OR", "unless": "UNLESS"}
 CALCULATIONS: Final = ("+", "-", "*", "/", "%")
 TOTALS: Final = ("_total", "_count", "_sum", "_bucket")
-DEPTH_MAX: Final = 100  # operators and calls inside one another, parentheses included
 NODES_MAX: Final = 2_000  # of one expression with the recording rules in it, which may repeat one another
 BY_ZERO: Final = "a division by zero is NULL here, ±Inf or NaN in PromQL"
 
 
 def parsed(text: str) -> Any:
     """The parser's tree of a PromQL text; Unsupported quotes what it says."""
-    if len(text) > TEXT_CHARACTERS_MAX:
-        raise Unsupported(Note("", "unsupported", f"it has more than {TEXT_CHARACTERS_MAX:,} characters"))
     try:
-        node = promql_parser.parse(text)
+        return tree(text)
+    except TooMuch as error:
+        raise Unsupported(Note("", "unsupported", f"it {error}")) from None
     except ValueError as error:
         raise Unsupported(Note("", "unsupported", f"no PromQL that is known here: {error}")) from None
-    if depth_of(node) > DEPTH_MAX:
-        raise Unsupported(Note("", "unsupported", f"it is nested deeper than {DEPTH_MAX} levels"))
-    return node
 
 
 def translate(node: Any, scope: Scope) -> tuple[Vector, tuple[Note, ...]]:

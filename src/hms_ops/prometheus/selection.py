@@ -65,16 +65,6 @@ def reads(node: Any, is_counted: bool = False) -> Iterator[Read]:
         yield from reads(part, is_counted)
 
 
-def depth_of(node: Any) -> int:
-    """How deep an expression is nested; without recursion, as that is what the depth is asked for."""
-    waiting, deepest = [(node, 1)], 1
-    while waiting:
-        inner, depth = waiting.pop()
-        deepest = max(deepest, depth)
-        waiting += [(part, depth + 1) for part in parts(inner)]
-    return deepest
-
-
 def matchers_of(selector: Any) -> tuple[TagMatch, ...]:
     """The matchers but that of the metric's name."""
     return tuple(

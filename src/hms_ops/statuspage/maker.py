@@ -1,11 +1,13 @@
 """Makes the status from a running engine: rules, alerts, history and journal in, page, data and badges out.
 
-They are made whole, hashed and packed once in KEPT_SECONDS, whoever asks: a crowd costs a copy of bytes each.
-Threads: `make` on one at a time (the HTTP server's reading worker); `fresh` on any.
+They are made whole, hashed and packed once in a few seconds, whoever asks: a crowd costs a copy of bytes each.
+Threads: `make` on the HTTP server's public worker; the rest on its event loop.
 """
 
 import gzip
 import hashlib
+import math
+from asyncio import Future
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -18,13 +20,13 @@ from hms_ops.statuspage.badge import badge_text
 from hms_ops.statuspage.page import page_text
 from hms_ops.statuspage.settings import ALL
 from hms_ops.statuspage.standing import WORDS, Standing, Status, document, state_of, watching
-from hms_ops.statuspage.uptime import Day, days_of, incidents_of
+from hms_ops.statuspage.uptime import DAY, Day, incidents_of, past_days, today
 
 if TYPE_CHECKING:
     from hms_ops.engine import Engine
 
-KEPT_SECONDS: Final = 5
-DAYS_KEPT_SECONDS: Final = 60  # history is read again so often
+TODAY_KEPT_SECONDS: Final = 60  # history is read again so often
+PAST_KEPT_SECONDS: Final = 3_600
 EVENTS_READ: Final = 5_000
 INCIDENT_SECONDS: Final = 14 * 86_400
 PACKING_LEVEL: Final = 6
@@ -66,32 +68,36 @@ class StatusMaker:
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
-        self._made: Made | None = None
+        self.last: Made | None = None
+        self.making: Future[Made] | None = None  # the event loop's
         self._made_ns = 0
         self._days: Mapping[str, list[Day]] = {}
         self._days_ns = 0
+        self._past: Mapping[str, list[Day]] = {}
+        self._past_ns = 0
+        self._past_day = -1
 
-    def fresh(self) -> Made | None:
-        """The last one made, unless it is too old."""
-        is_fresh = self._made is not None and steady_ns() - self._made_ns < KEPT_SECONDS * SECOND_NS
-        return self._made if is_fresh else None
+    def age_seconds(self) -> float:
+        """Of the last one made; endless where there is none."""
+        return (steady_ns() - self._made_ns) / SECOND_NS if self.last is not None else math.inf
 
     def make(self) -> Made:
         """How the services stand now."""
-        made, now_ns = self.fresh(), steady_ns()
-        if made is not None:
-            return made
-        if not self._days or now_ns - self._days_ns >= DAYS_KEPT_SECONDS * SECOND_NS:
-            self._days, self._days_ns = self._read_days(), now_ns
-        self._made = made_of(self._stand())
-        self._made_ns = now_ns
-        return self._made
+        now_ns = steady_ns()
+        if not self._days or now_ns - self._days_ns >= TODAY_KEPT_SECONDS * SECOND_NS:
+            self._days, self._days_ns = self._read_days(now_ns), now_ns
+        self.last, self._made_ns = made_of(self._stand()), now_ns
+        return self.last
 
-    def _read_days(self) -> dict[str, list[Day]]:
+    def _read_days(self, now_ns: int) -> dict[str, list[Day]]:
         """Service → its last days, from history. Slow is not out, unless nothing else is watched."""
         now = int(self._engine.clock.now_ns() // SECOND_NS)
-        services = self._engine.config.status.services
-        return {service.name: days_of(service.outage or service.degraded, now, self._read) for service in services}
+        watched = {service.name: service.outage or service.degraded for service in self._engine.config.status.services}
+        is_old = now_ns - self._past_ns >= PAST_KEPT_SECONDS * SECOND_NS or now // DAY != self._past_day
+        if is_old:  # days that are over change no more, but for what is imported
+            self._past = {name: past_days(rules, now, self._read) for name, rules in watched.items()}
+            self._past_ns, self._past_day = now_ns, now // DAY
+        return {name: [*self._past[name], today(rules, now, self._read)] for name, rules in watched.items()}
 
     def _read(self, rule: str, start: int, end: int, step: str) -> Any:
         try:

@@ -8,7 +8,6 @@ Data: rows as `Engine.history` gives them, in; `Day` out. Days are UTC.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -22,8 +21,8 @@ MINUTE: Final = 60
 HOUR: Final = 3_600
 DAY: Final = 86_400
 NS: Final = 1_000_000_000
+STEPS: Final = {"1m": MINUTE, "1h": HOUR}
 
-Shares = dict[int, float]
 ReadRows = Callable[[str, int, int, str], Any]  # a rule's rows of a span by step; None for a rule never seen
 
 
@@ -41,31 +40,37 @@ class Day:
         return 1.0 - self.out / self.watched if self.watched else None
 
 
-def shares_of(rules: Iterable[str], start: int, end: int, step: str, read: ReadRows) -> Shares:
-    """Unix second of a step → how much of it a rule fired, 0 to 1, the most of all rules; only steps that were seen."""
-    shares: Shares = {}
+def past_days(rules: tuple[str, ...], now: int, read: ReadRows) -> list[Day]:
+    """The days before today, oldest first: DAYS - 1 of them."""
+    today = now // DAY * DAY
+    by_minute = today - (MINUTE_DAYS - 1) * DAY
+    older = days_between(rules, today - (DAYS - 1) * DAY, by_minute, "1h", read)
+    return older + days_between(rules, by_minute, today, "1m", read)
+
+
+def today(rules: tuple[str, ...], now: int, read: ReadRows) -> Day:
+    """Today, as far as it has come."""
+    begun = now // DAY * DAY
+    return days_between(rules, begun, begun + DAY, "1m", read)[0]
+
+
+def days_between(rules: Iterable[str], start: int, end: int, step: str, read: ReadRows) -> list[Day]:
+    """The days of [start, end), both midnights, by the steps in which a rule fired, the most of all rules."""
+    seconds = STEPS[step]
+    shares = np.full((end - start) // seconds, np.nan)
     for rule in rules:
         rows = read(rule, start, end, step)
         if rows is None:
             continue
         fired = rows["max"] > 0 if step == "1m" else rows["sum"] / np.maximum(rows["count"], 1)
-        for second, share in zip((rows["time"] // NS).tolist(), fired.tolist(), strict=True):
-            shares[second] = max(shares.get(second, 0.0), float(share))
-    return shares
-
-
-def days_of(rules: tuple[str, ...], now: int, read: ReadRows) -> list[Day]:
-    """The last DAYS days with today, oldest first."""
-    today = now // DAY * DAY
-    by_minute = today - (MINUTE_DAYS - 1) * DAY
-    first = today - (DAYS - 1) * DAY
-    watched: dict[int, float] = defaultdict(float)
-    out: dict[int, float] = defaultdict(float)
-    for start, end, step, seconds in ((first, by_minute, "1h", HOUR), (by_minute, now, "1m", MINUTE)):
-        for second, share in shares_of(rules, start, end, step, read).items():
-            watched[second // DAY * DAY] += seconds
-            out[second // DAY * DAY] += share * seconds
-    return [Day(date_of(day), watched[day], out[day]) for day in range(first, today + 1, DAY)]
+        places = (rows["time"] // NS - start) // seconds
+        shares[places] = np.fmax(shares[places], fired)
+    by_day = shares.reshape(-1, DAY // seconds)
+    watched, out = (~np.isnan(by_day)).sum(axis=1) * seconds, np.nansum(by_day, axis=1) * seconds
+    return [
+        Day(date_of(start + number * DAY), float(seen), float(lost))
+        for number, (seen, lost) in enumerate(zip(watched, out, strict=True))
+    ]
 
 
 def date_of(second: int) -> date:

@@ -1,8 +1,8 @@
 """Which series the followed metrics have, kept in step with the store as series come, go and change hands.
 
 Once a series is gone the store can't say what it was, so the owner of each slot is remembered here. A turn asks for the
-store's changes once and reads the metrics concerned again. Limits: METRICS_MAX metrics, the first by name; what is
-beyond is not looked at. Threads: the hub's.
+store's changes once and reads the metrics concerned again. Limits: METRICS_MAX metrics, those that are asked for by
+their own name before those that only begin so, each by name; what is beyond is not looked at. Threads: the hub's.
 """
 
 from collections.abc import Iterable
@@ -68,10 +68,11 @@ class Members:
         self.cursor, self.changed = self._store.changes_count, None
         self.slots, self.kinds, self._metrics, self._numbers = {}, {}, [], {}
         self._owner[:] = -1
-        names = set(self._exact)
+        names = sorted(self._exact)
         if self._prefixes:
-            names.update(name for name in self._store.metrics() if self._is_followed(name))
-        for name in sorted(names)[:METRICS_MAX]:
+            found = {name for name in self._store.metrics() if self._is_followed(name)}
+            names += sorted(found - self._exact)  # behind: nobody's `*` takes what another one named
+        for name in names[:METRICS_MAX]:
             self._read(name)
 
     def _is_followed(self, name: str) -> bool:

@@ -11,10 +11,16 @@ const listeners = new Set<() => void>();
 let timer: ReturnType<typeof setInterval> | undefined;
 let now = Date.now();
 
-/** The stream's newest second and when (Date.now()) it came. */
+const STEP_MS = 90_000; // more than the stream ever sends again: somebody has set a clock
+
+/**
+ * The stream's newest second and when (Date.now()) it came. A second can come late, never early: the one that says most
+ * is believed at once, a later one little by little.
+ */
 export function heard(second: number, receivedAt: number): void {
   const next = (second + 1) * 1000 - receivedAt;
-  offset_ms = isKnown ? offset_ms + (next - offset_ms) / 8 : next;
+  const isBelieved = !isKnown || next > offset_ms || next < offset_ms - STEP_MS;
+  offset_ms = isBelieved ? next : offset_ms + (next - offset_ms) / 32;
   isKnown = true;
 }
 

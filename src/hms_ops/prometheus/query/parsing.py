@@ -1,8 +1,7 @@
 """A query's text as promql-parser's tree, and what is asked of the samples in it.
 
-Errors: Refused(BAD_DATA) with what the parser says; Refused(MISSING) where promql-parser is not installed. Limits:
-CHARACTERS_MAX, OPERATORS_MAX before the text is parsed, for the parser overflows its stack on 8,000 signs in a row and
-takes the process along; DEPTH_MAX after, so that every walk over the tree stays inside Python's.
+Errors: Refused(BAD_DATA) with what the parser says; Refused(LIMIT) over the bounds of prometheus/parse.py;
+Refused(MISSING) where promql-parser is not installed.
 """
 
 from collections.abc import Iterator
@@ -11,47 +10,26 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hms_ops.prometheus.parse import TooMuch, parts, tree
 from hms_ops.prometheus.query.reader import Span
-from hms_ops.prometheus.query.refused import (
-    BAD_DATA,
-    LIMIT,
-    MISSING,
-    TOKENS,
-    Refused,
-    bad_parameter,
-    unsupported,
-)
+from hms_ops.prometheus.query.refused import BAD_DATA, LIMIT, MISSING, Refused, bad_parameter, unsupported
 from hms_ops.prometheus.selection import ALERTS, name_of
 
-CHARACTERS_MAX: Final = 8_192
-OPERATORS_MAX: Final = 1_000
-DEPTH_MAX: Final = 100
-NESTING: Final = frozenset(
-    {"(", "[", "+", "-", "*", "/", "%", "^", "==", "!=", ">", "<", ">=", "<=", "and", "or", "unless"}
-)
 LOOKBACK_MS: Final = 300_000
 
 
 def parsed(text: str, name: str = "query") -> Any:
     """The tree of an expression."""
     try:
-        import promql_parser
+        return tree(text)
     except ImportError:
         raise Refused(
             MISSING, "PromQL needs the package promql-parser: pip install 'hms-ops[server]', and start the engine again"
         ) from None
-    if len(text) > CHARACTERS_MAX:
-        raise Refused(LIMIT, f"the query has {len(text):,} characters, {CHARACTERS_MAX:,} are allowed")
-    operators = sum(token[0] in NESTING for token in TOKENS.finditer(text) if not token["skip"])
-    if operators > OPERATORS_MAX:
-        raise Refused(LIMIT, f"the query has {operators:,} operators and parentheses, {OPERATORS_MAX:,} are allowed")
-    try:
-        node = promql_parser.parse(text)
+    except TooMuch as error:
+        raise Refused(LIMIT, f"the query {error}") from None
     except ValueError as error:
         raise bad_parameter(name, f"parse error: {error}") from None
-    if depth_of(node) > DEPTH_MAX:
-        raise Refused(LIMIT, f"the query is nested deeper than {DEPTH_MAX} levels")
-    return node
 
 
 def selector_of(text: str) -> Any:
@@ -60,30 +38,6 @@ def selector_of(text: str) -> Any:
     if type(node).__name__ != "VectorSelector":
         raise Refused(BAD_DATA, f'invalid parameter "match[]": {text[:100]!r} is no series selector')
     return node
-
-
-def parts(node: Any) -> list[Any]:
-    """The nodes right below one, parameters of aggregations included."""
-    match type(node).__name__:
-        case "Call":
-            return list(node.args)
-        case "BinaryExpr":
-            return [node.lhs, node.rhs]
-        case "AggregateExpr":
-            return [node.expr] if node.param is None else [node.param, node.expr]
-        case "ParenExpr" | "UnaryExpr" | "SubqueryExpr":
-            return [node.expr]
-    return []
-
-
-def depth_of(node: Any) -> int:
-    """How deep an expression is nested; without recursion, as that is what the depth is asked for."""
-    waiting, deepest = [(node, 1)], 1
-    while waiting:
-        inner, depth = waiting.pop()
-        deepest = max(deepest, depth)
-        waiting += [(part, depth + 1) for part in parts(inner)]
-    return deepest
 
 
 def reads(node: Any) -> Iterator[tuple[Any, int]]:

@@ -29,8 +29,8 @@ def added(function: str, samples: Samples, of: Windows) -> Found:
     there = (samples.since[:, None] < of.high) & (samples.until[:, None] >= of.low) & (of.low < of.high)
     filled, covered = np.nan_to_num(samples.values, nan=0.0), samples.slots.covered
     if function == "irate":
-        newest = np.maximum(of.high - 1, 0)
-        return _by(filled[:, newest], covered[newest]), there
+        newest = np.maximum(of.high - 1, 0)[None]
+        return _by(_at(filled, newest.repeat(len(filled), axis=0)), _at(covered[None], newest)), there
     total = reduced(np.add, filled, of, 0.0)
     seconds = reduced(np.add, covered[None], of, 0.0)[0]
     if function == "rate":

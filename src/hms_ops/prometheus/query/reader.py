@@ -262,7 +262,7 @@ class Reader:
             slots,
             [{**one, LE: texts[n]} for one in groups.labels for n in kept],
             [family] * count,
-            values.reshape(-1, slots.count),
+            values.reshape(count, slots.count),
             np.repeat(since, len(kept)),
             np.repeat(until, len(kept)),
         )

@@ -8,12 +8,8 @@ Refused(TIMEOUT, …)        503   it took too long
 import re
 from typing import Final, NamedTuple
 
-# A quote without its end goes to the end of the text: looking for it again behind each sign would take n².
-TOKENS: Final = re.compile(
-    r"""(?P<skip>\#[^\n]*|"(?:\\.|[^"\\])*+(?:"|\\?\Z)|'(?:\\.|[^'\\])*+(?:'|\\?\Z)|`[^`]*+(?:`|\Z))"""
-    r"""|(?P<word>[a-zA-Z_:][\w:]*)|(?P<sign>[=!<>]=|=~|!~|.)""",
-    re.DOTALL,
-)
+from hms_ops.prometheus.parse import TOKENS
+
 SUBQUERY: Final = "[:]"  # as a word: a window with a step
 STEPPED: Final = re.compile(r"\[[^\[\]]*:")
 
