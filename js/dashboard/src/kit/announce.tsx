@@ -1,6 +1,7 @@
 /**
  * What is said aloud and what pops up: one polite live region for the whole page, so that nothing is said twice, and
- * short notes at the edge. Errors of a form stand at the form, not here.
+ * short notes at the edge. Errors of a form stand at the form, not here. What comes together is said together, a moment
+ * later: a dialog that closes with it must be gone, since all behind a modal dialog is unheard (it has a region of its own).
  */
 
 import { useSyncExternalStore } from "react";
@@ -15,8 +16,10 @@ interface Note {
 
 export const NOTE_MS = 8_000;
 export const NOTES_MAX = 4;
+export const SAY_AFTER_MS = 200;
 
 let said = "";
+let waiting: readonly string[] = [];
 let notes: readonly Note[] = [];
 let last = 0;
 const listeners = new Set<() => void>();
@@ -32,6 +35,13 @@ function subscribe(changed: () => void): () => void {
 
 /** Say it to who listens with a screen reader; nothing is shown. The same text twice is said twice. */
 export function announce(text: string): void {
+  if (!waiting.length) setTimeout(say, SAY_AFTER_MS);
+  waiting = [...new Set([...waiting, text])];
+}
+
+function say(): void {
+  const text = waiting.length === 1 ? waiting[0]! : waiting.map((one) => (/[.?!]$/.test(one) ? one : `${one}.`)).join(" ");
+  waiting = [];
   said = text === said ? `${text}\u00a0` : text;
   tell();
 }
@@ -49,13 +59,17 @@ function dismiss(id: number): void {
   tell();
 }
 
+/** The live region: in the shell, and in each modal dialog. */
+export function Region() {
+  return <div className="unseen" role="status" aria-live="polite">{useSyncExternalStore(subscribe, () => said)}</div>;
+}
+
 /** Stands once, in the shell. */
 export function Announcer() {
-  const text = useSyncExternalStore(subscribe, () => said);
   const shown = useSyncExternalStore(subscribe, () => notes);
   return (
     <>
-      <div className="unseen" role="status" aria-live="polite">{text}</div>
+      <Region />
       {shown.length > 0 && (
         <aside className="toasts" aria-label="Notes">
           {shown.map((note) => (

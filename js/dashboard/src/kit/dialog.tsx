@@ -1,6 +1,7 @@
 /** A modal dialog: the browser's own `<dialog>` keeps the focus inside, Escape closes, the focus returns where it was. */
 
 import { useEffect, useId, useRef, type ReactNode } from "react";
+import { Region } from "./announce";
 
 export interface DialogProps {
   readonly title: string;
@@ -18,6 +19,7 @@ export function Dialog({ title, onClose, children, actions, isWide = false }: Di
     const dialog = box.current;
     const before = document.activeElement;
     if (dialog && !dialog.open) dialog.showModal();
+    dialog?.querySelector<HTMLElement>(".dialog-body :is(input[type=text], textarea)")?.focus(); // else it is on Close
     return () => {
       dialog?.close();
       if (before instanceof HTMLElement) before.focus();
@@ -38,6 +40,7 @@ export function Dialog({ title, onClose, children, actions, isWide = false }: Di
         </header>
         <div className="dialog-body">{children}</div>
         {actions && <footer className="dialog-actions">{actions}</footer>}
+        <Region />
       </div>
     </dialog>
   );

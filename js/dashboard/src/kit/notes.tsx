@@ -2,6 +2,7 @@
 
 import { Component, useEffect, useState, type ReactNode } from "react";
 import { Refusal } from "./request";
+import { announce } from "./announce";
 import { Button } from "./form";
 
 export function Empty({ title, children }: { readonly title: string; readonly children?: ReactNode }) {
@@ -32,11 +33,14 @@ export interface ErrorNoteProps {
   readonly retry?: () => void;
 }
 
+/** Said when it appears, and again when it is about something else. */
 export function ErrorNote({ error, title, retry }: ErrorNoteProps) {
+  const heading = title ?? headingOf(error), words = wordsOf(error);
+  useEffect(() => announce(`${heading}: ${words}`), [heading, words]);
   return (
     <div className="error-note" role="group" aria-label="Error">
-      <p className="error-title">{title ?? headingOf(error)}</p>
-      <p className="error-words">{wordsOf(error)}</p>
+      <p className="error-title">{heading}</p>
+      <p className="error-words">{words}</p>
       {retry && <Button size="small" onClick={retry}>Try again</Button>}
     </div>
   );

@@ -20,7 +20,7 @@ export function Page({ title, lead, actions, isBare = false, children }: PagePro
     <div className="page">
       <header className={isBare ? "unseen" : "page-head"}>
         <div className="page-words">
-          <h1>{title}</h1>
+          <h1 id="page-title">{title}</h1>
           {lead && <p className="lead">{lead}</p>}
         </div>
         {actions && <div className="page-actions">{actions}</div>}

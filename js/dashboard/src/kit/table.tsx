@@ -3,7 +3,7 @@
  * with any number. On narrow screens it scrolls inside its own frame, which can be focused and scrolled by keyboard.
  */
 
-import { useMemo, useState, type ReactNode } from "react";
+import { useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { useParameter } from "../router";
 import { Button } from "./form";
 import { Empty } from "./notes";
@@ -53,7 +53,7 @@ export function Table<Row>(props: TableProps<Row>) {
   if (!rows.length) return <>{empty ?? <Empty title="Nothing to show." />}</>;
   return (
     <div className="table-box">
-      <div className="table-scroll" tabIndex={0} role="region" aria-label={caption}>
+      <Scroll label={caption}>
         <table>
           <caption className={isCaptionUnseen ? "unseen" : undefined}>{caption}</caption>
           <thead>
@@ -67,7 +67,7 @@ export function Table<Row>(props: TableProps<Row>) {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
       {sorted.length > shown.length && (
         <p className="table-more">
           <Button size="small" onClick={() => setMore(more + limit)}>
@@ -77,6 +77,21 @@ export function Table<Row>(props: TableProps<Row>) {
       )}
     </div>
   );
+}
+
+/** What is wider than its place is scrolled by keys as well: then, and only then, it is a stop with a name. */
+function Scroll({ label, children }: { readonly label: string; readonly children: ReactNode }) {
+  const box = useRef<HTMLDivElement>(null);
+  const [isCut, setCut] = useState(false);
+  useEffect(() => {
+    const place = box.current;
+    if (!place || typeof ResizeObserver === "undefined") return;
+    const sizes = new ResizeObserver(() => setCut(place.scrollWidth > place.clientWidth + 1));
+    sizes.observe(place);
+    if (place.firstElementChild) sizes.observe(place.firstElementChild);
+    return () => sizes.disconnect();
+  }, []);
+  return <div ref={box} className="table-scroll" {...(isCut ? { tabIndex: 0, role: "region", "aria-label": label } : {})}>{children}</div>;
 }
 
 function useOrder(preset: string, parameter: string | null): [string, (order: string) => void] {

@@ -12,6 +12,7 @@ import { usePage, useParameter } from "../router";
 import { Banner } from "./banner";
 import { Bar, Mark } from "./bar";
 import { Keymap } from "./keymap";
+import { useKeptFocus } from "./kept-focus";
 import { useShortcuts, type Shortcut } from "./keys";
 import { Login } from "./login";
 import { Navigation } from "./navigation";
@@ -69,6 +70,7 @@ function Frame() {
   const openPalette = useCallback(() => setOver("palette"), []);
   const close = useCallback(() => setOver(null), []);
   useShortcuts(shortcuts, openPalette);
+  useKeptFocus();
   const isWall = wall === "1";
   useNewPage(page);
   return (
@@ -76,7 +78,7 @@ function Frame() {
       <a className="skip" href="#main" onClick={(event) => (event.preventDefault(), goTo("main"))}>Skip to the content</a>
       {!isWall && <Bar isMenuOpen={isMenuOpen} onMenu={() => setMenuOpen(!isMenuOpen)} onPalette={openPalette} onKeys={() => setOver("keys")} />}
       {!isWall && <Navigation isOpen={isMenuOpen} onGo={() => setMenuOpen(false)} />}
-      <main id="main" tabIndex={-1}>
+      <main id="main" tabIndex={-1} aria-labelledby="page-title">
         <Banner />
         <Boundary what="This page" resetKey={page}><Outlet path={page} /></Boundary>
       </main>

@@ -81,7 +81,7 @@ function AlertCount() {
 function PauseButton() {
   const isPaused = usePaused();
   return (
-    <button type="button" className="bar-button" aria-pressed={isPaused} onClick={() => setPaused(!isPaused)}>
+    <button type="button" className={isPaused ? "bar-button is-on" : "bar-button"} onClick={() => setPaused(!isPaused)}>
       <span aria-hidden="true">{isPaused ? "▶" : "❚❚"}</span> {isPaused ? "Resume" : "Pause"}
     </button>
   );

@@ -84,8 +84,12 @@ export function gapSentence(gaps: readonly Pick<GapEvent, "from" | "to" | "reaso
 
 function useConnectionWords(): void {
   const { is } = useFresh();
-  const wasStale = useRef(false);
-  const stale = isStale(is);
+  const wasStale = useRef(false), wasPaused = useRef(false);
+  const stale = isStale(is), isPaused = is === "paused";
+  useEffect(() => {
+    if (isPaused !== wasPaused.current) announce(isPaused ? "Paused. Live values and charts stand still." : "No longer paused.");
+    wasPaused.current = isPaused;
+  }, [isPaused]);
   useEffect(() => {
     if (stale) announce(is === "lost" ? "The connection to the engine is lost. What is shown is old." : "The engine sends no new data. What is shown is old.");
     else if (wasStale.current && is === "live") announce("Data is live again.");

@@ -4,7 +4,7 @@ import { memo, useMemo, useRef } from "react";
 import { count } from "../kit/format";
 import { Light, type LightState } from "../kit/marks";
 import type { Group } from "./arrange";
-import { heightOf, layOut, visible, type Measures, type Shown } from "./layout";
+import { heightOf, layOut, visible, type Block, type Measures, type Shown } from "./layout";
 import { Tile } from "./tile";
 import { useView, type View } from "./viewport";
 
@@ -26,6 +26,8 @@ const SIZES: Readonly<Record<Density, { readonly width: number; readonly height:
 };
 const HEADING_REM = 3;
 const BELOW_REM = 0.75;
+/** Up to here every group has its heading, seen or not: a screen reader's list of headings is whole. */
+export const HEADINGS_MAX = 300;
 
 function measuresOf(view: View, density: Density): Measures {
   const { width, height, gap } = SIZES[density];
@@ -38,7 +40,8 @@ export function Groups({ groups, light, collapsed, onToggle, density, isFiltered
   const view = useView(place);
   const measures = useMemo(() => (view ? measuresOf(view, density) : null), [view, density]);
   const blocks = useMemo(() => (measures ? layOut(groups, collapsed, measures) : []), [groups, collapsed, measures]);
-  const shown = view && measures ? visible(blocks, measures, view.from, view.to) : [];
+  const near = view && measures ? visible(blocks, measures, view.from, view.to) : [];
+  const shown = blocks.length > HEADINGS_MAX ? near : withHeadings(blocks, near);
   return (
     <div ref={place} className={`groups as-${density}`} style={{ height: `${heightOf(blocks)}px` }}>
       {measures && shown.map((one) => (
@@ -46,6 +49,11 @@ export function Groups({ groups, light, collapsed, onToggle, density, isFiltered
       ))}
     </div>
   );
+}
+
+function withHeadings(blocks: readonly Block[], near: readonly Shown[]): readonly Shown[] {
+  const found = new Map(near.map((one) => [one.block, one]));
+  return blocks.map((block) => found.get(block) ?? { block, first: 0, end: 0, above: 0 });
 }
 
 interface GroupPartProps {
@@ -73,7 +81,7 @@ const GroupPart = memo(function GroupPart({ shown, columns, light, onToggle, isW
         <button type="button" id={id} aria-expanded={block.isOpen} onClick={() => onToggle(prefix)}>
           <span className="group-mark" aria-hidden="true">{block.isOpen ? "▾" : "▸"}</span>
           <bdi>{prefix}</bdi>
-          <span className="group-count">{count(metrics.length)}<span className="unseen"> metrics</span></span>
+          <span className="group-count">{count(metrics.length)}<span className="unseen"> {metrics.length === 1 ? "metric" : "metrics"}</span></span>
           <GroupLight group={block.group} light={light} />
         </button>
       </h2>

@@ -1,6 +1,6 @@
 /** One metric on the wall: name, light, value, unit, the last minute. Only those that can be seen exist. */
 
-import { memo, useCallback, useSyncExternalStore } from "react";
+import { memo, useCallback, useId, useSyncExternalStore } from "react";
 import type { Cell } from "@hms-ops/client";
 import { useLive, useLiveState } from "@hms-ops/react";
 import { plural, span, withUnit } from "../kit/format";
@@ -33,27 +33,28 @@ function useLatest(name: string, wanted: string): { readonly cells: readonly Cel
 
 export const Tile = memo(function Tile({ metric, light, wanted, position, size }: TileProps) {
   const { cells, second } = useLatest(metric.metric, wanted);
+  const id = useId();
   const last = cells.at(-1);
   const silent = last && second !== null ? second - last.time : null;
   const isSilent = !metric.rule && silent !== null && silent > SILENT_SECONDS; // a rule speaks when it changes
   const state = last ? light : light === "off" ? "off" : light;
   return (
     <li className={`tile is-${state}${isSilent ? " is-silent" : ""}`} aria-posinset={position} aria-setsize={size}>
-      <a className="tile-name" href={link("metric", { name: metric.metric })} title={metric.help ? `${metric.metric}: ${metric.help}` : metric.metric}>
+      <a className="tile-name" aria-describedby={`${id}l ${id}v ${id}n`} href={link("metric", { name: metric.metric })} title={metric.help ? `${metric.metric}: ${metric.help}` : metric.metric}>
         <span className="unseen">{metric.metric.slice(0, metric.metric.length - shortName(metric.metric).length)}</span>
         <bdi>{shortName(metric.metric)}</bdi>
       </a>
-      <span className="tile-light">{state !== "off" && <Light state={state} word={WORDS[state]} />}</span>
-      {metric.rule ? <RuleValue light={light} /> : <Value metric={metric} cell={last} />}
+      <span className="tile-light" id={`${id}l`}>{state !== "off" && <Light state={state} word={WORDS[state]} />}</span>
+      <span className="tile-value value" id={`${id}v`}>{metric.rule ? ruleWords(light) : <Value metric={metric} cell={last} />}</span>
       {!metric.rule && <Spark cells={cells} second={second} />}
-      <span className="tile-note">{noteOf(metric, isSilent ? silent : null, second !== null && !last)}</span>
+      <span className="tile-note" id={`${id}n`}>{noteOf(metric, isSilent ? silent : null, second !== null && !last)}</span>
     </li>
   );
 });
 
 function Value({ metric, cell }: { readonly metric: Metric; readonly cell: Cell | undefined }) {
   const [value, unit] = parted(withUnit(cell ? cell.value : metric.value, `${metric.unit}${metric.kind === "counter" ? "/s" : ""}`));
-  return <span className="tile-value value">{value}<span className="tile-unit">{unit}</span></span>;
+  return <>{value}<span className="tile-unit">{unit}</span></>;
 }
 
 /** "212 ms" as number and unit, which is written smaller. */
@@ -62,9 +63,7 @@ function parted(text: string): readonly [string, string] {
   return at > 0 ? [text.slice(0, at), text.slice(at)] : [text, ""];
 }
 
-function RuleValue({ light }: { readonly light: LightState }) {
-  return <span className="tile-value value">{light === "bad" ? "Firing" : light === "warn" ? "Pending" : "Not firing"}</span>;
-}
+const ruleWords = (light: LightState): string => (light === "bad" ? "Firing" : light === "warn" ? "Pending" : "Not firing");
 
 function noteOf(metric: Metric, silent: number | null, isUnheard: boolean): string {
   if (silent !== null) return `${span(silent)} old`;
