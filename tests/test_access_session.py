@@ -290,6 +290,50 @@ def test_a_session_is_not_read_by_pages_of_others(browser: Browser, site_of: str
     assert browser.client.get("/v1/ledger", headers={"Sec-Fetch-Site": "none"}).status_code == 200
 
 
+LINK = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/v1/ledger", "/healthz"])
+def test_who_is_logged_in_may_follow_a_link_from_a_sibling_host(browser: Browser, path: str) -> None:
+    browser.log_in()
+    assert browser.client.get(path, headers=LINK | {"Sec-Fetch-Site": "same-site"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/badge/all.svg", "/status.json", "/hms-status.js", "/openapi.json", "/healthz"])
+def test_a_page_of_a_sibling_host_shows_what_is_public_whoever_is_logged_in(browser: Browser, path: str) -> None:
+    given = {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+    stranger = browser.client.get(path, headers=given)
+    browser.log_in()
+    answer = browser.client.get(path, headers=given)
+    assert (answer.status_code, answer.content) == (stranger.status_code, stranger.content)
+    assert answer.status_code != 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+        {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
+        {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "document"},
+        {"Sec-Fetch-Mode": "navigate"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "path", ["/v1/ledger", "/v1/session", "/metrics", "/api/v1/query?query=1", "/badge/../v1/ledger"]
+)
+def test_what_is_no_link_reads_nothing_of_a_session(browser: Browser, path: str, headers: dict[str, str]) -> None:
+    browser.log_in()
+    answer = browser.client.get(path, headers=headers | {"Sec-Fetch-Site": "same-site"})
+    assert problem(answer) == (403, "origin")
+
+
+def test_a_link_changes_nothing(browser: Browser) -> None:
+    browser.log_in()
+    answer = browser.client.request("DELETE", "/v1/session", headers=LINK | {"Sec-Fetch-Site": "same-site"})
+    assert problem(answer) == (403, "origin")
+
+
 def test_a_page_of_another_origin_cannot_log_a_browser_in(browser: Browser) -> None:
     for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
         answer = browser.client.post("/v1/session", json={"token": ANN}, headers=headers)

@@ -1,5 +1,5 @@
 /** What people do about an alert: acknowledge it, silence it for a while, take that back; with a comment for the log. */
-import { useEffect, useRef, useState, type FormEvent } from "react";
+import { useRef, useState, type FormEvent } from "react";
 import type { Alert } from "@hms-ops/client";
 import { formatDuration } from "./format.js";
 import { useLiveIfAny } from "./provider.js";
@@ -10,17 +10,18 @@ type Action = "ack" | "unack" | "silence" | "unsilence";
 const WORDS: Readonly<Record<Action, string>> = {
   ack: "Acknowledge", unack: "Take acknowledgement back", silence: "Silence", unsilence: "End silence",
 };
+const focused = (field: HTMLElement | null): void => field?.focus();
 const HOUR = 3600;
 const SPANS = [HOUR / 2, 2 * HOUR, 8 * HOUR, 24 * HOUR, 7 * 24 * HOUR];
 
 export function AlertActions({ alert, who }: { alert: Alert; who: string | undefined }) {
-  const live = useLiveIfAny(), first = useRef<HTMLInputElement>(null);
+  const live = useLiveIfAny(), box = useRef<HTMLDivElement>(null);
   const [open, setOpen] = useState<Action | null>(null), [said, say] = useState(""), [failed, fail] = useState("");
-  useEffect(() => first.current?.focus(), [open]);
+  const close = (): void => (setOpen(null), box.current?.querySelector("button")?.focus());
   const run = async (action: Action, given: Readonly<Record<string, unknown>> = {}): Promise<void> => {
     try {
       await live!.client.request(`/v1/alerts/${encodeURIComponent(alert.name)}/${action}`, { body: { tags: alert.tags, who, ...given } });
-      setOpen(null), say(`${WORDS[action]}: done.`);
+      close(), say(`${WORDS[action]}: done.`);
     } catch (error) {
       fail(messageOf(error));
     }
@@ -38,22 +39,22 @@ export function AlertActions({ alert, who }: { alert: Alert; who: string | undef
   const ack: readonly Action[] = alert.state === "firing" ? [alert.acknowledged ? "unack" : "ack"] : [];
   const actions: readonly Action[] = [...ack, alert.silenced_by ? "unsilence" : "silence"];
   return (
-    <div className="ops-alert-actions">
-      {actions.map((action) => (
-        <button key={action} type="button" onClick={() => start(action)} aria-expanded={action[0] === "u" ? undefined : open === action}>
+    <div className="ops-alert-actions" ref={box}>
+      {actions.map((action, at) => (
+        <button key={at} type="button" onClick={() => start(action)} aria-expanded={action[0] === "u" ? undefined : open === action}>
           {WORDS[action]}<span className="ops-hidden"> {alert.name}</span>
         </button>
       ))}
       {open && (
-        <form onSubmit={submit} onKeyDown={(event) => event.key === "Escape" && setOpen(null)}>
-          <label>Comment<input ref={first} name="comment" /></label>
+        <form onSubmit={submit} onKeyDown={(event) => event.key === "Escape" && close()}>
+          <label>Comment<input ref={focused} name="comment" /></label>
           {open === "silence" && (
             <label className="ops-alert-for">For
               <select name="for" defaultValue={2 * HOUR}>{SPANS.map((span) => <option key={span} value={span}>{formatDuration(span)}</option>)}</select>
             </label>
           )}
           <button type="submit">{WORDS[open]}</button>
-          <button type="button" onClick={() => setOpen(null)}>Cancel</button>
+          <button type="button" onClick={close}>Cancel</button>
         </form>
       )}
       <span role="status">{said}</span>

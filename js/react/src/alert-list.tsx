@@ -61,7 +61,7 @@ function AlertItem({ alert, now, unit, actions, who }: AlertItemProps) {
         {value != null && <span className="ops-alert-value">{formatValue(value, unit)}</span>}
       </p>
       <p>
-        Since <time dateTime={isoOf(since)} title={isoOf(since)}>{formatMoment(since)}</time>
+        Since <time dateTime={isoOf(since)}>{formatMoment(since)}</time>
         {now > 0 && `, ${formatAgo(since, now)}`}
         {standingOf(alert).map((words) => `; ${words}`)}
       </p>

@@ -66,7 +66,7 @@ const day = lazily({ day: "numeric", month: "short" });
 const date = lazily({ dateStyle: "medium" });
 
 /** 14:05:32. */
-export const formatClock = (time: number): string => clock(time);
+export const formatClock = clock;
 
 /** The whole of a moment: "Nov 23, 2026, 14:05:32". */
 export const formatMoment = (time: number): string => `${date(time)}, ${clock(time)}`;

@@ -4,7 +4,7 @@
  */
 import { useId, useMemo, useReducer, useState, type ReactNode } from "react";
 import type { Kind } from "@hms-ops/client";
-import { formatDuration, formatValue, formatWithin, isoOf } from "./format.js";
+import { formatValue, formatWithin, isoOf } from "./format.js";
 import { Legend } from "./chart/legend.js";
 import { aligned, LINES_MAX, type Line } from "./chart/lines.js";
 import type { Anomaly, Threshold } from "./chart/plot.js";
@@ -46,12 +46,12 @@ export interface MetricChartProps {
 const NONE: readonly never[] = [];
 const NO_KEYS: ReadonlySet<string> = new Set<string>();
 const CALM_EVERY_SECONDS = 5;
-const HINT = "Arrow keys read samples, Page Up and Down change the line, plus and minus zoom.";
+const HINT = "Arrow keys read samples, Page Up and Down lines, + and - zoom.";
 
 export function MetricChart(props: MetricChartProps) {
   const { metric, exprs, from, unit = "", height = 160, anomalies = NONE, thresholds = NONE, syncKey, onRange, paused } = props;
   const title = props.title ?? metric ?? exprs?.join(", ") ?? "Chart";
-  const isCalm = useReducedMotion();
+  const id = useId(), isCalm = useReducedMotion();
   const [isStopped, stop] = useState(false), [isTable, showTable] = useState(false), [points, setPoints] = useState(300);
   const [hidden, toggle] = useReducer(toggled, NO_KEYS);
   const zoom = useZoom(from, props.to, onRange);
@@ -67,17 +67,23 @@ export function MetricChart(props: MetricChartProps) {
     { ...window, columns, shown: all.map(({ key }) => !hidden.has(key)), anomalies, thresholds, pin: reader.pin },
     {
       hover: reader.hover, moved: reader.leave, reset: zoom.reset, zoom: (from, to) => zoom.set({ from, to }),
-      resized: (width) => setPoints(width < 300 ? 150 : width < 900 ? 300 : 600),
+      resized: (width) => setPoints(width < 900 ? 300 : 600),
     },
     isTable,
   );
   const at = isTable ? null : reader.at;
   return (
-    <Figure title={title} source={source} about={[title, zoom.window?.from, zoom.window?.to, ...lines.map(({ key }) => key)].join()}
+    <Figure id={id} title={title} source={source}
+      about={JSON.stringify([zoom.window, lines.map((line) => line.key + (valueAt(line, window.to) == null))])}
       write={() => summaryOf(title, lines, window, unit, anomalies, thresholds)} reading={<Reading lines={lines} at={at} unit={unit} window={window} />} reader={reader}>
       {isTable
         ? <SampleTable title={title} lines={lines} unit={unit} window={window} anomalies={anomalies} />
-        : <div className="ops-plot-box"><div className="ops-plot" ref={host} aria-hidden="true" />{!all.length && <Empty source={source} />}</div>}
+        : (
+          <div className="ops-plot-box" tabIndex={0} role="application" aria-roledescription="chart" aria-labelledby={`${id}t`} aria-describedby={`${id}s ${id}h`}>
+            <div className="ops-plot" ref={host} aria-hidden="true" />
+            {!all.length && <p className="ops-empty">{source.isLoading ? "Waiting for samples" : "No samples"}</p>}
+          </div>
+        )}
       {all.length > 1 && <Legend lines={all} hidden={hidden} toggle={toggle} at={at} unit={unit} />}
       <div className="ops-chart-tools">
         {(zoom.window || (onRange && from != null)) && <button type="button" onClick={zoom.reset}>Reset zoom</button>}
@@ -89,6 +95,7 @@ export function MetricChart(props: MetricChartProps) {
 }
 
 interface FigureProps {
+  id: string;
   title: string;
   source: Source;
   /** What the summary is about: when that changes, it is written at once. */
@@ -99,12 +106,15 @@ interface FigureProps {
   children: ReactNode;
 }
 
-/** What assistive technology meets: the named figure, its summary, and what is said of the cursor. */
-function Figure({ title, source, about, write, reading, reader, children }: FigureProps) {
-  const id = useId(), isWaiting = source.isLoading && !source.lines.length;
-  const summary = useSlowly(() => (isWaiting ? `${title}: waiting for samples.` : write()), about + isWaiting);
+/**
+ * What assistive technology meets: the named figure, its summary, and what is said of the cursor. Tab stops at the plot, an
+ * application: screen readers that read a page by arrow keys give these to an application only.
+ */
+function Figure({ id, title, source, about, write, reading, reader, children }: FigureProps) {
+  const isWaiting = source.isLoading && !source.lines.length;
+  const summary = useSlowly(() => (isWaiting ? `${title}: Waiting for samples` : write()), about + isWaiting);
   return (
-    <figure className="ops-chart" tabIndex={0} aria-labelledby={`${id}t`} aria-describedby={`${id}s ${id}h`}
+    <figure className="ops-chart" tabIndex={-1} aria-labelledby={`${id}t`}
       onKeyDown={reader.onKeyDown} onFocus={summary.refresh} onBlur={reader.leave}>
       <figcaption className="ops-chart-head"><span id={`${id}t`} className="ops-chart-title">{title}</span>{reading}</figcaption>
       {source.error && <p className="ops-chart-error">Out of date: {source.error}</p>}
@@ -124,10 +134,6 @@ function toggled(keys: ReadonlySet<string>, key: string): ReadonlySet<string> {
   if (!next.delete(key)) next.add(key);
   return next;
 }
-
-const Empty = ({ source: { isLoading, window } }: { source: Source }) => (
-  <p className="ops-empty">{isLoading ? "Waiting for samples" : `No samples in ${formatDuration(window.to - window.from)}`}</p>
-);
 
 /** The value of a single line, now or under the cursor; of several, the cursor's time: their values stand in the legend. */
 function Reading({ lines, at, unit, window }: { lines: readonly Line[]; at: number | null; unit: string; window: Window }) {

@@ -13,9 +13,9 @@ test("there is no DOM here", () => expect(hasDom).toBe(false));
 
 test("a server renders a figure with its title and a summary, without a style in the markup", () => {
   const html = renderToString(<MetricChart metric="finance.api_ms" unit="ms" title="Finance API" range={900} />);
-  expect(html).toMatch(/<figure [^>]*tabindex="0"[^>]*aria-labelledby=/i);
+  expect(html).toMatch(/<figure [^>]*tabindex="-1"[^>]*aria-labelledby=/i);
   expect(html).toContain(">Finance API</span>");
-  expect(html).toContain("Finance API: waiting for samples.");
+  expect(html).toContain("Finance API: Waiting for samples");
   expect(html).not.toMatch(/style=|<style|<script/);
 });
 

@@ -3,7 +3,8 @@
 A page in a browser on this host can reach loopback too, by a name of its own that resolves to 127.0.0.1 (DNS
 rebinding) or by a form that posts across origins. So `Host` must name this machine, and `Origin`, which browsers add
 to whatever a page sends elsewhere, must be `Host` itself. What a browser sends with a session's cookie and changes
-something must carry that `Origin`: a page cannot leave it out, and cannot forge it.
+something must carry that `Origin`: a page cannot leave it out, and cannot forge it. Pages of sibling hosts have the
+cookie sent as well: they may link to us and show what is public, as strangers see it, and read nothing else.
 
 `refusal` is pure: headers in, problem or None out. `Guard` applies it, counts what it turned away under the problem's
 kind, says in the scope who asks ("caller"; what that one may is held in front of each handler, by scopes.py), and adds
@@ -20,7 +21,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hms_ops.http.access import Access
 from hms_ops.http.answer import Problem
+from hms_ops.http.caller import NOBODY
 from hms_ops.http.entrance import Entrance
+from hms_ops.http.scopes import PUBLIC, TABLE, fits
 from hms_ops.quantity import is_address, is_loopback
 
 HEAD_BYTES_MAX: Final = 16 * 1024
@@ -28,6 +31,9 @@ HOST: Final = re.compile(r"(?:\[([0-9a-f:.]{2,45})\]|([^\s:/@\[\]]{1,255}))(?::[
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS", "TRACE")
 # Public, and made to be shown in pages of others: these may read them, since they could fetch them themselves.
 EMBEDDED: Final = ("/status", "/badge/", "/hms-status.js")
+
+# Public, and about nobody: of /v1 that is only the log-in, which tells who is logged in.
+FOR_ALL: Final = tuple(path for methods, path, scope in TABLE if scope == PUBLIC and not path.startswith("/v1/"))
 
 ANSWER_HEADERS: Final = {
     b"cache-control": b"no-store",
@@ -86,13 +92,28 @@ def page_refusal(headers: Headers, method: str, is_tls: bool) -> Problem | None:
 
 def session_refusal(headers: Headers, method: str) -> Problem | None:
     """What a request with a session's cookie needs besides: browsers send that cookie by themselves."""
-    sites = headers.getlist("sec-fetch-site")
     if method in SAFE_METHODS:
-        is_foreign = any(site not in ("same-origin", "none") for site in sites)
-        return Problem(403, "origin", FOREIGN_PAGE) if is_foreign else None
-    if not headers.getlist("origin") or any(site != "same-origin" for site in sites):
+        is_read = is_of_others(headers) and not is_opened(headers)
+        return Problem(403, "origin", FOREIGN_PAGE) if is_read else None
+    if not headers.getlist("origin") or any(site != "same-origin" for site in headers.getlist("sec-fetch-site")):
         return Problem(403, "origin", NO_ORIGIN)
     return None
+
+
+def is_of_others(headers: Headers) -> bool:
+    """Whether a page of another origin is behind the request, by the word of the browser."""
+    return any(site not in ("same-origin", "none") for site in headers.getlist("sec-fetch-site"))
+
+
+def is_opened(headers: Headers) -> bool:
+    """Whether somebody follows a link: the answer becomes a page of its own, which the page with the link cannot
+    read."""
+    return headers.getlist("sec-fetch-mode") == ["navigate"] and headers.getlist("sec-fetch-dest") == ["document"]
+
+
+def is_for_all(method: str, path: str) -> bool:
+    """Whether strangers are answered here, and nothing else is meant than what they see."""
+    return method in SAFE_METHODS and any(fits(path, known) for known in FOR_ALL)
 
 
 def is_ours(access: Access, host: str) -> bool:
@@ -118,6 +139,9 @@ class Guard:
         problem = refusal(access, headers, method, scope["path"], is_tls)
         if problem is None:
             caller = self._entrance.identify(headers, is_tls)
+            if caller.by == "cookie" and is_for_all(method, scope["path"]) and is_of_others(headers):
+                # A badge in a page of a sibling host: shown as to strangers, though the browser sends the cookie there.
+                caller = NOBODY if not is_opened(headers) else caller
             problem = session_refusal(headers, method) if caller.by == "cookie" else None
             scope["caller"] = caller
             scope["entrance"] = self._entrance

@@ -86,7 +86,7 @@ export function summaryOf(
 ): string {
   const span = formatDuration(window.to - window.from);
   const told = lines.slice(0, SUMMARY_LINES_MAX).map((line) => sentence(line, window, unit, span, thresholds)).filter(Boolean);
-  if (!told.length) return `${title}: no samples${window.to > window.from ? ` in ${span}` : " yet"}.`;
+  if (!told.length) return `${title}: no samples in ${span}.`;
   const rest = lines.length - SUMMARY_LINES_MAX;
   const strange = anomalies.filter(({ from, to }) => from <= window.to && (to ?? Infinity) >= window.from);
   const shown = strange.slice(-3).map(({ name, from }) => `${name} from ${formatWithin(from, window.to - window.from)}`);

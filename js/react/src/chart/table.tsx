@@ -33,7 +33,7 @@ export function SampleTable({ title, lines, unit, window, anomalies }: SampleTab
         <tbody>
           {rows.map((time) => (
             <tr key={time}>
-              <th scope="row"><time dateTime={isoOf(time)} title={isoOf(time)}>{formatMoment(time)}</time></th>
+              <th scope="row"><time dateTime={isoOf(time)}>{formatMoment(time)}</time></th>
               {lines.map((line) => <td key={line.key}>{formatValue(line.values[line.times.indexOf(time)], unit)}</td>)}
               {hasNotes && <td>{namesAt(time, anomalies).join(", ")}</td>}
             </tr>

@@ -31,7 +31,7 @@ export function useReader(lines: readonly Line[], window: Window, unit: string, 
     at: here?.time ?? over, pin: line ? { time: here.time, value: valueAt(line, here.time) } : null, said, hover,
     leave: () => setCursor(null),
     onKeyDown(event) {
-      if (event.target !== event.currentTarget || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (!(event.target as Element).matches("figure,.ops-plot-box") || event.ctrlKey || event.metaKey || event.altKey) return;
       if (zoom.key(event.key, window, here?.time) || move(event.key, event.shiftKey)) event.preventDefault();
     },
   };
