@@ -16,9 +16,9 @@ Guards: cooldown and a limit per hour for each action (guards.py), a dry run tha
 switch for all, which is kept on disk.
 
 Records are dicts with `event` (refused, intent, outcome, verified), `action`, `alert`, `tags`, `episode`, `key`, `time`
-(Unix seconds) and what belongs to the event: `reason`, `command`, `dry_run`, `outcome`, `output`, `after_seconds`. Never
-the input: it may hold credentials. All but what was refused goes to `audit` as well, which takes what `Paging.note`
-takes; it may be set until the first run.
+(Unix seconds) and what belongs to the event: `reason`, `command`, `dry_run`, `outcome`, `output`, `after_seconds`;
+never the input, which may hold credentials. All but what was refused goes to `audit` as well, which takes what
+`Paging.note` takes; it may be set until the first run.
 Threads: `offer`, `halt` and `resume` from any thread, never waiting for a service or command. The thread "actions"
 verifies and starts workers, which end when nothing waits for them: WORKERS_MAX of each kind, so that hanging commands
 delay no service; the runs of one action come one after the other (runqueue.py). Without `start`, `step` does it all.
