@@ -316,6 +316,40 @@ def test_what_costs_too_much_is_refused_and_counted(served: Serving, monkeypatch
     assert served.refused("promql-limit") == before + 4
 
 
+LISTINGS = (
+    ("series", {"match[]": '{__name__!=""}'}),
+    ("series", {"match[]": ["finance_api_ms_bucket", "orders"]}),
+    ("label/__name__/values", {}),
+    ("label/__name__/values", {"match[]": '{__name__!=""}'}),
+    ("label/le/values", {}),
+    ("metadata", {}),
+)
+
+
+@pytest.mark.parametrize(("path", "asked"), LISTINGS, ids=str)
+def test_a_listing_holds_no_more_than_its_bound(
+    served: Serving, monkeypatch: pytest.MonkeyPatch, path: str, asked: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(budget, "LISTED_MAX", 5)
+    before = served.refused("promql-limit")
+    for limit in ("0", "6"):
+        status, sort, words = error(served, path, **asked, limit=limit)
+        assert (status, sort, "more than 5 would be listed" in words) == (422, "execution", True)
+    assert served.refused("promql-limit") == before + 2
+    answer = served.get(f"/api/v1/{path}", params={**asked, "limit": "4"}).json()
+    assert len(answer["data"]) == 4
+    assert path == "metadata" or answer["warnings"] == ["results truncated due to limit"]
+
+
+def test_the_names_of_a_listing_that_is_cut_are_the_first_ones(
+    served: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = data(served, "label/__name__/values")
+    monkeypatch.setattr(budget, "LISTED_MAX", 5)
+    assert data(served, "label/__name__/values", limit="3") == names[:3]
+    assert list(data(served, "metadata", limit="3")) == names[:3]
+
+
 def test_what_would_be_too_many_rows_is_read_by_longer_ones_and_says_so(
     served: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:

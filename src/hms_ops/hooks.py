@@ -11,7 +11,7 @@ a queue that has filled meanwhile makes no long burst. Handlers of alerts are no
 Counters: delivered (values or alerts handed to a handler), dropped, errors (calls that raised; the first ERRORS_LOGGED
 are logged), and for the store's own queue `subscribed_dropped` there. `problems` names handlers that have not returned
 for SLOW_SECONDS. A thread cannot be ended from outside: a handler of alerts that has not returned for ALERT_SECONDS_MAX
-is left behind, counted in `overdue`, and another thread goes on with its queue.
+is left behind, counted in `overdue`, and another thread goes on with its queue; a thread of the crew looks each second.
 Limits: HANDLERS_MAX of each sort, QUEUE_MAX values or alerts waiting for each, LEFT_BEHIND_MAX threads left behind.
 """
 
@@ -42,6 +42,7 @@ QUEUE_MAX: Final = 65_536
 ERRORS_LOGGED: Final = 10
 SLOW_SECONDS: Final = 10.0
 ALERT_SECONDS_MAX: Final = 60.0  # what a handler of alerts has for one
+RELIEF_SECONDS: Final = 1.0  # how often it is looked whether one has had its time
 LEFT_BEHIND_MAX: Final = 3  # threads of one handler that have not come back
 
 ValueHandler = Callable[[Any], object]
@@ -73,6 +74,11 @@ class Worker:
     def start(self, start_thread: StartThread, name: str) -> None:
         self._begin = lambda: start_thread(name, partial(self._run, self._generation))
         self._thread = self._begin()
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether its handler has a time for each call."""
+        return self._seconds_max < math.inf
 
     def relieve(self) -> None:
         """Leave a handler behind that has had its time, and go on with the queue."""
@@ -156,12 +162,15 @@ class Worker:
 
 
 class Crew:
-    """The workers of one sort of handlers: started together, each its own thread from then on."""
+    """The workers of one sort of handlers: started together, each its own thread from then on. Where they have a time
+    for each call, one more thread looks after them."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._workers: list[Worker] = []
         self._start_thread: StartThread | None = None
+        self._watch: threading.Thread | None = None
+        self._is_over = threading.Event()
 
     def __len__(self) -> int:
         return len(self._workers)
@@ -176,15 +185,30 @@ class Crew:
         self._workers.append(worker)
         if self._start_thread is not None:
             worker.start(self._start_thread, f"hms-{self._name}-{len(self._workers)}")
+        self._begin_watch()
         return worker
 
     def start(self, start_thread: StartThread) -> None:
         self._start_thread = start_thread
         for number, worker in enumerate(self._workers, 1):
             worker.start(start_thread, f"hms-{self._name}-{number}")
+        self._begin_watch()
+
+    def _begin_watch(self) -> None:
+        is_needed = self._watch is None and any(worker.is_timed for worker in self._workers)
+        if is_needed and self._start_thread is not None:
+            self._watch = self._start_thread(f"hms-{self._name}", self._look_after)
+
+    def _look_after(self) -> None:
+        while not self._is_over.wait(RELIEF_SECONDS):
+            for worker in tuple(self._workers):
+                worker.relieve()
 
     def stop(self, wait_seconds: float) -> None:
         """Hand out what is queued, for so long; a handler that hangs is left behind."""
+        self._is_over.set()
+        if self._watch is not None:
+            wait_for(self._watch, wait_seconds)  # it begins no thread behind our back
         for worker in self._workers:
             worker.stop()
         end_ns = steady_ns() + int(wait_seconds * SECOND_NS)
@@ -293,7 +317,6 @@ class AlertHooks:
         for name, states, worker in self._hooks:
             if alert.state in states and name in (None, alert.name):
                 worker.put([alert], 1)
-                worker.relieve()
 
 
 def no_rest() -> float:

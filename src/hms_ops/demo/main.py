@@ -9,6 +9,7 @@ from disk, so that the last line says what is in LMDB and not what was in memory
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,7 @@ from hms_ops.demo.cast import Cast
 from hms_ops.demo.direction import Direction
 from hms_ops.demo.gateway import gateway
 from hms_ops.demo.screen import Screen, screen
+from hms_ops.errors import StartError
 from hms_ops.quantity import Address
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ UDP_PORT: Final = 8125
 HTTP_PORT: Final = 8126
 HEADLESS_SECONDS: Final = 60.0
 STEP_SECONDS: Final = 0.1
+PAST_SECONDS: Final = 60.0
 
 
 def run(*, headless: bool, seconds: float | None, as_json: bool, data_dir: Path | None = None) -> int:
@@ -90,11 +93,14 @@ def perform(direction: Direction, place: Path, limit_seconds: float, headless: b
 
 def started(sms_url: str, actions_url: str, place: Path) -> "Engine":
     """An engine on the default ports, or on free ones where they are taken, with a past and a dashboard of its own."""
-    from hms_ops.engine import Engine
+    with past_of(place):
+        from hms_ops.engine import Engine
+        from hms_ops.http import server  # noqa: F401  the slow ones are loaded meanwhile
+        from hms_ops.tick import Tick  # noqa: F401
 
     config: dict[str, Any] = {
         "rules": [str(RULES)],
-        "dashboards": [str(prepared(place))],
+        "dashboards": [str(boards_in(place))],
         "status": STATUS,
         "receivers": {"sms": {"url": sms_url}},
         "actions": {"url": actions_url},
@@ -115,16 +121,29 @@ def started(sms_url: str, actions_url: str, place: Path) -> "Engine":
     return engine
 
 
-def prepared(place: Path) -> Path:
-    """The folder of the demo's dashboards, where they can be edited; a new directory gets a day of history too."""
-    if not (place / "history").exists():
-        from hms_ops.demo.past import seed
+@contextmanager
+def past_of(place: Path) -> Iterator[None]:
+    """A new directory gets a day of history, by a process beside what the block does: numba alone takes a second."""
+    if (place / "history").exists():
+        yield
+        return
+    writing = subprocess.Popen([sys.executable, "-m", "hms_ops.demo.past", str(place)])
+    try:
+        yield
+        code = writing.wait(PAST_SECONDS)
+    finally:
+        writing.kill()
+        writing.wait()
+    if code:
+        raise StartError(f"the demo's day of history could not be written to {place} (exit code {code})")
 
-        seed(place)
+
+def boards_in(place: Path) -> Path:
+    """The folder of the demo's dashboards, where they can be edited."""
     boards = place / "dashboards"
-    boards.mkdir(exist_ok=True)
+    boards.mkdir(parents=True, exist_ok=True)
     if not (copy := boards / "refund-rush.yaml").exists():
-        copy.write_text(BOARD.read_text())
+        copy.write_text(BOARD.read_text("utf-8"), "utf-8")
     return boards
 
 

@@ -1,4 +1,5 @@
-"""A day of history for the demo, written before its engine starts: so that its screens have a yesterday.
+"""A day of history for the demo, written before its engine starts, so that its screens have a yesterday: a process of
+its own, `python -m hms_ops.demo.past DIR`.
 
 24 h of minutes and the last two hours by 10 s, of the fleet's series and of the three services of the story; coarser
 rows are made of them. The rush has a forerunner: an hour in the morning in which writes were slow and the alert fired.
@@ -6,6 +7,7 @@ It ends with the last whole step: the demo's own seconds follow. Rows are those 
 simulated samples, truthfully aggregated.
 """
 
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,3 +124,7 @@ def columns_of(line: Line, step: int, chance: np.random.Generator) -> Floats:
     exact = np.round(np.stack([low, mean, high, last]), 2)
     low, mean, high, last = exact
     return np.stack([samples, np.round(mean * samples, 2), deviation**2 * samples, low, np.maximum(high, mean), last])
+
+
+if __name__ == "__main__":
+    seed(Path(sys.argv[1]))

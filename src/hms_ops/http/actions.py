@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hms_ops.alert.address import shown_receiver
 from hms_ops.alert.keys import cut, read_name
 from hms_ops.alert.rule import ActionRule
 from hms_ops.http.alerts import bad_keys
@@ -93,8 +94,13 @@ def document(engine: "Engine", limit: int) -> dict[str, Any]:
     return {
         "stopped_by": engine.duty.actions.halted_by,
         "actions": [rule_document(rule) for rule in engine.duty.rulebook.file.actions],
-        "runs": engine.action_runs(limit),
+        "runs": [run_document(run) for run in engine.action_runs(limit)],
     }
+
+
+def run_document(run: dict[str, Any]) -> dict[str, Any]:
+    """With its receivers as they may be shown."""
+    return {**run, "notify": list(map(shown_receiver, run.get("notify", ())))}
 
 
 def rule_document(rule: ActionRule) -> dict[str, Any]:

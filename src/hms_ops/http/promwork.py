@@ -96,7 +96,7 @@ def labels(site: Site, asked: Given) -> Answer:
 def label_values(site: Site, asked: Given) -> Answer:
     """The values of one label."""
     name = unescaped(given.one(asked, "name"))
-    return listed(asked, directory(site, asked).label_values(name, matches(asked)))
+    return listed(asked, directory(site, asked).label_values(name, matches(asked), given.limit(asked)))
 
 
 def series(site: Site, asked: Given) -> Answer:

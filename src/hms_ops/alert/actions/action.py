@@ -16,8 +16,9 @@ Guards: cooldown and a limit per hour for each action (guards.py), a dry run tha
 switch for all, which is kept on disk.
 
 Records are dicts with `event` (refused, intent, outcome, verified), `action`, `alert`, `tags`, `episode`, `key`, `time`
-(Unix seconds) and what belongs to the event: `reason`, `request`, `outcome`, `output`, `after_seconds`. All but what
-was refused goes to `audit` as well, which takes what `Paging.note` takes; it may be set until the first run.
+(Unix seconds) and what belongs to the event: `reason`, `command`, `dry_run`, `outcome`, `output`, `after_seconds`;
+never the input, which may hold credentials. All but what was refused goes to `audit` as well, which takes what
+`Paging.note` takes; it may be set until the first run.
 Threads: `offer`, `halt` and `resume` from any thread, never waiting for a service or command. The thread "actions"
 verifies and starts workers, which end when nothing waits for them: WORKERS_MAX of each kind, so that hanging commands
 delay no service; the runs of one action come one after the other (runqueue.py). Without `start`, `step` does it all.
@@ -33,7 +34,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from hms_ops.alert.actions.carrying import Carrier, Done
-from hms_ops.alert.actions.run import Run, request_of, run_of
+from hms_ops.alert.actions.run import Run, run_of
 from hms_ops.alert.actions.runlog import UNKNOWN, Commit, RunLog
 from hms_ops.alert.actions.runqueue import RunQueue
 from hms_ops.alert.actions.verifying import NO_ROOM, IsCleared, Verdict, Verifying
@@ -286,7 +287,7 @@ class ActionRunner:
         except Exception:
             LOGGER.exception("the intent of action %s could not be kept", run.rule.name)
             return False
-        asked = {"request": request_of(run), "dry_run": run.rule.dry_run}
+        asked: dict[str, Any] = {"dry_run": run.rule.dry_run}  # not the input, which may hold credentials
         if run.rule.command:
             asked["command"] = list(run.rule.command)
         return self._record(run, "intent", **asked)

@@ -12,6 +12,7 @@ its numbers are those the rule is judged by. Pure. Not here: words of nodes (phr
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from hms_ops.alert.address import shown_receiver
 from hms_ops.alert.language.phrases import condition_phrase, groups_phrase, tags_phrase
 from hms_ops.alert.language.tokens import duration_text
 from hms_ops.alert.language.tree import (
@@ -93,7 +94,7 @@ def _ending(rule: Rule) -> str:
 
 
 def _told(rule: Rule) -> str:
-    whom = ", ".join(rule.notify) or "whoever the routes name, the log without one"
+    whom = ", ".join(map(shown_receiver, rule.notify)) or "whoever the routes name, the log without one"
     return f"There is {groups_phrase(rule.group_by)}, of severity {rule.severity}, told to {whom}"
 
 

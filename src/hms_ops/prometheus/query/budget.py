@@ -1,4 +1,5 @@
-"""What one query may cost: numbers held, numbers read through windows, and time. Over one of them it is refused.
+"""What one query may cost: numbers held, numbers read through windows, and time; what one listing may hold. Over one
+of them it is refused.
 
 Counted over the whole query, whatever its parts. Threads: the query's own.
 """
@@ -10,6 +11,7 @@ from hms_ops.prometheus.query.refused import LIMIT, TIMEOUT, Refused
 
 SERIES_MAX: Final = 10_000  # of one selector, and of an answer
 CELLS_MAX: Final = 10_000_000  # numbers of all selectors: rows and times of each series
+LISTED_MAX: Final = 50_000  # names, values or series in one listing; Grafana asks for 40,000
 WORK_MAX: Final = 400_000_000  # numbers that windows look at, each as often as it is in one
 
 
@@ -53,6 +55,19 @@ class Budget:
         if count > SERIES_MAX:
             raise Refused(LIMIT, f"{count:,} series, {SERIES_MAX:,} are allowed: choose by labels, or aggregate")
         self.check_time()
+
+    def is_full(self, count: int, limit: int) -> bool:
+        """Whether a listing of so many has all it may hold: then it is cut at its limit, or refused where it has none
+        that is less."""
+        self.check_time()
+        if count <= LISTED_MAX:
+            return False
+        if 0 < limit <= LISTED_MAX:
+            return True
+        raise Refused(
+            LIMIT,
+            f"more than {LISTED_MAX:,} would be listed: ask with match[], or with a limit of {LISTED_MAX:,} at most",
+        )
 
     def check_time(self) -> None:
         if steady_ns() > self._end_ns:

@@ -1,11 +1,12 @@
 """What there is, for who writes queries: names of labels, their values, series, and what each metric is.
 
 All that memory and disk know, whatever span of time is asked for. `le` and the name are labels like any others.
-A listing ends at its limit, and says so in `warnings`. Errors: Refused.
+A listing ends at its limit, and says so in `warnings`; one of more than LISTED_MAX is refused. Errors: Refused.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 from typing import Any, Final
 
 from hms_ops import kinds
@@ -47,7 +48,7 @@ class Directory:
     def label_names(self, matches: Sequence[str]) -> list[str]:
         found: set[str] = set()
         for choice in choices_of(matches):
-            for families in by_metric(choice.families(self.names)).values():
+            for families in by_metric(self._families(choice)).values():
                 has_rows = False
                 for _, labels in choice.series(families[0], self.everything):
                     found.update(labels)
@@ -57,15 +58,31 @@ class Directory:
                     found.update((NAME, LE) if any(family.field == BUCKET for family in families) else (NAME,))
         return sorted(found)
 
-    def label_values(self, label: str, matches: Sequence[str]) -> list[str]:
+    def label_values(self, label: str, matches: Sequence[str], limit: int) -> list[str]:
+        """At most `limit` are of interest; 0 for all."""
         if label == NAME and not matches:
-            return sorted(self.names.families)
+            return self._names(limit)
         found: set[str] = set()
         for choice in choices_of(matches):
-            for families in by_metric(choice.families(self.names)).values():
-                found.update(self._values(label, choice, families))
+            for families in by_metric(self._families(choice)).values():
+                for value in self._values(label, choice, families):
+                    found.add(value)
+                    if self.budget.is_full(len(found), limit):
+                        return sorted(found)
                 self.budget.check_time()
         return sorted(found)
+
+    def _names(self, limit: int) -> list[str]:
+        """The first of all names, one more than the limit where there are more."""
+        names = self.names.families
+        if self.budget.is_full(len(names), limit):
+            return nsmallest(limit + 1, names)
+        return sorted(names)
+
+    def _families(self, choice: Choice) -> list[Family]:
+        found = choice.families(self.names)
+        self.budget.check_time()
+        return found
 
     def _values(self, label: str, choice: Choice, families: Sequence[Family]) -> Iterable[str]:
         if label == LE:
@@ -85,14 +102,13 @@ class Directory:
         found: dict[Any, dict[str, str]] = {}
         for labels in self._series(choices_of(matches)):
             found.setdefault(key_of(labels), labels)
-            self.budget.check_time()
-            if limit and len(found) > limit:
+            if self.budget.is_full(len(found), limit) or 0 < limit < len(found):
                 break
         return [found[key] for key in sorted(found)]
 
     def _series(self, choices: Iterable[Choice]) -> Iterator[dict[str, str]]:
         for choice in choices:
-            for family in choice.families(self.names):
+            for family in self._families(choice):
                 bounds = [{LE: text} for text in self._bounds(choice, family)] if family.field == BUCKET else [{}]
                 for _, labels in choice.series(family, self.everything):
                     yield from ({NAME: family.name, **labels, **bound} for bound in bounds)
@@ -100,7 +116,7 @@ class Directory:
     def metadata(self, metric: str, limit: int) -> dict[str, list[dict[str, str]]]:
         """What each name is; of a metric without its name because of others, with those it has."""
         families = self.names.families
-        chosen = [metric] if metric else sorted(families)[: limit or None]
+        chosen = [metric] if metric else self._names(limit)[: limit or None]
         hidden: dict[str, list[Family]] = {}
         for family in self.names.hidden:
             hidden.setdefault(family.name, []).append(family)
