@@ -105,7 +105,7 @@ def unreached(address: str, reason: Any) -> str:
     if isinstance(reason, ssl.SSLCertVerificationError):
         return f"the certificate of {address} is not trusted: {reason.verify_message}; set HMS_OPS_CA to its CA's file"
     if isinstance(reason, ssl.SSLError):
-        return f"{address} speaks no TLS ({reason.reason}); ask it by http://"
+        return f"{address} speaks no TLS ({reason}); ask it by http://"
     if address.startswith("http://") and isinstance(reason, ConnectionResetError | RemoteDisconnected):
         return f"what listens at {address} broke the connection off; if it serves TLS, ask it by https://"
     return f"no engine answers at {address}: {reason}; start one with hms-ops-engine run"
