@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import pytest
 
 from hms_ops.cli.doctor import memory_bound_bytes, widest
 from hms_ops.cli.main import COMMANDS
+from hms_ops.cli.reach import unreached
 from hms_ops.config import Config, Limits
 from hms_ops.escape import printable
 
@@ -442,3 +444,18 @@ def test_capture_does_not_overwrite_and_says_when_its_port_is_taken(tmp_path: Pa
 )
 def test_control_characters_are_escaped_and_letters_are_not(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("address", "reason", "words"),
+    [
+        ("https://a", ssl.SSLCertVerificationError(1, "x"), "set HMS_OPS_CA"),
+        ("https://a", ssl.SSLError(1, "WRONG_VERSION_NUMBER"), "ask it by http://"),
+        ("http://a", ConnectionResetError(104, "reset"), "ask it by https://"),
+        ("http://a", ConnectionRefusedError(111, "refused"), "start one with hms-ops-engine run"),
+    ],
+)
+def test_what_cannot_be_reached_says_what_to_do(address: str, reason: OSError, words: str) -> None:
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        reason.verify_message = "self-signed certificate"
+    assert words in unreached(address, reason)

@@ -15,6 +15,7 @@ from tests.streaming import following
 
 from hms_ops.clock import ManualClock
 from hms_ops.engine import Engine
+from hms_ops.events import shown
 
 SECRET = "SECRETTOKEN123"
 RECEIVER = f"webhook:http://ann:{SECRET}@127.0.0.1:1/services/{SECRET}?key={SECRET}"
@@ -75,3 +76,12 @@ def test_something_has_happened_with_what_is_secret(told: dict[str, str]) -> Non
 
 def test_nothing_that_is_read_holds_a_secret(told: dict[str, str]) -> None:
     assert [asked for asked, answer in told.items() if SECRET in answer] == []
+
+
+def test_what_an_older_engine_wrote_of_an_input_is_not_shown() -> None:
+    record = {"kind": "action", "time_ns": 5_000_000_000, "event": "intent", "request": {"input": {"password": SECRET}}}
+    reported = {"kind": "event", "time_ns": 5_000_000_000, "request": "GET /"}
+    assert shown([record, reported]) == [
+        {"time": 5.0, "kind": "action", "event": "intent"},
+        {"time": 5.0, "kind": "event", "request": "GET /"},
+    ]

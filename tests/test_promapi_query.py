@@ -343,3 +343,25 @@ def test_before_and_after_all_history_there_is_nothing_and_no_error(hour: Engine
 def test_what_is_absent_is_absent_outside_of_history_too(hour: Engine) -> None:
     for query in ('absent({x="y",x="z"})', "absent(lat_ms_bucket)"):
         assert [value(hour, query, time) for time in (1, NOW + 10**6)] == [1.0, 1.0]
+
+
+def test_what_stands_several_times_in_a_query_is_read_once(hour: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, families = Reader._family, list[str]()
+
+    def noted(of: Reader, choice: Any, family: Family, *more: Any) -> Samples:
+        families.append(family.name)
+        return read(of, choice, family, *more)
+
+    monkeypatch.setattr(Reader, "_family", noted)
+    for query, times in (
+        (" + ".join(["lat_ms_count"] * 16), 1),
+        ("lat_ms_count + lat_ms_count offset 1m", 2),
+        ('lat_ms_count{zone="a"} + lat_ms_count', 2),
+        ("rate(lat_ms_count[1m]) / rate(lat_ms_count[5m])", 2),
+        ("sum by (le) (rate(lat_ms_bucket[5m])) / sum by (le) (rate(lat_ms_bucket[5m]))", 1),
+        ("sum by (le) (rate(lat_ms_bucket[5m])) / sum by (le, zone) (rate(lat_ms_bucket[5m]))", 2),
+    ):
+        families.clear()
+        ask(hour, query)
+        assert len(families) == times, query
+    assert value(hour, "sum(lat_ms_count + lat_ms_count)") == 2 * value(hour, "sum(lat_ms_count)")

@@ -176,6 +176,10 @@ SAME = [
     "stdvar by (us_state) (api_ms_sum)",
     "quantile(0.25, queue_depth_last)",
     "topk(1, api_ms_sum)",
+    "topk(1.9, api_ms_sum)",
+    "topk(0.5, api_ms_sum) or sum(api_ms_sum)",
+    "bottomk by (agency) (-1, api_ms_sum) or sum(api_ms_sum)",
+    "topk(1e9, api_ms_sum)",
     "bottomk by (agency) (1, {__name__=~'api_ms_(min|max)'})",
     "count by (__name__) ({__name__=~'queue_depth_.*'})",
     "queue_depth_last > 20",
@@ -230,6 +234,16 @@ def test_prometheus_answers_the_same_at_one_time(engine: Engine, theirs: Server,
         assert_same(ours["result"], expected["result"])
     if query.startswith("sort"):
         assert [one["metric"] for one in ours["result"]] == [one["metric"] for one in expected["result"]]
+
+
+@pytest.mark.parametrize("count", ["1/0", "-1/0", "1e19"])
+def test_a_number_of_elements_that_no_integer_holds_is_refused_as_there(
+    engine: Engine, theirs: Server, count: str
+) -> None:
+    query = f"topk({count}, api_ms_sum)"
+    span = {"query": query, "start": END - 60, "end": END, "step": 60}
+    assert outcome(partial(by_server, theirs, span)) is None
+    assert outcome(partial(by_range, engine, query, END - 60, END, 60)) is None
 
 
 class Grammar:

@@ -124,5 +124,12 @@ def journal_event(event: Reported, source: str) -> dict[str, Any]:
 
 
 def shown(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Journal records as the API shows them: `time` in Unix seconds instead of `time_ns`."""
-    return [{"time": event["time_ns"] / 1e9, **{k: v for k, v in event.items() if k != "time_ns"}} for event in events]
+    """Journal records as the API shows them: `time` in Unix seconds instead of `time_ns`; of actions not the request,
+    which older engines wrote, input and its credentials included."""
+    return [
+        {"time": event["time_ns"] / 1e9, **{k: v for k, v in event.items() if is_shown(event, k)}} for event in events
+    ]
+
+
+def is_shown(event: Mapping[str, Any], key: str) -> bool:
+    return key != "time_ns" and not (key == "request" and event["kind"] == "action")

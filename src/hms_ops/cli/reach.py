@@ -94,8 +94,21 @@ def opened(url: str, path: str, data: bytes | None, timeout_seconds: float, meth
     except IncompleteRead:
         raise HmsOpsError(f"the engine at {address} broke its answer off; its log says why") from None
     except (OSError, HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise Unreachable(f"no engine answers at {address}: {reason}; start one with hms-ops-engine run") from None
+        raise Unreachable(unreached(address, getattr(error, "reason", error))) from None
+
+
+def unreached(address: str, reason: Any) -> str:
+    """What is wrong, and what to do about it."""
+    import ssl
+    from http.client import RemoteDisconnected
+
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return f"the certificate of {address} is not trusted: {reason.verify_message}; set HMS_OPS_CA to its CA's file"
+    if isinstance(reason, ssl.SSLError):
+        return f"{address} speaks no TLS ({reason}); ask it by http://"
+    if address.startswith("http://") and isinstance(reason, ConnectionResetError | RemoteDisconnected):
+        return f"what listens at {address} broke the connection off; if it serves TLS, ask it by https://"
+    return f"no engine answers at {address}: {reason}; start one with hms-ops-engine run"
 
 
 def address_of(url: str) -> str:

@@ -13,7 +13,8 @@ from hms_ops.cli.reach import get
 from hms_ops.cli.sparkline import ramp_of
 from hms_ops.errors import HmsOpsError, UnknownMetricError
 
-ONCE_SECONDS: Final = 60
+ALL_KEPT: Final = 0  # since when: a stream begins with the oldest second that is in memory
+CATCH_UP_SECONDS: Final = 1.0
 P95_MAX: Final = 50
 NO_TEXTUAL: Final = "the live view needs textual (pip install 'hms-ops[top]'); --once does without"
 
@@ -67,11 +68,11 @@ def live(url: str, filter_: str, sort: str) -> int:
 def read_minute(board: Board, url: str) -> None:
     """The last minute, which the engine has in memory, and what it knows of metrics and alerts."""
     learn(board, url)
-    begun = int(time.time())
-    for event in follow(url, events="", since=begun - ONCE_SECONDS):
+    begun = time.monotonic()
+    for event in follow(url, events="", since=ALL_KEPT):
         board.take(event)
-        # Sealed seconds come at once; the first live one is the end of it.
-        if event["type"] == "cells" and event["time"] >= begun - 1:
+        # Sealed seconds come at once, then one a second. The two clocks are not compared: they may differ.
+        if time.monotonic() - begun > CATCH_UP_SECONDS:
             return
 
 

@@ -5,7 +5,6 @@ screen is textual's own. Everything from outside is shown escaped and never as m
 """
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
@@ -21,7 +20,7 @@ from hms_ops.cli.following import Event, follow
 from hms_ops.cli.options import series_text
 from hms_ops.cli.reach import RequestRefused
 from hms_ops.cli.sparkline import BLOCKS
-from hms_ops.cli.top import P95_MAX, learn, percentiles
+from hms_ops.cli.top import ALL_KEPT, P95_MAX, learn, percentiles
 from hms_ops.errors import HmsOpsError
 from hms_ops.escape import printable
 
@@ -64,7 +63,7 @@ class Followed:
 
     def _follow(self) -> None:
         while not self._end.is_set():
-            since = self.board.second + 1 if self.board.second else int(time.time()) - 60
+            since = self.board.second + 1 if self.board.second else ALL_KEPT
             try:
                 for event in follow(self._url, events="", since=since, **self._wanted):
                     if self._end.is_set():
@@ -111,10 +110,7 @@ class MetricScreen(Screen[None]):
     def show(self) -> None:
         table, board = self.query_one(DataTable), self._followed.board
         rows = board.rows(sort="rate")[:ROWS_MAX]
-        fill(
-            table,
-            [(row.metric, plain(row.metric), figure(row.rate), figure(row.value), minute(row, board)) for row in rows],
-        )
+        fill(table, [(row.metric, *series_cells(row, board)) for row in rows])
 
 
 class Top(App[None]):

@@ -163,9 +163,7 @@ DOCS: Final[Docs] = {
         "Save a dashboard's text",
         BoardDocument,
         path=PATH,
-        headers={
-            "If-Match": TEXT.about("The `etag` of what was edited; none for a new one.", example="*")
-        },
+        headers={"If-Match": TEXT.about("The `etag` of what was edited; none for a new one.", example="*")},
         body=Media("application/yaml", "the dashboard as YAML: docs/dashboard.md", EXAMPLE),
         refusals=(
             Refusal(400, "dashboard", "the text holds mistakes; `problems` has the line of each"),

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hms_ops.http.endpoint import Docs, Endpoint, Media
+from hms_ops.http.languagepage import EXAMPLES
 from hms_ops.http.openapi import ANY, PROBLEM_MEDIA
 from hms_ops.http.schematext import linked, type_text
 
@@ -60,6 +61,7 @@ def page_of(document: Mapping[str, Any]) -> str:
     groups = [(tag, operations_of(document, tag["name"])) for tag in document["tags"]]
     body = [
         access_section(),
+        language_section(),
         *(group_section(document, tag, those) for tag, those in groups),
         schemas_section(document),
     ]
@@ -90,6 +92,7 @@ def contents_of(groups: Iterable[tuple[Mapping[str, Any], Sequence[Operation]]])
         )
         yield f"<h3>{escape(tag['name'])}</h3><ul>{links}</ul>\n"
     yield '<h3>Reference</h3><ul><li><a href="#access">Access and refusals</a></li>'
+    yield '<li><a href="#language">Expressions</a></li>'
     yield '<li><a href="#schemas">Schemas</a></li></ul>\n'
 
 
@@ -106,6 +109,16 @@ def access_section() -> str:
         "<p>On loopback nothing is needed, unless tokens are configured. Elsewhere send "
         f"{code('Authorization: Bearer TOKEN')}, or use a browser's session. Every refusal is "
         f"{code('application/problem+json')}, a {linked('ProblemDocument')}.</p>{scopes}{problems}</section>\n"
+    )
+
+
+def language_section() -> str:
+    """What queries, rules and charts are asked in."""
+    rows = [(code(example), escape(meaning)) for example, meaning in EXAMPLES]
+    return (
+        '<section aria-labelledby="language"><h2 id="language">Expressions</h2>'
+        f"<p>What {code('expr')} of a query, a rule's {code('if')} and a dashboard's panel take.</p>"
+        f"{table('The language in examples', ('Expression', 'What it says'), rows)}</section>\n"
     )
 
 

@@ -60,21 +60,21 @@ async def metrics(request: Request) -> Response:
         found, is_complete = site.engine.census.metrics(given["prefix"], given["limit"])
         return Json({"metrics": found, "is_complete": is_complete})
 
-    return await site.reads.run(look)
+    return await site.reads.run(look, request)
 
 
 async def tags(request: Request) -> Response:
     """The tags of a metric, each with its first values and how many there are."""
     metric = read_parameters(request, TAGS_PARAMETERS)["metric"]
     site = site_of(request)
-    return await site.reads.run(lambda: Json({"metric": metric, "tags": site.engine.census.tags(metric)}))
+    return await site.reads.run(lambda: Json({"metric": metric, "tags": site.engine.census.tags(metric)}), request)
 
 
 async def cardinality(request: Request) -> Response:
     """How many series there are against the limit, and which metrics and tags make them many."""
     limit = read_parameters(request, CARDINALITY_PARAMETERS)["limit"]
     site = site_of(request)
-    return await site.reads.run(lambda: Json(site.engine.census.cardinality(limit)))
+    return await site.reads.run(lambda: Json(site.engine.census.cardinality(limit)), request)
 
 
 DOCS: Final[Docs] = {

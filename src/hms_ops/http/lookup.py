@@ -154,7 +154,7 @@ async def query(request: Request) -> Response:
     given = read_parameters(request, QUERY_PARAMETERS)
     site, answer = site_of(request), ANSWERS[given.pop("format")]
     try:
-        return await site.reads.run(lambda: answer(site.engine.query(**given)))
+        return await site.reads.run(lambda: answer(site.engine.query(**given)), request)
     except ValueError as error:
         raise Problem(400, "query", str(error)) from None
 
@@ -173,7 +173,7 @@ async def series(request: Request) -> Response:
             found = site.engine.series_list(given["prefix"], limit + 1)
         return Json({"series": series_documents(site.engine, found[:limit]), "is_complete": len(found) <= limit})
 
-    return await site.reads.run(look)
+    return await site.reads.run(look, request)
 
 
 def series_documents(engine: "Engine", found: Sequence[SeriesInfo]) -> list[SeriesDocument]:

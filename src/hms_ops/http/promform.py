@@ -5,7 +5,7 @@
     {"status": "error", "errorType": "execution", "error": "…"}, 400, 422, 501, 503   ◄──   Refused, StorageError, …
 
 Each refusal is counted under its reason in the site's tally. Work runs on a worker of its own, beside the event loop
-and the reads of our screens.
+and the reads of our screens, as long as its client is there.
 """
 
 import functools
@@ -20,12 +20,13 @@ from hms_ops.errors import HmsOpsError
 from hms_ops.http.answer import Json, Problem
 from hms_ops.http.parameters import DOCUMENT_BYTES_MAX, read_body
 from hms_ops.http.site import Site, site_of
+from hms_ops.prometheus.query.budget import Patience
 from hms_ops.prometheus.query.given import Given
 from hms_ops.prometheus.query.refused import BAD_DATA, UNAVAILABLE, Refused
 
 FIELDS_MAX: Final = 1_000  # of a form
 Answer = tuple[Any, Sequence[str], Sequence[str]]  # data, warnings, infos
-Work = Callable[[Site, Given], Answer]
+Work = Callable[[Site, Given, Patience], Answer]
 
 
 class Answered(TypedDict):
@@ -43,15 +44,18 @@ def answered(work: Work) -> Callable[[Request], Any]:
     @functools.wraps(work)
     async def handle(request: Request) -> Response:
         site = site_of(request)
+        patience = Patience(lambda: site.promql.is_refusing)
         try:
             asked = await parameters(request, site)
-            return await site.promql.run(lambda: document(*work(site, asked)))
+            return await site.promql.run(lambda: document(*work(site, asked, patience)), request)
         except Refused as refused:
             return refusal(site, refused)
         except Problem as problem:
             return refusal(site, Refused(BAD_DATA if problem.status < 500 else UNAVAILABLE, problem.detail))
         except HmsOpsError as error:
             return refusal(site, Refused(UNAVAILABLE, str(error)))
+        finally:
+            patience.is_over = True  # a query whose client has left ends soon
 
     return handle
 

@@ -1,7 +1,7 @@
 """What each path of `/api/v1` answers: a function of the site and the parameters that are given.
 
-Run by promform.py on a worker; each returns (data, warnings, infos) or raises Refused. What a query means is
-hms_ops.prometheus.query's.
+Run by promform.py on a worker, as long as somebody waits; each returns (data, warnings, infos) or raises Refused. What
+a query means is hms_ops.prometheus.query's.
 """
 
 import re
@@ -15,7 +15,7 @@ from hms_ops.http.promform import Answer
 from hms_ops.http.site import Site
 from hms_ops.prometheus.query import given, standing
 from hms_ops.prometheus.query.answer import instant_answer, range_answer
-from hms_ops.prometheus.query.budget import Budget
+from hms_ops.prometheus.query.budget import Budget, Patience
 from hms_ops.prometheus.query.choosing import Everything
 from hms_ops.prometheus.query.given import QUERY_SECONDS_MAX, Asked, Given
 from hms_ops.prometheus.query.known import Known
@@ -43,23 +43,23 @@ def names_of(engine: "Engine") -> Names:
 # ---- queries
 
 
-def query(site: Site, asked: Given) -> Answer:
+def query(site: Site, asked: Given, patience: Patience) -> Answer:
     """An expression at one time."""
-    return queried(site, given.instant(asked, now_seconds(site.engine)), instant_answer, given.limit(asked))
+    return queried(site, given.instant(asked, now_seconds(site.engine)), instant_answer, given.limit(asked), patience)
 
 
-def query_range(site: Site, asked: Given) -> Answer:
+def query_range(site: Site, asked: Given, patience: Patience) -> Answer:
     """An expression at each step of a span."""
-    return queried(site, given.ranged(asked), range_answer, given.limit(asked))
+    return queried(site, given.ranged(asked), range_answer, given.limit(asked), patience)
 
 
-def query_exemplars(site: Site, asked: Given) -> Answer:
+def query_exemplars(site: Site, asked: Given, patience: Patience) -> Answer:
     """None: the engine keeps no traces."""
     parsed(given.one(asked, "query"))
     return [], (), ()
 
 
-def format_query(site: Site, asked: Given) -> Answer:
+def format_query(site: Site, asked: Given, patience: Patience) -> Answer:
     return str(parsed(given.one(asked, "query")).prettify()), (), ()
 
 
@@ -67,10 +67,10 @@ def now_seconds(engine: "Engine") -> float:
     return engine.clock.now_ns() / SECOND_NS
 
 
-def queried(site: Site, asked: Asked, answer: Callable[[Asked, Reader], Any], limit: int) -> Answer:
-    engine = site.engine
+def queried(site: Site, asked: Asked, answer: Callable[[Asked, Reader], Any], limit: int, patience: Patience) -> Answer:
+    engine, budget = site.engine, Budget(asked.seconds_max, patience)
     engine.store.flush()
-    reader = Reader(engine.past, names_of(engine), engine.described_unit, Budget(asked.seconds_max))
+    reader = Reader(engine.past, names_of(engine), engine.described_unit, budget)
     data = answer(asked, reader)
     if limit and isinstance(data["result"], list) and data["resultType"] in ("vector", "matrix"):
         data["result"], warnings = cut(data["result"], limit)
@@ -88,34 +88,34 @@ def cut(found: list[Any], limit: int) -> tuple[list[Any], list[str]]:
 # ---- what there is
 
 
-def labels(site: Site, asked: Given) -> Answer:
+def labels(site: Site, asked: Given, patience: Patience) -> Answer:
     """The names of labels."""
-    return listed(asked, directory(site, asked).label_names(matches(asked)))
+    return listed(asked, directory(site, asked, patience).label_names(matches(asked)))
 
 
-def label_values(site: Site, asked: Given) -> Answer:
+def label_values(site: Site, asked: Given, patience: Patience) -> Answer:
     """The values of one label."""
     name = unescaped(given.one(asked, "name"))
-    return listed(asked, directory(site, asked).label_values(name, matches(asked), given.limit(asked)))
+    return listed(asked, directory(site, asked, patience).label_values(name, matches(asked), given.limit(asked)))
 
 
-def series(site: Site, asked: Given) -> Answer:
+def series(site: Site, asked: Given, patience: Patience) -> Answer:
     """The labels of each series that a selector chooses."""
     chosen = matches(asked)
     if not chosen:
         raise Refused(BAD_DATA, "no match[] parameter provided")
-    return listed(asked, directory(site, asked).series(chosen, given.limit(asked)))
+    return listed(asked, directory(site, asked, patience).series(chosen, given.limit(asked)))
 
 
-def metadata(site: Site, asked: Given) -> Answer:
+def metadata(site: Site, asked: Given, patience: Patience) -> Answer:
     """What each metric is."""
-    found = directory(site, asked).metadata(given.one(asked, "metric"), given.limit(asked))
+    found = directory(site, asked, patience).metadata(given.one(asked, "metric"), given.limit(asked))
     return found, (), ()
 
 
-def directory(site: Site, asked: Given) -> Directory:
+def directory(site: Site, asked: Given, patience: Patience) -> Directory:
     given.checked_span(asked)
-    engine = site.engine
+    engine, budget = site.engine, Budget(QUERY_SECONDS_MAX, patience)
     engine.store.flush()
     described = engine.operations.descriptions()
     return Directory(
@@ -123,7 +123,7 @@ def directory(site: Site, asked: Given) -> Directory:
         names_of(engine),
         engine.described_unit,
         lambda metric: described[metric]["help"] if metric in described else "",
-        Budget(QUERY_SECONDS_MAX),
+        budget,
     )
 
 
@@ -151,7 +151,7 @@ ESCAPED: Final = re.compile(r"__|_([0-9A-Fa-f]{1,5})_")
 # ---- rules, alerts, versions
 
 
-def rules(site: Site, asked: Given) -> Answer:
+def rules(site: Site, asked: Given, patience: Patience) -> Answer:
     """The rules in force, with their alerts, by the file they stand in."""
     sort = given.one(asked, "type")
     if sort not in ("", "alert", "record"):
@@ -182,13 +182,13 @@ def failing(engine: "Engine") -> dict[str, str]:
 FAILING: Final = re.compile(r"rule (\S+) is not evaluated: (.*)", re.DOTALL)
 
 
-def alerts(site: Site, asked: Given) -> Answer:
+def alerts(site: Site, asked: Given, patience: Patience) -> Answer:
     """What is pending or firing."""
     found = [standing.alert_document(alert) for alert in site.engine.alerts() if alert.state != "resolved"]
     return {"alerts": found}, (), ()
 
 
-def buildinfo(site: Site, asked: Given) -> Answer:
+def buildinfo(site: Site, asked: Given, patience: Patience) -> Answer:
     """The Prometheus whose API this is, and the engine behind it."""
     return (
         {

@@ -145,9 +145,11 @@ class Server:
         if self._uvicorn is None or self._thread is None:
             return
         self._uvicorn.should_exit = True
+        self.site.refuse_reads()
         are_ended = self.site.streams.stop(deadline_seconds / 8)
         self._thread.join(deadline_seconds / 2)
         if self._thread.is_alive():
+            self.site.refuse()
             self._cut()
             self._thread.join(deadline_seconds / 4)
         ended = [worker.stop(deadline_seconds / 8) for worker in self.site.workers]

@@ -1,4 +1,4 @@
-"""What the handlers work with: the engine, four workers, the bound on bodies, and the tally of what was refused.
+"""What the handlers work with: the engine, its workers, the bound on bodies, and the tally of what was refused.
 
 One `Site` per server, kept as the application's state. A handler that only reads a few counters calls the engine
 itself; what decodes, writes, or walks over series goes through a worker, so that probes always answer.
@@ -99,6 +99,16 @@ class Site:
         for worker in self.workers:
             worker.start(start_thread)
         self.streams.start(start_thread)
+
+    def refuse_reads(self) -> None:
+        """At a stop: what only reads and has not begun is answered with 503; what writes may still be done."""
+        for worker in (self.reads, self.promql, self.public):
+            worker.refuse()
+
+    def refuse(self) -> None:
+        """The rest as well: it is late."""
+        for worker in self.workers:
+            worker.refuse()
 
 
 def site_for(engine: "Engine") -> Site:

@@ -37,7 +37,7 @@ function Named({ name }: { readonly name: string }) {
   const actions = (
     <>
       <Button onClick={() => void copy(question)}>Copy query</Button>
-      <ButtonLink href="/docs">Documentation</ButtonLink>
+      <ButtonLink href="/docs#language">Documentation</ButtonLink>
     </>
   );
   return (

@@ -1,13 +1,16 @@
 """What one query may cost: numbers held, numbers read through windows, and time; what one listing may hold. Over one
 of them it is refused.
 
-Counted over the whole query, whatever its parts. Threads: the query's own.
+Counted over the whole query, whatever its parts. Its time begins when it is asked, so that what has waited for all of
+it is not begun. Threads: the query's own; a `Patience` is ended by whoever waits.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 from hms_ops.clock import SECOND_NS, steady_ns
-from hms_ops.prometheus.query.refused import LIMIT, TIMEOUT, Refused
+from hms_ops.prometheus.query.refused import LIMIT, TIMEOUT, UNAVAILABLE, Refused
 
 SERIES_MAX: Final = 10_000  # of one selector, and of an answer
 CELLS_MAX: Final = 10_000_000  # numbers of all selectors: rows and times of each series
@@ -15,14 +18,25 @@ LISTED_MAX: Final = 50_000  # names, values or series in one listing; Grafana as
 WORK_MAX: Final = 400_000_000  # numbers that windows look at, each as often as it is in one
 
 
-class Budget:
-    """Spent by what reads and what evaluates."""
+@dataclass(slots=True)
+class Patience:
+    """Who waits for an answer. begun_ns: since when; is_over: not any more; is_stopping: whether the server ends."""
 
-    def __init__(self, seconds_max: float) -> None:
+    is_stopping: Callable[[], bool] = lambda: False
+    begun_ns: int = field(default_factory=steady_ns)
+    is_over: bool = False
+
+
+class Budget:
+    """Spent by what reads and what evaluates. Refused at once where the time is over already."""
+
+    def __init__(self, seconds_max: float, patience: Patience | None = None) -> None:
         self._seconds_max = seconds_max
-        self._end_ns = steady_ns() + int(seconds_max * SECOND_NS)
+        self._patience = patience or Patience()
+        self._end_ns = self._patience.begun_ns + int(seconds_max * SECOND_NS)
         self._cells = 0
         self._work = 0
+        self.check_time()
 
     def room(self) -> int:
         """How many more numbers may be held."""
@@ -70,5 +84,9 @@ class Budget:
         )
 
     def check_time(self) -> None:
+        if self._patience.is_over:
+            raise Refused(UNAVAILABLE, "nobody waits for the answer any more")
+        if self._patience.is_stopping():
+            raise Refused(UNAVAILABLE, "the engine stops")
         if steady_ns() > self._end_ns:
             raise Refused(TIMEOUT, f"the query took longer than {self._seconds_max:g} s")

@@ -163,7 +163,7 @@ class Evaluation:
         inner = node.expr
         if str(node.op) != "sum" or type(inner).__name__ != "Call" or inner.func.name not in SUMMABLE:
             return self
-        return replace(self, pooling=lambda labels: grouping.stays(labels, names, is_without))
+        return replace(self, pooling=grouping.Staying(names, is_without))
 
     # ---- functions
 

@@ -11,11 +11,13 @@ from typing import Any, Final
 import numpy as np
 
 from hms_ops.prometheus.query.instant import Instant, Key, Labels, Truths, key_of
+from hms_ops.prometheus.query.refused import EXECUTION, Refused
 from hms_ops.prometheus.query.slots import Floats
 from hms_ops.prometheus.query.windows import quantiles
 from hms_ops.prometheus.selection import NAME
 
 Members = list[list[int]]
+INT64: Final = 2.0**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,17 @@ def stays(labels: Labels, names: Set[str], is_without: bool) -> dict[str, str]:
     if is_without:
         return {name: value for name, value in labels.items() if name not in names and name != NAME}
     return {name: value for name, value in labels.items() if name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Staying:
+    """`stays` for these names, as a value."""
+
+    names: frozenset[str]
+    is_without: bool
+
+    def __call__(self, labels: Labels) -> dict[str, str]:
+        return stays(labels, self.names, self.is_without)
 
 
 def aggregated(operator: str, found: Instant, groups: Groups) -> Instant:
@@ -113,13 +126,17 @@ def quantile(ranks: Floats, found: Instant, groups: Groups) -> Instant:
 
 
 def largest(operator: str, counts: Floats, found: Instant, groups: Groups) -> Instant:
-    """topk and bottomk: the elements themselves, each where it is among the `counts` (float64[times]) first."""
+    """topk and bottomk: the elements themselves, each where it is among the `counts` first (float64[times], their whole
+    parts)."""
+    endless = counts[~(np.abs(counts) < INT64)]
+    if len(endless):
+        raise Refused(EXECUTION, f"Scalar value {endless[0]:g} overflows int64")
     there = np.zeros(found.there.shape, bool)
     sign = -1.0 if operator == "topk" else 1.0
     for rows in groups.members:
         keys = np.where(found.there[rows], sign * found.values[rows], np.inf)
         keys = np.where(np.isnan(keys), np.inf, keys)
         place = np.argsort(np.argsort(keys, axis=0, kind="stable"), axis=0, kind="stable")
-        there[rows] = found.there[rows] & (place < counts)
+        there[rows] = found.there[rows] & (place < np.trunc(counts))
     kept = np.flatnonzero(there.any(axis=1)).tolist()
     return Instant(found.labels, found.values, there).rows(kept)

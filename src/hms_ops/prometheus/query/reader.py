@@ -38,7 +38,9 @@ from hms_ops.storage.tier import HOUR, MINUTE, TIERS
 SKETCHES_MAX: Final = 200_000  # read for one selector: some four seconds of buckets
 COARSER: Final = tuple(TIERS[tier].step_seconds for tier in (MINUTE, HOUR))
 COLUMNS: Final = dict(FIELDS)
-Pooling: TypeAlias = Callable[[Mapping[str, str]], dict[str, str]]  # labels → those that stay
+Pooling: TypeAlias = Callable[
+    [Mapping[str, str]], dict[str, str]
+]  # labels → those that stay; equal if it does the same
 WORDS: Final = {10: "by steps of 10 s", 60: "by minute", 3600: "by hour"}
 
 
@@ -84,7 +86,8 @@ def pools(labels: list[dict[str, str]], pooling: Pooling | None) -> Groups:
 
 @dataclass(slots=True)
 class Reader:
-    """The samples of one query. row_seconds: how long its rows are, see `settle`. infos: what the answer should say."""
+    """The samples of one query. row_seconds: how long its rows are, see `settle`, before anything is read. infos: what
+    the answer should say."""
 
     past: Past
     names: Names
@@ -93,6 +96,7 @@ class Reader:
     row_seconds: int = 10
     infos: dict[str, None] = field(default_factory=dict)
     everything: Everything = field(init=False)
+    _found: dict[Any, Samples] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.everything = Everything(self.past)
@@ -111,8 +115,16 @@ class Reader:
                 self.infos["read " + WORDS[longer] + ", since there are so many series over so long a range"] = None
 
     def read(self, span: Span, with_totals: bool = True, pooling: Pooling | None = None) -> Samples:
-        """Everything a selector chooses. with_totals False: running totals only if they are asked for by name.
-        pooling: the labels by which buckets are summed anyway, so that they may be as they are read."""
+        """Everything a selector chooses, read once however often it stands in the query. with_totals False: running
+        totals only if they are asked for by name. pooling: the labels by which buckets are summed anyway, so that they
+        may be as they are read."""
+        matchers = tuple((one.name, str(one.op), one.value) for one in span.selector.matchers.matchers)
+        key = (span.selector.name, matchers, span.begin, span.end, with_totals, pooling)
+        if key not in self._found:
+            self._found[key] = self._read(span, with_totals, pooling)
+        return self._found[key]
+
+    def _read(self, span: Span, with_totals: bool, pooling: Pooling | None) -> Samples:
         choice, slots = choice_of(span.selector), self._slots(span)
         families = [one for one in choice.families(self.names) if with_totals or choice.exact or not is_total(one)]
         found: list[Samples] = []
