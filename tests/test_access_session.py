@@ -11,6 +11,7 @@ import httpx
 import pytest
 from tests.serving import Serving, exchange, server_of, serving
 
+import hms_ops
 from hms_ops.clock import ManualClock
 from hms_ops.engine import Engine
 from hms_ops.http import session as module
@@ -99,6 +100,13 @@ def test_a_stranger_is_told_that_a_token_is_needed_and_nothing_else(browser: Bro
     assert browser.ask("GET", "/v1/session").json() == {
         "user": None, "scopes": [], "needs_login": True, "expires": None, "version": "", "host": "",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/", "/openapi.json", "/docs", "/healthz", "/readyz", "/v1/session", "/status"])
+def test_a_stranger_is_not_told_the_version_anywhere(browser: Browser, path: str) -> None:
+    answer = browser.ask("GET", path)
+    assert hms_ops.__version__ not in answer.text
+    assert hms_ops.__version__ not in str(answer.headers)
 
 
 def test_a_bearer_is_told_its_name_scopes_and_end(browser: Browser) -> None:

@@ -349,7 +349,7 @@ def test_the_default_step_is_the_smallest_that_makes_at_most_a_thousand_points(r
 
 @pytest.mark.parametrize(
     ("start", "end", "step", "problem"),
-    [(None, FIRST, None, "end needs a start"), (None, None, 10, "step needs a start"), (FIRST, FIRST, 10, "is empty"),
+    [(None, FIRST, None, "end needs a start"), (None, None, 10, "need a start"), (FIRST, FIRST, 10, "is empty"),
      (FIRST, FIRST - 1, 10, "is empty"), (FIRST, None, 0, "step is 0"), (FIRST, None, -10, "step is -10"),
      (FIRST, None, 15, "multiple of 10"), (FIRST, None, 10.5, "whole seconds"), (FIRST, None, math.nan, "step is nan"),
      (FIRST, None, math.inf, "step is inf"), (-1, None, 10, "start is -1"), (FIRST * 1000, None, 10, "in seconds"),

@@ -41,7 +41,8 @@ PAGE: Final = """\
 <header>
 <h1>{title} HTTP API</h1>
 <p>{about}</p>
-<ul><li>Version {version}</li><li><a href="/openapi.json">openapi.json</a></li><li><a href="/">Dashboard</a></li></ul>
+<ul><li>API version {version}</li><li><a href="/openapi.json">openapi.json</a></li>
+<li><a href="/">Dashboard</a></li></ul>
 </header>
 <div class="frame">
 <nav aria-labelledby="contents"><h2 id="contents">Endpoints</h2>
