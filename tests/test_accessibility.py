@@ -157,13 +157,13 @@ def axe(page: Any, rules: list[str]) -> list[str]:
 
 def test_each_change_is_said_once_and_values_never(page: Any, site: Busy, wait_until: Callable[..., None]) -> None:
     shown(page, site, METRIC)
-    time.sleep(2)
+    page.wait_for_function("() => document.querySelector('figure canvas')", timeout=WAIT_MS)
     page.evaluate(LISTEN)
     fire(site, wait_until)
     page.wait_for_function("() => said.some((one) => /db\\.slow.*firing/.test(one))", timeout=WAIT_MS)
     fire(site, wait_until, "resolved")
     page.wait_for_function("() => said.some((one) => /db\\.slow.*resolved/.test(one))", timeout=WAIT_MS)
-    time.sleep(3)  # in which values go on
+    time.sleep(2)  # in which values go on
     said = page.evaluate("() => said")
     assert sum("db.slow" in one and "firing" in one for one in said) == 1, said
     assert sum("db.slow" in one and "resolved" in one for one in said) == 1, said
