@@ -18,7 +18,14 @@ WAIT_MS = 20_000
 METRIC = "metric?name=db.write_ms&range=1m"
 MAIN_PAGES = ("", "?density=rows", "alerts", "alerts?name=db.slow", "dashboard?name=rush", METRIC, "slos", "ledger")
 # Rules of axe that test_screens.py does not ask for.
-MORE_RULES = ["label-content-name-mismatch", "heading-order", "landmark-unique", "region", "page-has-heading-one"]
+MORE_RULES = [
+    "label-content-name-mismatch",
+    "heading-order",
+    "landmark-unique",
+    "region",
+    "page-has-heading-one",
+    "target-size",
+]
 TWICE = "html { font-size: 200% !important }"
 SPACED = "* { line-height: 1.5 !important; letter-spacing: 0.12em !important; word-spacing: 0.16em !important }"
 CLIPPED = """() => [...document.querySelectorAll('main *, header *, nav *')].filter((one) => {

@@ -11,7 +11,7 @@ from hms_ops.alert.rule import ActionRule
 from hms_ops.http.alerts import bad_keys
 from hms_ops.http.answer import Json
 from hms_ops.http.endpoint import Body, Docs, Endpoint
-from hms_ops.http.operations import client_of
+from hms_ops.http.operations import client_of, who_of
 from hms_ops.http.parameters import checked_keys, read_document, read_parameters, whole_number
 from hms_ops.http.saying import WHO
 from hms_ops.http.site import site_of
@@ -138,7 +138,7 @@ async def resume(request: Request) -> Response:
 
 async def switch(request: Request) -> dict[str, Any]:
     values = checked_keys(await read_document(request, site_of(request).bodies), SWITCH_READERS, "switch")
-    return {"who": client_of(request), **values}
+    return {**values, "who": who_of(request, values)}
 
 
 BAD_SWITCH: Final = bad_keys("switch")
