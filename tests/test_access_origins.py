@@ -88,5 +88,5 @@ def test_people_have_names_with_blanks(url: str) -> None:
     """The stop switch is pulled by Ann Miller, too."""
     asked = {"Authorization": f"Bearer {TOKEN}"}
     answer = httpx.post(f"{url}/v1/actions/stop", json={"who": "Ann Miller", "reason": "x"}, headers=asked)
-    assert (answer.status_code, answer.json()["stopped_by"]) == (200, "Ann Miller")
+    assert (answer.status_code, answer.json()["stopped_by"]) == (200, "Ann Miller: x")
     assert httpx.post(f"{url}/v1/actions/resume", json={"who": "Ann Miller"}, headers=asked).status_code == 200
