@@ -565,9 +565,25 @@ def test_the_audit_log_has_log_ins_failures_log_outs_and_who_did_what(tmp_path: 
         ("log-in", address, address, "refused"),
         ("log-in", "ann", address, "ok"),
         ("acknowledge", f"ann, {address}", f"ann, {address}", "ok"),
-        ("actions-stop", "somebody.else", f"ann, {address}", "ok"),
+        ("actions-stop", "somebody.else (ann)", f"ann, {address}", "ok"),
         ("log-out", "ann", f"ann, {address}", "ok"),
     ]
+
+
+def test_who_has_a_name_cannot_sign_with_anothers_alone(browser: Browser, site: Serving) -> None:
+    """What a named token says of itself stands beside its name, in every place that people look at."""
+    browser.log_in()
+    site.engine.alert_now("signed.alert")
+    site.engine.advance(1)
+    said = {"who": "director"}
+    acknowledged = browser.ask("POST", "/v1/alerts/signed.alert/ack", json=said).json()
+    made = browser.ask("POST", "/v1/silences", json={"match": {"alertname": "x"}, "for": 60, **said}).json()
+    assert (acknowledged["who"], made["who"]) == ("director (ann)", "director (ann)")
+    (row,) = [one for one in browser.ask("GET", "/v1/alerts").json()["alerts"] if one["name"] == "signed.alert"]
+    assert row["acknowledged"]["who"] == "director (ann)"
+    ended = browser.ask("DELETE", f"/v1/silences/{made['id']}", params={"who": "ann"})
+    assert ended.status_code == 200
+    assert browser.ask("POST", "/v1/alerts/signed.alert/unack", json={"who": "ann"}).json()["who"] == "ann"
 
 
 def test_counters_tell_of_sessions_and_log_ins(browser: Browser) -> None:

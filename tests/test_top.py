@@ -175,6 +175,9 @@ def test_the_live_view_follows_filters_sorts_and_opens(engine: Engine) -> None:
             inner = app.screen.query_one(DataTable)
             wanted = {"db.write_ms{host=a}", "db.write_ms{host=b}"}
             await pressed(app, pilot, lambda: {key.value for key in inner.rows} == wanted)
+            await pilot.press("enter")  # there is nothing below a series
+            await pilot.pause(0.2)
+            assert app.screen.query_one(DataTable) is inner
             await pilot.press("escape")
             await pressed(app, pilot, lambda: not isinstance(app.screen, MetricScreen))
 

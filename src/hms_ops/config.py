@@ -26,7 +26,7 @@ from hms_ops.alert.rulefile import RuleFile, load_rules
 from hms_ops.clock import SECOND_NS, WallAnchor
 from hms_ops.errors import ConfigError
 from hms_ops.heartbeat import HeartbeatConfig
-from hms_ops.http.access import NAMES
+from hms_ops.http.access import NAMES, ORIGINS
 from hms_ops.http.tls import TLS, TlsFiles, tls_warnings
 from hms_ops.http.token import TOKENS, Token, token_warnings
 from hms_ops.profiles import RECEIVERS, Receiver, template_warnings
@@ -215,6 +215,7 @@ class Config:
     statsd: Statsd = setting(Statsd(), section(Statsd))
     http: Address | None = setting(Address("127.0.0.1", 8126), ADDRESS)
     http_names: tuple[str, ...] = setting((), NAMES)
+    http_origins: tuple[str, ...] = setting((), ORIGINS)
     http_tokens: tuple[Token, ...] = setting((), TOKENS)
     http_tls: TlsFiles | None = setting(None, TLS)
     http_insecure: bool = setting(False, TRUTH)

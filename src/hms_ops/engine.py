@@ -366,6 +366,7 @@ class Engine(AlertCalls):
             self.config.http_tls,
             self.config.http_insecure,
             self.config.http_names,
+            self.config.http_origins,
         )
         self.account.server = self._server
         self._http = Address(*self._server.start(self._threads.start))

@@ -39,3 +39,4 @@ export { counters, type CallCounters } from "./calling.js";
 export { createLive, type Live, type LiveEvent, type LiveOptions, type LiveState, type WatchOptions } from "./live.js";
 export type { AlertHandler, Change, OnAlertOptions } from "./onalert.js";
 export type { MetricHandler } from "./onmetric.js";
+export { beginning, visible } from "./plain.js";

@@ -1,6 +1,7 @@
+import { beginning, visible } from "@hms-ops/core";
 import { describe, expect, it } from "vitest";
 import { webLink } from "../src/pages/parts/links";
-import { beginning, breakable, RUN_MAX, visible } from "../src/pages/parts/plain";
+import { breakable, RUN_MAX } from "../src/pages/parts/plain";
 import { membersOf, texts, Unreadable, words } from "../src/pages/parts/read";
 
 describe("texts of strangers", () => {

@@ -28,14 +28,14 @@ export function AlertList({ alerts, actions = false, who, unitOf, label = "Alert
   const rest = all.length - ALERTS_MAX;
   return (
     <section className="ops-alerts" aria-label={label}>
-      {heard === "unknown" && <p className="ops-chart-error" role="alert">No connection: out of date.</p>}
+      {heard === "unknown" && <p className="ops-chart-error" role="alert">Out of date: no connection</p>}
       <ul className="ops-alerts-list">
         {all.slice(0, ALERTS_MAX).map((alert) => (
           <AlertItem key={keyOf(alert)} alert={alert} now={now} unit={unitOf?.(alert)} actions={actions} who={who} />
         ))}
       </ul>
       {rest > 0 && <p className="ops-note">{rest} more.</p>}
-      {!all.length && <p className="ops-note">{heard === "live" || alerts ? "No alert is pending or firing." : "Waiting for the engine."}</p>}
+      {!all.length && <p className="ops-note">{heard === "live" || alerts ? "No alert is pending or firing." : "Waiting for alerts"}</p>}
     </section>
   );
 }

@@ -3,9 +3,12 @@
 /** Rows of [divisor, suffix], ascending; the last one that a magnitude reaches is taken. */
 type Ladder = readonly (readonly [number, string])[];
 
+/** From here on numbers are written with an exponent: 1.2e30. */
+const HUGE = 1e15;
+
 const TIME: Ladder = [[1e-6, "ns"], [1e-3, "µs"], [1, "ms"], [1e3, "s"], [6e4, "min"], [3.6e6, "h"], [8.64e7, "d"]];
 const BYTES: Ladder = [[1, "B"], [1024, "KiB"], [1024 ** 2, "MiB"], [1024 ** 3, "GiB"], [1024 ** 4, "TiB"]];
-const COUNT: Ladder = [[1, ""], [1e6, "M"], [1e9, "G"], [1e12, "T"]];
+const COUNT: Ladder = [[1, ""], [1e6, "M"], [1e9, "G"], [1e12, "T"], [HUGE, ""]];
 
 /** A unit's ladder, and how many of the ladder's first unit (ms, bytes, ones) make one of it. */
 const UNITS: Readonly<Record<string, readonly [Ladder, number]>> = {
@@ -19,9 +22,7 @@ const digits = [0, 1, 2, 3, 4, 5, 6].map(
 
 /** A number with about three significant digits, whole above a hundred: 1,240 · 212 · 21.3 · 0.045. */
 export function formatNumber(value: number): string {
-  const size = Math.abs(value);
-  const most = size >= 100 || size === 0 ? 0 : Math.min(6, 2 - Math.floor(Math.log10(size)));
-  return withDigits(value, most);
+  return withDigits(value, Math.max(0, Math.min(6, 2 - Math.floor(Math.log10(Math.abs(value))))));
 }
 
 /** A value with its unit: 212 ms · 1.25 s · 3.4 MiB · 12.5 % · 1,240/s. "–" for none. */
@@ -44,17 +45,16 @@ const isWhole = (value: number): boolean => Math.abs(value - Math.round(value)) 
 
 /** The divisor and what is written behind the number, blank included. */
 function scaleOf(size: number, unit: string): readonly [number, string] {
-  const slash = unit.indexOf("/");
-  const per = slash < 0 ? "" : unit.slice(slash);
-  const base = slash < 0 ? unit : unit.slice(0, slash);
+  const [, base, per] = /([^/]*)(.*)/s.exec(unit) as unknown as [string, string, string];
   const [ladder, factor] = UNITS[base] ?? [COUNT, 1];
   let [divisor, suffix] = UNITS[base] && !size ? [factor, base] : ladder[0]!;
-  for (const [least, name] of ladder) if (size * factor >= least * 0.9995) [divisor, suffix] = [least, name];
-  const words = (UNITS[base] ? suffix : [suffix, base].filter(Boolean).join(" ")) + per;
-  return [divisor / factor, words && (words[0] === "/" ? words : " " + words)];
+  for (const [least, name] of ladder) if (size * factor >= least * 0.9995) [divisor, suffix] = [name ? least : 1, name];
+  const words = (UNITS[base] ? suffix : `${suffix} ${base}`.trim()) + per;
+  return [divisor / factor, words.replace(/^[^/]/, " $&")];
 }
 
 function withDigits(value: number, most: number): string {
+  if (Math.abs(value) >= HUGE) return value.toExponential(2).replace(/\.?0*e\+/, "e");
   return digits[most]!.format(value + 0); // + 0: no "-0"
 }
 
@@ -88,12 +88,11 @@ export function formatTimeTicks(ticks: readonly number[], apart: number): string
 export function formatDuration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   const parts = [[86_400, "d"], [3600, "h"], [60, "min"], [1, "s"]] as const;
-  const first = parts.findIndex(([size]) => whole >= size);
-  if (first < 0) return "0 s";
+  const first = parts.findIndex(([size]) => size < 2 || whole >= size);
   const [size, name] = parts[first]!;
   const next = parts[first + 1];
   const rest = next ? Math.floor((whole % size) / next[0]) : 0;
-  return `${Math.floor(whole / size)} ${name}` + (rest && next && whole < size * 10 ? ` ${rest} ${next[1]}` : "");
+  return `${Math.floor(whole / size)} ${name}` + (rest && whole < size * 10 ? ` ${rest} ${next![1]}` : "");
 }
 
 /** "5 min ago"; what lies ahead is "in 5 min". */

@@ -2,7 +2,7 @@
  * What an engine says, as React reads it. Snapshots are Live's own arrays, the same until they change, so that
  * `useSyncExternalStore` neither loops nor tears; on a server all of them are empty.
  */
-import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import { useCallback, useEffect, useMemo, useState, useSyncExternalStore } from "react";
 import type { AlertsAnswer, Cell } from "@hms-ops/client";
 import type { Live, LiveState } from "@hms-ops/core";
 import { useLiveIfAny } from "./provider.js";
@@ -72,14 +72,11 @@ function readHearing(live: Live): "live" | "waiting" | "lost" {
 /** Whether the stream has told anything, and still does. A word, so that who asks is not rendered each second. */
 export function useHearing(): "live" | "waiting" | "unknown" {
   const heard = useWatched(watchState, readHearing, "waiting");
-  const [isBlind, setBlind] = useState(false);
+  const [told, tell] = useState<"live" | "waiting" | "unknown">("waiting");
   useEffect(() => {
-    setBlind(false);
-    if (heard !== "lost") return;
-    const timer = setTimeout(() => setBlind(true), BLIND_SECONDS * 1000);
+    if (heard !== "lost") return tell(heard);
+    const timer = setTimeout(() => tell("unknown"), BLIND_SECONDS * 1000);
     return () => clearTimeout(timer);
   }, [heard]);
-  const last = useRef(heard);
-  if (heard !== "lost") last.current = heard;
-  return heard === "lost" && isBlind ? "unknown" : last.current === "live" ? "live" : "waiting";
+  return heard === "lost" ? told : heard;
 }

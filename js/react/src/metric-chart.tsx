@@ -4,7 +4,8 @@
  */
 import { useId, useMemo, useReducer, useState, type ReactNode } from "react";
 import type { Kind } from "@hms-ops/client";
-import { formatValue, formatWithin, isoOf } from "./format.js";
+import { visible } from "@hms-ops/core";
+import { formatValue, formatWithin } from "./format.js";
 import { Legend } from "./chart/legend.js";
 import { aligned, LINES_MAX, type Line } from "./chart/lines.js";
 import type { Anomaly, Threshold } from "./chart/plot.js";
@@ -50,7 +51,7 @@ const HINT = "Arrow keys read samples, Page Up and Down lines, + and - zoom.";
 
 export function MetricChart(props: MetricChartProps) {
   const { metric, exprs, from, unit = "", height = 160, anomalies = NONE, thresholds = NONE, syncKey, onRange, paused } = props;
-  const title = props.title ?? metric ?? exprs?.join(", ") ?? "Chart";
+  const title = visible(props.title ?? metric ?? exprs?.join(", ") ?? "Chart");
   const id = useId(), isCalm = useReducedMotion();
   const [isStopped, stop] = useState(false), [isTable, showTable] = useState(false), [points, setPoints] = useState(300);
   const [hidden, toggle] = useReducer(toggled, NO_KEYS);
@@ -139,7 +140,7 @@ function toggled(keys: ReadonlySet<string>, key: string): ReadonlySet<string> {
 function Reading({ lines, at, unit, window }: { lines: readonly Line[]; at: number | null; unit: string; window: Window }) {
   return (
     <span className="ops-chart-value">
-      {at != null && <time dateTime={isoOf(at)}>{formatWithin(at, window.to - window.from)}</time>}
+      {at != null && <span>{formatWithin(at, window.to - window.from)}</span>}
       {lines.length === 1 && <strong>{formatValue(valueAt(lines[0]!, at ?? window.to), unit)}</strong>}
     </span>
   );

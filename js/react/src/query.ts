@@ -8,7 +8,7 @@ export interface QueryOptions {
   /** Unix seconds, [start, end). Without both: the value now. */
   start?: number | undefined;
   end?: number | undefined;
-  /** Instead of `start`: so many seconds up to now. */
+  /** Instead of `start`: so many seconds up to the newest second of the stream, else by this computer's clock. */
   range?: number | undefined;
   /** Seconds or a duration; or `points`: the step that gives at most so many. */
   step?: number | string | undefined;
@@ -25,7 +25,6 @@ export interface Asked<T> {
 }
 
 const LOADING: Asked<readonly QueryAnswer[]> = { data: null, error: null, loading: true };
-const IDLE: Asked<never> = { data: null, error: null, loading: false };
 
 /** The answer to an expression. */
 export function useQuery(expr: string, options: QueryOptions = {}): Asked<QueryAnswer> {
@@ -36,28 +35,25 @@ export function useQuery(expr: string, options: QueryOptions = {}): Asked<QueryA
 /** The answers to several, all or none. An empty list asks nothing. */
 export function useQueries(exprs: readonly string[], options: QueryOptions = {}): Asked<readonly QueryAnswer[]> {
   const live = useLiveIfAny();
-  const { start, end, range, step, points, every } = options;
-  const about = JSON.stringify(exprs), key = JSON.stringify([about, start, end, range, step, points, every]);
+  const about = JSON.stringify(exprs), key = about + JSON.stringify(options);
   const [asked, set] = useState({ ...LOADING, about, key });
   useEffect(() => {
     if (!live || !exprs.length) return;
-    return repeated(every, async (signal) => {
+    return repeated(options.every, async (signal) => {
       try {
         const data = await Promise.all(exprs.map((expr) => ask(live, expr, options, signal)));
         if (!signal.aborted) set({ data, error: null, loading: false, about, key });
       } catch (error) {
-        const failed = { error: messageOf(error), loading: false, about, key };
-        if (!signal.aborted) set((was) => ({ ...failed, data: was.about === about ? was.data : null }));
+        if (!signal.aborted) set((was) => ({ data: was.about === about ? was.data : null, error: messageOf(error), loading: false, about, key }));
       }
     });
   }, [live, key]);
-  if (!exprs.length) return IDLE;
   const { data, error, loading } = asked.about === about ? asked : LOADING;
-  return { data, error, loading: loading || asked.key !== key };
+  return { data, error, loading: exprs.length > 0 && (loading || asked.key !== key) };
 }
 
 function ask(live: Live, expr: string, { start, end, range, step, points }: QueryOptions, signal: AbortSignal): Promise<QueryAnswer> {
-  const from = range ? Math.floor(Date.now() / 1000) - range : start;
+  const from = range ? (live.state().second ?? Math.floor(Date.now() / 1000)) - range : start;
   const parameters = { expr, start: from, end, step, points: step ? undefined : points };
   return live.client.request<QueryAnswer>("/v1/query", { parameters, signal });
 }
@@ -76,6 +72,6 @@ export function repeated(every: number | undefined, run: (signal: AbortSignal) =
 
 /** What went wrong, in the words of the engine where it has some. */
 export function messageOf(error: unknown): string {
-  const problem = (error as { problem?: { detail?: string } }).problem;
-  return problem?.detail ?? (error instanceof Error ? error.message : String(error));
+  const { problem, message } = error as { problem?: { detail?: string }; message?: string };
+  return problem?.detail ?? message ?? String(error);
 }

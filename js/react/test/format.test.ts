@@ -8,13 +8,14 @@ test.each([
   [12.5, "%", "12.5 %"], [1240, "/s", "1,240/s"], [52_000_000, "/s", "52 M/s"], [3, "requests", "3 requests"],
   [1_500_000, "requests", "1.5 M requests"], [1, "", "1"], [0.1 + 0.2, "", "0.3"], [21.34, "°C", "21.3 °C"],
   [null, "ms", "–"], [undefined, "", "–"], [NaN, "ms", "–"], [Infinity, "", "–"], [1e-9, "", "0"],
-  [999.6, "ms", "1 s"], [1e20, "", "100,000,000 T"],
+  [999.6, "ms", "1 s"], [1e20, "", "1e20"], [1.234e30, "requests", "1.23e30 requests"], [1e15, "/s", "1e15/s"], [-2e14, "", "-200 T"],
+  [1e30, "bytes", "9.09e17 TiB"], [1e30, "ms", "1.16e22 d"],
 ])("%s in %s is %s", (value, unit, words) => {
   expect(formatValue(value, unit)).toBe(words);
 });
 
 test("numbers have about three significant digits, whole ones stay whole", () => {
-  expect([0.0456, 1.234, 12.34, 123.4, 1234, -0].map(formatNumber)).toEqual(["0.0456", "1.23", "12.3", "123", "1,234", "0"]);
+  expect([0.0456, 1.234, 12.34, 123.4, 1234, -0, 1e30].map(formatNumber)).toEqual(["0.0456", "1.23", "12.3", "123", "1,234", "0", "1e30"]);
 });
 
 test("ticks of an axis share a unit and have the digits their distance needs", () => {

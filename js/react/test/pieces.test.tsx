@@ -176,12 +176,12 @@ test("firing ones come first, then the newest; 200 are listed and the rest count
 
 test("no alerts, no news and no connection are three things", async () => {
   shown(<AlertList />);
-  expect(screen.getByText("Waiting for the engine.")).toBeTruthy();
+  expect(screen.getByText("Waiting for alerts")).toBeTruthy();
   second(0, 1);
   expect(screen.getByText("No alert is pending or firing.")).toBeTruthy();
   act(() => live.move({ connection: "reconnecting" }));
   await pass(10_001);
-  expect(screen.getByRole("alert").textContent).toMatch(/No connection/);
+  expect(screen.getByRole("alert").textContent).toMatch(/no connection/);
 });
 
 test("acknowledging posts tags and comment, says so, and closes its form", async () => {

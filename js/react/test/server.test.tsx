@@ -23,7 +23,7 @@ test("lights wait, lists wait, values are NaN; with and without a provider", () 
   const pieces = <><StatusLight label="Latency" ok={false} /><AlertList /><Latency /></>;
   for (const html of [renderToString(pieces), renderToString(<OpsProvider url="https://ops.example">{pieces}</OpsProvider>)]) {
     expect(html).toContain("Waiting</strong>");
-    expect(html).toContain("Waiting for the engine.");
+    expect(html).toContain("Waiting for alerts");
     expect(html).toContain("<b>NaN</b>");
   }
 });

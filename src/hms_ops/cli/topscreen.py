@@ -174,7 +174,7 @@ class Top(App[None]):
     def action_filter(self) -> None:
         field = self.query_one(Input)
         field.add_class("shown")
-        field.focus()
+        self.screen.set_focus(field)  # at once, for whoever types on
 
     def action_unfilter(self) -> None:
         self.query_one(Input).value = ""
@@ -196,7 +196,7 @@ class Top(App[None]):
         self._leave_filter()
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
-        if event.row_key.value is not None:
+        if event.row_key.value is not None and not isinstance(self.screen, MetricScreen):
             self.push_screen(MetricScreen(self._url, event.row_key.value))
 
     def _leave_filter(self) -> None:
@@ -271,4 +271,4 @@ def fill(table: "DataTable[Any]", rows: list[tuple[Any, ...]]) -> None:
     columns = list(table.columns)
     for key, *cells in rows:
         for column, cell in zip(columns, cells, strict=True):
-            table.update_cell(str(key), column, cell)
+            table.update_cell(str(key), column, cell, update_width=True)

@@ -6,13 +6,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hms_ops.alert.address import shown_receiver
-from hms_ops.alert.keys import cut, read_name
+from hms_ops.alert.keys import cut
 from hms_ops.alert.rule import ActionRule
 from hms_ops.http.alerts import bad_keys
 from hms_ops.http.answer import Json
 from hms_ops.http.endpoint import Body, Docs, Endpoint
-from hms_ops.http.operations import client_of
+from hms_ops.http.operations import client_of, who_of
 from hms_ops.http.parameters import checked_keys, read_document, read_parameters, whole_number
+from hms_ops.http.saying import WHO
 from hms_ops.http.site import site_of
 from hms_ops.reader import Reader
 
@@ -26,7 +27,7 @@ PARAMETERS: Final[dict[str, Reader[Any]]] = {
     "limit": whole_number(1, LISTED_MAX).about("How many runs at most, the newest.", default=LISTED)
 }
 SWITCH_READERS: Final[dict[str, Reader[Any]]] = {
-    "who": read_name.about("Who does it; the asking address, if it is not given.", example="ann"),
+    "who": WHO,
     "reason": cut(REASON_CHARS_MAX).about("Why."),
 }
 
@@ -137,7 +138,7 @@ async def resume(request: Request) -> Response:
 
 async def switch(request: Request) -> dict[str, Any]:
     values = checked_keys(await read_document(request, site_of(request).bodies), SWITCH_READERS, "switch")
-    return {"who": client_of(request), **values}
+    return {**values, "who": who_of(request, values)}
 
 
 BAD_SWITCH: Final = bad_keys("switch")

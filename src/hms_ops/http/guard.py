@@ -13,10 +13,11 @@ Source: RFC 9110 section 7.2 (Host), RFC 6454 (Origin), RFC 6797 (HSTS), W3C Fet
 """
 
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
 from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hms_ops.http.access import Access
@@ -45,6 +46,7 @@ ANSWER_HEADERS: Final = {
 # A year, as OMB M-15-13 asks. Never for loopback: it would hold for every port of the developer's own host.
 HSTS: Final = {b"strict-transport-security": b"max-age=31536000"}
 
+PREFLIGHT_SECONDS: Final = 600
 FOREIGN_PAGE: Final = "the request comes from a page of another origin"
 NO_ORIGIN: Final = "a browser's session changes things only with an Origin header; programs send a bearer token"
 
@@ -57,7 +59,7 @@ def refusal(
     return (
         head_refusal(headers)
         or host_refusal(access, headers)
-        or (None if is_embedded else page_refusal(headers, method, is_tls))
+        or (None if is_embedded else page_refusal(access, headers, method, is_tls))
     )
 
 
@@ -77,11 +79,14 @@ def host_refusal(access: Access, headers: Headers) -> Problem | None:
     return Problem(403, "host", f"Host {shown!r} is not this engine's address; ask for it by the address it listens on")
 
 
-def page_refusal(headers: Headers, method: str, is_tls: bool) -> Problem | None:
-    """One Origin, ours, where there is one; and no word of the browser that another page is behind a change."""
+def page_refusal(access: Access, headers: Headers, method: str, is_tls: bool) -> Problem | None:
+    """One Origin, ours or one that may ask, where there is one; and no word of the browser that another page is behind
+    a change."""
     origins, host = headers.getlist("origin"), headers["host"].lower()
     # https without TLS of ours: where a proxy of ours takes it off.
     ours = (f"https://{host}",) if is_tls else (f"http://{host}", f"https://{host}")
+    if len(origins) == 1 and origins[0].lower() in access.origins:
+        return None
     if origins and (len(origins) > 1 or origins[0].lower() not in ours):
         return Problem(403, "origin", FOREIGN_PAGE)
     sites = headers.getlist("sec-fetch-site")
@@ -173,3 +178,17 @@ def guarded(send: Send, headers: Mapping[bytes, bytes]) -> Send:
         await send(message)
 
     return send_guarded
+
+
+def shared_with(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """The application for pages of these origins too: they may send a token and read the answer, never a cookie."""
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "POST", "PUT", "DELETE"),
+        allow_headers=("Authorization", "Content-Type", "If-Match", "If-None-Match", "Last-Event-ID"),
+        expose_headers=("ETag", "Retry-After"),
+        max_age=PREFLIGHT_SECONDS,
+    )

@@ -13,7 +13,7 @@ from hms_ops.alert.receivers import parse_target
 from hms_ops.http.alerts import bad_keys
 from hms_ops.http.answer import Json, Problem
 from hms_ops.http.endpoint import Body, Docs, Endpoint, Refusal
-from hms_ops.http.operations import client_of
+from hms_ops.http.operations import client_of, who_of
 from hms_ops.http.parameters import read_document
 from hms_ops.http.saying import WHO, checked
 from hms_ops.http.site import site_of
@@ -77,7 +77,7 @@ async def resend(request: Request) -> Response:
     """202: the dead letter is on its way again."""
     site, key = site_of(request), request.path_params["id"]
     given = checked(await read_document(request, site.bodies), RESEND_READERS, "resend")
-    who = given.get("who", client_of(request))
+    who = who_of(request, given)
     if not await site.writes.run(lambda: site.engine.resend(key, who, client_of(request))):
         why = f"no dead letter {key[:50]!r} can be sent again; GET /v1/dead-letters lists them"
         raise Problem(404, "no-dead-letter", why)
@@ -88,7 +88,7 @@ async def test_notify(request: Request) -> Response:
     """What the receiver answered to a test notification: delivered, retry or dead, and the detail."""
     site = site_of(request)
     given = checked(await read_document(request, site.bodies), TEST_READERS, "test", ("receiver",))
-    who = given.get("who", client_of(request))
+    who = who_of(request, given)
     try:
         told = await site.operations.run(lambda: site.engine.test_notify(given["receiver"], who, client_of(request)))
     except ValueError as error:

@@ -5,7 +5,7 @@ among the queries, as fast as the client takes it. What changes something is an 
 address. An export that fails on its way ends without its last chunk, so that nobody takes it for whole.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypedDict
 
@@ -233,6 +233,15 @@ def client_of(request: Request) -> str:
     place = f"HTTP {request.client.host}" if request.client is not None else "HTTP"
     name = caller_of(request).name
     return f"{name}, {place}" if name else place
+
+
+def who_of(request: Request, given: Mapping[str, Any]) -> str:
+    """Who does it, as people are shown: what the client says of itself, with the token's name behind it where that is
+    another; the client where it says nothing."""
+    said, name = given.get("who", ""), caller_of(request).name
+    if not said:
+        return client_of(request)
+    return said if name in ("", said) else f"{said} ({name})"
 
 
 NO_DISK: Final = Refusal(503, "storage", "Nothing is kept on disk, the disk fails, or another one is under way.")

@@ -16,7 +16,7 @@ from hms_ops.alert.language.tokens import duration_text
 from hms_ops.clock import SECOND_NS
 from hms_ops.errors import ExpressionError
 from hms_ops.http.firing import read_tags
-from hms_ops.http.operations import client_of
+from hms_ops.http.operations import who_of
 from hms_ops.http.parameters import UNIX_SECONDS_END, invalid, read_document
 from hms_ops.http.site import Site
 from hms_ops.reader import Reader, takes
@@ -33,7 +33,7 @@ async def asked(request: Request, site: Site, readers: Mapping[str, Reader[Any]]
     """The alert of the path and what the body says; `who` is there, whoever asks."""
     given = await read_document(request, site.bodies)
     values = checked({"name": request.path_params["name"], **given}, {**readers, "name": read_name}, "request")
-    values.setdefault("who", client_of(request))
+    values["who"] = who_of(request, values)
     return values.pop("name"), values
 
 

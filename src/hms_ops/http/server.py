@@ -28,7 +28,7 @@ from hms_ops.errors import StartError
 from hms_ops.http.access import Access, access_of
 from hms_ops.http.connection import CONNECTIONS_MAX, KEEP_ALIVE_SECONDS, Connection
 from hms_ops.http.entrance import Entrance
-from hms_ops.http.guard import Guard
+from hms_ops.http.guard import Guard, shared_with
 from hms_ops.http.routes import application
 from hms_ops.http.site import site_for
 from hms_ops.http.tls import Handshake, Tls, TlsFiles, certificate_ends, context_of, ending_text
@@ -48,7 +48,7 @@ log = logging.getLogger("hms_ops.http")
 
 class Server:
     """One HTTP server of one engine; started once, stopped once. is_insecure: an address that others reach may be
-    served without TLS. names: host names it is asked for by, besides its own."""
+    served without TLS. names: host names it is asked for by, besides its own. origins: other pages' that may ask."""
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class Server:
         tls: TlsFiles | None = None,
         is_insecure: bool = False,
         names: tuple[str, ...] = (),
+        origins: tuple[str, ...] = (),
     ) -> None:
         self.site = site_for(engine)
         self.tally = self.site.tally
@@ -66,6 +67,7 @@ class Server:
         self._tokens = tokens
         self._is_insecure = is_insecure
         self._names = names
+        self._origins = origins
         self._files = tls
         self._tls: Tls | None = None
         self._bound_host = ""
@@ -85,7 +87,8 @@ class Server:
             listener.close()
             raise
         self._socket = listener
-        self._uvicorn = Served(self._tls, config_of(Guard(application(self.site), self.entrance, self.tally), self))
+        guarded = Guard(application(self.site), self.entrance, self.tally)
+        self._uvicorn = Served(self._tls, config_of(shared_with(guarded, self._origins), self))
         self._say()
         self.site.start(start_thread)
         self._thread = start_thread("hms-http", self._serve)
@@ -131,6 +134,7 @@ class Server:
             name,
             tokens,
             names=self._names,
+            origins=self._origins,
             has_tls=self._files is not None,
             is_insecure=self._is_insecure,
         )

@@ -15,7 +15,7 @@ from hms_ops.alert.keys import KeyProblem
 from hms_ops.http.alerts import ALERT_NAME, BAD_KEYS
 from hms_ops.http.answer import Json, Problem
 from hms_ops.http.endpoint import Body, Docs, Endpoint, Refusal
-from hms_ops.http.operations import client_of
+from hms_ops.http.operations import client_of, who_of
 from hms_ops.http.parameters import invalid, one_of, read_document, read_parameters
 from hms_ops.http.saying import SILENCE_READERS, UNACK_READERS, WHO, asked, checked, now_of, until_of
 from hms_ops.http.site import Site, site_of
@@ -75,7 +75,7 @@ async def silence_any(request: Request) -> Response:
     """201 and the silence of all alerts that match."""
     site = site_of(request)
     given = checked(await read_document(request, site.bodies), ANY_SILENCE_READERS, "silence", ("match",))
-    given.setdefault("who", client_of(request))
+    given["who"] = who_of(request, given)
     return await silenced(request, site, given["match"], given)
 
 
@@ -133,7 +133,7 @@ async def silences(request: Request) -> Response:
 
 async def end_silence(request: Request) -> Response:
     given = read_parameters(request, WHO_PARAMETERS)
-    site, key, who = site_of(request), request.path_params["id"], given.get("who", client_of(request))
+    site, key, who = site_of(request), request.path_params["id"], who_of(request, given)
     if not await site.writes.run(lambda: site.engine.end_silence(key, who, client_of(request))):
         raise Problem(404, "no-silence", f"no silence {key[:50]!r} lasts; GET /v1/silences lists them")
     return Json({"ended": [key]})

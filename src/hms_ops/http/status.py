@@ -64,12 +64,12 @@ async def make(site: Site) -> Made:
 
 def shared(request: Request, found: Rendered, media_type: str, headers: Mapping[str, str] = SHARED) -> Response:
     """The bytes as they were made, packed where that is taken; 304 for whoever has them."""
-    given = {**headers, "ETag": f'"{found.etag}"', "Vary": "Accept-Encoding"}
+    given = {**headers, "ETag": f'"{found.etag}"'}
     if found.etag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=given)
+        return Response(status_code=304, headers={**given, "Vary": "Accept-Encoding"})
     if "gzip" not in request.headers.get("accept-encoding", ""):
         return Response(found.content, headers=given, media_type=media_type)
-    packed = {**given, "ETag": f'"{found.etag}{PACKED_MARK}"', "Content-Encoding": "gzip"}
+    packed = {**given, "ETag": f'"{found.etag}{PACKED_MARK}"', "Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
     return Response(found.packed, headers=packed, media_type=media_type)
 
 

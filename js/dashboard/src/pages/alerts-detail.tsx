@@ -1,6 +1,7 @@
 /** One rule and its alerts: how it stands, why, its value over time with the threshold, what happened, what to do. */
 
 import { useMemo } from "react";
+import { visible } from "@hms-ops/core";
 import { MetricChart } from "@hms-ops/react";
 import { useNow } from "../kit/clock";
 import { Choice } from "../kit/form";
@@ -19,7 +20,6 @@ import { receiverName } from "./parts/decisionwords";
 import { readExplain, type AlertDoc, type RuleDoc } from "./parts/documents";
 import { readEvents } from "./parts/happenings";
 import { Part } from "./parts/part";
-import { visible } from "./parts/plain";
 import { momentsOf, type Moment } from "./parts/timeline";
 import { Linked, Said, Tags, Told } from "./parts/told";
 import { useNews, useRead } from "./parts/use";

@@ -1,6 +1,7 @@
 /** What is pending or firing: a row for each, with its value, why, how it stands with people, and what can be done. */
 
 import { useEffect, useMemo, useRef, useState } from "react";
+import { visible } from "@hms-ops/core";
 import { announce } from "../kit/announce";
 import { useNow } from "../kit/clock";
 import { Button, Choice, SelectField, TextField } from "../kit/form";
@@ -17,7 +18,6 @@ import { AlertActions } from "./parts/alertactions";
 import { alertKey, filled, rulesWatched, standings, stateWord, unitOf, valueText, whyText } from "./parts/alertwords";
 import type { AlertDoc, SilenceDoc } from "./parts/documents";
 import { Part } from "./parts/part";
-import { visible } from "./parts/plain";
 import { Said, Tags, Told } from "./parts/told";
 import { Why } from "./parts/why";
 

@@ -1,6 +1,7 @@
 /** Anomalies: what the detectors found unusual, how far from what was expected, drawn on the metric's chart. */
 
 import { useMemo } from "react";
+import { visible } from "@hms-ops/core";
 import { MetricChart } from "@hms-ops/react";
 import { useNow } from "../kit/clock";
 import { Button, Choice, TextField } from "../kit/form";
@@ -17,7 +18,6 @@ import { readAlerts } from "./parts/documents";
 import { episodesOf, score, scoreWords, shades, stateOf, type AnomalyEpisode, type EpisodeState } from "./parts/episodes";
 import { anomalyOf, readEvents, type Happening } from "./parts/happenings";
 import { Part } from "./parts/part";
-import { visible } from "./parts/plain";
 import { Tags, Told } from "./parts/told";
 import { useUnits } from "./parts/units";
 import { useNews, useRead } from "./parts/use";

@@ -1,6 +1,7 @@
 /** Service levels: what is promised, what was kept, what is left of the error budget and how fast it is spent. */
 
 import { useMemo } from "react";
+import { visible } from "@hms-ops/core";
 import { MetricChart } from "@hms-ops/react";
 import { Button, Choice } from "../kit/form";
 import { number, span, tagText } from "../kit/format";
@@ -13,7 +14,6 @@ import { alertLink } from "./parts/alertdata";
 import { readSlos, type SloDoc, type SloGroup } from "./parts/engine";
 import { Meter } from "./parts/meter";
 import { Part } from "./parts/part";
-import { visible } from "./parts/plain";
 import { budgetWords, BURNS, burnStates, keptText, overallWords, promise, sloState, spentIn, type BurnState, type SloTone } from "./parts/slowords";
 import { Said, Tags, Told } from "./parts/told";
 import { useNews, useRead } from "./parts/use";

@@ -1,4 +1,5 @@
 /** What a chart shows besides its lines, on the canvas: anomalies, thresholds, the shape at each line's end. */
+import { visible } from "@hms-ops/core";
 import uPlot from "uplot";
 import { formatValue } from "../format.js";
 import { colourOf, shapeOf } from "./marks.js";
@@ -6,16 +7,17 @@ import type { Anomaly, Threshold } from "./plot.js";
 import type { Theme } from "./theme.js";
 
 const HATCH_PIXELS = 8;
+const TEXT_MAX = 30;
 
 /** Shade them behind the lines: a tint, a hatch for those who do not see it, and the name. */
 export function drawAnomalies(plot: uPlot, theme: Theme, anomalies: readonly Anomaly[]): void {
-  const { ctx, bbox } = plot, { min, max } = plot.scales["x"]!;
+  const { ctx, bbox } = plot, { min, max } = plot.scales["x"]!, ends: number[] = [];
   for (const { from, to, name } of anomalies) {
     if (from > max! || (to ?? max!) < min!) continue;
     const left = plot.valToPos(Math.max(from, min!), "x", true);
     const width = Math.max(2, plot.valToPos(Math.min(to ?? max!, max!), "x", true) - left);
     hatched(ctx, theme, left, bbox.top, width, bbox.height);
-    labelled(plot, theme, name, left + 4, bbox.top + theme.fontSize * uPlot.pxRatio, theme.anomaly);
+    labelled(plot, theme, name, left, bbox.top + theme.fontSize * uPlot.pxRatio, theme.anomaly, ends);
   }
 }
 
@@ -56,25 +58,34 @@ export function drawThresholds(plot: uPlot, theme: Theme, thresholds: readonly T
     ctx.lineTo(bbox.left + bbox.width, y);
     ctx.stroke();
     ctx.restore();
-    labelled(plot, theme, `${name} ${formatValue(value, unit)}`, bbox.left + 4, y - theme.fontSize * 0.3 * uPlot.pxRatio, colour);
+    labelled(plot, theme, `${name} ${formatValue(value, unit)}`, bbox.left, y - theme.fontSize * 0.3 * uPlot.pxRatio, colour);
   }
 }
 
-/** Text with a rim of the ground's colour, so that it can be read over lines. */
+/**
+ * Text with a rim of the ground's colour, so that it can be read over lines. It ends where the canvas does, at the latest.
+ * Where it would stand over another it stands in a row below; `ends`: where each row ends by now.
+ */
 function labelled(
-  plot: uPlot, theme: Theme, text: string, x: number, y: number, colour: string,
+  plot: uPlot, theme: Theme, text: string, left: number, top: number, colour: string, ends: number[] = [],
 ): void {
-  const { ctx } = plot;
+  const { ctx } = plot, size = theme.fontSize * uPlot.pxRatio;
   ctx.save();
-  ctx.font = `600 ${theme.fontSize * 0.75 * uPlot.pxRatio}px ${theme.fontFamily}`;
+  ctx.font = `600 ${size * 0.75}px ${theme.fontFamily}`;
+  const words = visible(text, TEXT_MAX);
+  const { width } = ctx.measureText(words), x = Math.min(left + 4, ctx.canvas.width - width);
+  let row = 0;
+  while (x < ends[row]!) row++;
+  ends[row] = x + width + size;
+  const y = top + row * size;
   ctx.textAlign = "left";
   ctx.textBaseline = "alphabetic";
   ctx.lineJoin = "round";
   ctx.lineWidth = 4 * uPlot.pxRatio;
   ctx.strokeStyle = theme.ground;
-  ctx.strokeText(text, x, y);
   ctx.fillStyle = colour;
-  ctx.fillText(text, x, y);
+  ctx.strokeText(words, x, y);
+  ctx.fillText(words, x, y);
   ctx.restore();
 }
 

@@ -4,6 +4,7 @@
  * axis for uPlot, where null is a gap and undefined means that this line has no sample there and goes on.
  */
 import type { Cell, QueryAnswer, Tags } from "@hms-ops/client";
+import { visible } from "@hms-ops/core";
 
 export type Value = number | null;
 
@@ -60,7 +61,7 @@ export const spliced = (past: readonly Row[], step: number, live: readonly Row[]
 
 export function lineOf(key: string, name: string, rows: readonly Row[]): Line {
   const column = <T,>(read: (row: Row) => T): T[] => rows.map(read);
-  const line = { key, name, times: column(([time]) => time), values: column(([, value]) => value) };
+  const line = { key, name: visible(name), times: column(([time]) => time), values: column(([, value]) => value) };
   if (rows.every(([, , low, high]) => low === high)) return line;
   return { ...line, low: column(([, , low]) => low), high: column(([, , , high]) => high) };
 }
@@ -75,7 +76,7 @@ export const linesOfAnswers = (answers: readonly QueryAnswer[]): Line[] =>
 
 /** `agency irs, host db-1`: tags as people read them. */
 export const tagsText = (tags: Tags | null): string =>
-  Object.entries(tags ?? {}).map(([tag, value]) => `${tag} ${value}`).join(", ");
+  visible(Object.entries(tags ?? {}).map(([tag, value]) => `${tag} ${value}`).join(", "));
 
 /** How many of the ascending times are below one. */
 export function before(times: readonly number[], time: number): number {

@@ -11,7 +11,6 @@ const THRESHOLD_REACH = 0.4;
 const ZERO_REACH = 0.7;
 const UNIT_CHARS_MAX = 7; // bytes/s
 const BINARY_STEPS = Array.from({ length: 51 }, (_, power) => 2 ** power);
-const SHARED: readonly string[] = ["mousemove", "mouseleave"];
 
 export function optionsOf(
   shape: PlotShape, theme: Theme, size: { width: number; height: number }, view: () => PlotView, hooks: uPlot.Hooks.Arrays,
@@ -83,7 +82,7 @@ function valueAxis(theme: Theme, unit: string): uPlot.Axis {
 }
 
 function cursorOf({ syncKey }: PlotShape): uPlot.Cursor {
-  const isShared = (type: string): boolean => SHARED.includes(type);
+  const isShared = (type: string): boolean => /^mouse[lm]/.test(type); // mousemove, mouseleave
   return {
     y: false,
     drag: { setScale: false, dist: 5 },

@@ -91,10 +91,8 @@ export function summaryOf(
   const strange = anomalies.filter(({ from, to }) => from <= window.to && (to ?? Infinity) >= window.from);
   const shown = strange.slice(-3).map(({ name, from }) => `${name} from ${formatWithin(from, window.to - window.from)}`);
   return [
-    lines.length > 1 ? `${title}, ${lines.length} lines.` : "",
-    ...told,
-    rest > 0 ? `${rest} more lines.` : "",
-    shown.length ? `Anomalies: ${shown.join("; ")}.` : "",
+    lines.length > 1 && `${title}, ${lines.length} lines.`, ...told, rest > 0 && `${rest} more lines.`,
+    shown.length && `Anomalies: ${shown.join("; ")}.`,
   ].filter(Boolean).join(" ");
 }
 

@@ -38,24 +38,22 @@ const NO_TAIL: readonly Cell[] = [];
 export function useSource(options: SourceOptions): Source {
   const { metric = "", exprs, range, from, to, every, zoomed, isPaused, points } = options;
   const seconds = range ?? options.seconds ?? AT_ONCE_SECONDS;
-  const fixed = useWindow(zoomed ?? (from != null && to != null ? { from, to } : null));
   const isStatic = from != null && to != null;
+  const fixed = useWindow(zoomed ?? (isStatic ? { from, to } : null));
   const hasHistory = isStatic || range != null;
   const tail = useTail(metric, Math.min(seconds, TAIL_SECONDS_MAX), isStatic ? Infinity : every ?? 1);
   const asked = useAsked(metric, exprs, hasHistory, options.kind ?? tail.kind);
   const again = exprs?.length ? every ?? EXPRS_EVERY_SECONDS : seconds > TAIL_SECONDS_MAX ? TAIL_SECONDS_MAX / 3 : undefined;
   const past = useQueries(asked, fixed ? { start: fixed.from, end: fixed.to, points } : { range: seconds, points, every: isPaused ? undefined : again });
   const now = useMemo((): Source => {
+    const { error, loading } = past, answers = past.data ?? [], step = answers[0]?.step ?? 0;
     if (exprs?.length) {
-      const lines = linesOfAnswers(past.data ?? []);
-      return { error: past.error, isLoading: past.loading, lines, window: fixed ?? endingAt(endOf(lines, past.data?.[0]?.step ?? 0), seconds) };
+      const lines = linesOfAnswers(answers);
+      return { error, isLoading: loading, lines, window: fixed ?? endingAt(endOf(lines, step), seconds) };
     }
-    const live = rowsOfCells(isStatic ? NO_TAIL : tail.cells);
-    const rows = spliced(rowsOfHistory(past.data?.map(({ series }) => series[0]?.points) ?? []), past.data?.[0]?.step ?? 0, live);
-    return {
-      error: past.error, isLoading: past.loading || tail.second == null,
-      lines: rows.length ? [lineOf(metric, options.title, rows)] : [], window: fixed ?? endingAt(tail.second ?? 0, seconds),
-    };
+    const rows = spliced(rowsOfHistory(answers.map(({ series }) => series[0]?.points)), step, rowsOfCells(isStatic ? NO_TAIL : tail.cells));
+    const lines = rows.length ? [lineOf(metric, options.title, rows)] : [];
+    return { error, isLoading: loading || tail.second == null, lines, window: fixed ?? endingAt(tail.second ?? 0, seconds) };
   }, [past.data, past.error, past.loading, tail, fixed, seconds, options.title, isStatic, exprs?.length]);
   // Zoomed into what only the stream has, the chart stands still: else what is looked at would slide out of memory.
   return useHeld(now, isPaused || (zoomed != null && !hasHistory && !exprs?.length), zoomed);
@@ -114,7 +112,7 @@ function useAsked(metric: string, exprs: readonly string[] | undefined, hasHisto
   return useMemo(() => {
     if (exprs?.length) return exprs;
     if (!metric || !hasHistory || !kind || kind === "set") return [];
-    const name = `"${metric.replace(/["\\]/g, "\\$&")}"`;
+    const name = JSON.stringify(metric);
     return (kind === "counter" ? ["rate"] : ["avg", "min", "max"]).map((of) => `${of}(${name})`);
   }, [metric, key, hasHistory, kind]);
 }

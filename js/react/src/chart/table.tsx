@@ -1,6 +1,6 @@
 /** A chart's samples as a table, newest first. */
 import { useId } from "react";
-import { formatMoment, formatValue, isoOf } from "../format.js";
+import { formatMoment, formatValue } from "../format.js";
 import type { Line } from "./lines.js";
 import type { Anomaly } from "./plot.js";
 import { namesAt, samplesOf, type Window } from "./reading.js";
@@ -33,7 +33,7 @@ export function SampleTable({ title, lines, unit, window, anomalies }: SampleTab
         <tbody>
           {rows.map((time) => (
             <tr key={time}>
-              <th scope="row"><time dateTime={isoOf(time)}>{formatMoment(time)}</time></th>
+              <th scope="row">{formatMoment(time)}</th>
               {lines.map((line) => <td key={line.key}>{formatValue(line.values[line.times.indexOf(time)], unit)}</td>)}
               {hasNotes && <td>{namesAt(time, anomalies).join(", ")}</td>}
             </tr>

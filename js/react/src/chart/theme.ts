@@ -39,7 +39,7 @@ const QUERIES = ["(prefers-color-scheme: dark)", "(prefers-contrast: more)", "(f
 export function onThemeChange(changed: () => void): () => void {
   const attributes = new MutationObserver(changed);
   for (const element of [document.documentElement, document.body]) {
-    attributes.observe(element, { attributeFilter: ["data-theme", "class"] });
+    attributes.observe(element, { attributes: true }); // a portal's theme may be in any
   }
   const queries = QUERIES.map((query) => matchMedia(query));
   for (const query of queries) query.addEventListener("change", changed);

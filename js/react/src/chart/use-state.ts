@@ -50,7 +50,7 @@ function zoomOf(window: Window | null, set: (window: Window) => void, reset: () 
     window, set, reset,
     key(key, shown, around) {
       if (key === "0") reset();
-      else if (key === "+" || key === "=") scaled(shown, 0.5, around);
+      else if ("+=".includes(key)) scaled(shown, 0.5, around);
       else if (key === "-") scaled(shown, 2, around);
       else return false;
       return true;

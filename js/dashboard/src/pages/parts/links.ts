@@ -1,6 +1,6 @@
 /** Which texts of an annotation become links: plain web addresses, and nothing a reader could be tricked with. Pure. */
 
-import { visible } from "./plain";
+import { visible } from "@hms-ops/core";
 
 export const LINK_CHARS_MAX = 2_000;
 

@@ -1,10 +1,11 @@
 /** What strangers have written, on the screen: visible, isolated, cut where it is long, and never anything but text. */
 
 import { Fragment, useState, type ReactNode } from "react";
+import { beginning, visible } from "@hms-ops/core";
 import { Button } from "../../kit/form";
 import { count } from "../../kit/format";
 import { webLink } from "./links";
-import { beginning, breakable, SHOWN_MAX, visible } from "./plain";
+import { breakable, SHOWN_MAX } from "./plain";
 import type { Texts } from "./read";
 
 /** A name or text of somebody else; a long one has a button for the rest. */
