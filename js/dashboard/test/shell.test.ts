@@ -4,7 +4,7 @@ import type { LiveState } from "@hms-ops/core";
 import { freshness, isStale } from "../src/shell/fresh";
 import { isTyping, meaning, type Shortcut } from "../src/shell/keys";
 import { rank, score, type Goal } from "../src/shell/rank";
-import { gapSentence, sentence } from "../src/shell/teller";
+import { gapSentence, isHeld, sentence } from "../src/shell/teller";
 import { engineNow, heard, skew } from "../src/kit/clock";
 import { titleOf } from "../src/kit/title";
 
@@ -79,6 +79,11 @@ test("the title says first what matters most", () => {
 
 describe("what is told", () => {
   const gap = (from: number, to: number, reason: "slow" | "too-old" = "slow") => ({ from, to, reason });
+  test("is not about alerts that are held back or silenced", () => {
+    expect(isHeld({ held_by: "", silenced_by: "" })).toBe(false);
+    expect(isHeld({ held_by: "flapping", silenced_by: "" })).toBe(true);
+    expect(isHeld({ held_by: "", silenced_by: "ab12" })).toBe(true);
+  });
   test("of several alerts is one sentence, and bounded", () => {
     expect(sentence([{ name: "a" }, { name: "a" }], "is firing", "are firing")).toBe("a is firing");
     expect(sentence(["a", "b"].map((name) => ({ name })), "is firing", "are firing")).toBe("a, b are firing");

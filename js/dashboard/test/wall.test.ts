@@ -4,7 +4,7 @@ import { arrange, countOf, filterOf, prefixOf, shortName, UNGROUPED, type Metric
 import { heightOf, layOut, visible, type Measures } from "../src/wall/layout";
 import { lightsOf, namesIn, readers } from "../src/wall/rules";
 import { sparkPath } from "../src/wall/spark";
-import { metricsOf, unitOf } from "../src/wall/source";
+import { metricsOf } from "../src/wall/source";
 
 const metric = (name: string, more: Partial<Metric> = {}): Metric => ({ metric: name, kind: "gauge", unit: "", help: "", series: 1, rule: false, value: null, ...more });
 const names = (groups: ReturnType<typeof arrange>): string[] => groups.flatMap((group) => group.metrics.map((one) => one.metric));
@@ -133,11 +133,8 @@ describe("the last minute", () => {
   });
 });
 
-describe("units", () => {
-  test.each([["db.write_ms", "", "ms"], ["size_bytes", "", "bytes"], ["x_ms", "seconds", "seconds"], ["uptime", "", ""]])("%s, described as %j: %j", (name, unit, expected) => {
-    expect(unitOf({ metric: name, unit })).toBe(expected);
-  });
-  test("are read once for an answer", () => {
+describe("the list of metrics", () => {
+  test("is the same array for the same answer", () => {
     const answer = { metrics: [metric("a_ms")], is_complete: true };
     expect(metricsOf(answer)).toBe(metricsOf(answer));
     expect(metricsOf(null)).toBe(metricsOf(null));

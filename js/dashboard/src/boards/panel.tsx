@@ -8,10 +8,10 @@ import { lightOf } from "../kit/lights";
 import { Light, Name, Time } from "../kit/marks";
 import { Boundary, Empty, ErrorNote, Loading } from "../kit/notes";
 import { Table, type Column } from "../kit/table";
+import { useUnits } from "../pages/parts/units";
 import { link } from "../router";
 import { useIsStale, usePaused } from "../shell/state";
 import { AlertCards } from "../wall/attention";
-import { unitOf } from "../wall/source";
 import { goodWords, isGood, linked, type Panel } from "./board";
 
 export interface PanelProps {
@@ -35,9 +35,15 @@ export function PanelBox({ panel, range, columns }: PanelProps & { readonly colu
   );
 }
 
+/** Its own, else what the engine says of its metric. */
+function useUnit({ unit, metric }: Panel): string {
+  const units = useUnits();
+  return unit || (units.get(metric ?? "") ?? "");
+}
+
 function ChartPanel({ panel, range }: PanelProps) {
   const paused = usePaused();
-  const unit = panel.unit || (panel.metric ? unitOf({ metric: panel.metric, unit: "" }) : "");
+  const unit = useUnit(panel);
   const about = { title: panel.title || panel.metric || panel.exprs.join(", "), unit, range: range ?? panel.range, height: 200, syncKey: "board", paused };
   if (panel.metric) return <><MetricChart {...about} metric={panel.metric} /><p className="panel-more"><a href={link("metric", { name: panel.metric })}>More of {panel.metric}</a></p></>;
   return <MetricChart {...about} exprs={panel.exprs} every={EVERY_SECONDS} />;
@@ -73,7 +79,8 @@ export const NUMBERS_MAX = 12;
 function NumberPanel({ panel }: PanelProps) {
   const { asked, values } = useValues(panel);
   const isCounter = useCells(panel.metric ?? "", 1).at(-1)?.kind === "counter";
-  const unit = panel.unit || `${panel.metric ? unitOf({ metric: panel.metric, unit: "" }) : ""}${isCounter ? "/s" : ""}`;
+  const own = useUnit(panel);
+  const unit = panel.unit || `${own}${isCounter ? "/s" : ""}`;
   const goal = goodWords(panel, (value) => withUnit(value, unit));
   return (
     <Answered asked={panel.exprs.length ? asked : { ...asked, loading: false }} isEmpty={!values.length}>

@@ -15,7 +15,7 @@ interface Note {
 }
 
 export const NOTE_MS = 8_000;
-export const NOTES_MAX = 4;
+export const NOTES_MAX = 3;
 export const SAY_AFTER_MS = 200;
 
 let said = "";
@@ -46,12 +46,20 @@ function say(): void {
   tell();
 }
 
-/** Show it for some seconds, and say it. */
-export function toast(text: string, tone: Tone = "plain"): void {
+/** Show it for some seconds, and say it. What is bad stays until somebody closes it, unless `stays_ms` says otherwise. */
+export function toast(text: string, tone: Tone = "plain", stays_ms = tone === "bad" ? Infinity : NOTE_MS): void {
   const id = ++last;
   notes = [...notes, { id, text, tone }].slice(-NOTES_MAX);
   announce(text);
-  setTimeout(() => dismiss(id), NOTE_MS);
+  if (stays_ms < Infinity) setTimeout(() => leave(id), stays_ms);
+}
+
+const RETRY_MS = 1_000;
+
+/** Not while somebody is on it. */
+function leave(id: number): void {
+  if (document.getElementById(`note-${id}`)?.matches(":hover, :focus-within")) setTimeout(() => leave(id), RETRY_MS);
+  else dismiss(id);
 }
 
 function dismiss(id: number): void {
@@ -73,7 +81,7 @@ export function Announcer() {
       {shown.length > 0 && (
         <aside className="toasts" aria-label="Notes">
           {shown.map((note) => (
-            <p key={note.id} className={`toast tone-${note.tone}`}>
+            <p key={note.id} id={`note-${note.id}`} className={`toast tone-${note.tone}`}>
               <span>{note.text}</span>
               <button type="button" className="button quiet small" onClick={() => dismiss(note.id)} aria-label="Close this note">✕</button>
             </p>

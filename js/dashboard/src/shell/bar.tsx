@@ -32,7 +32,7 @@ export function Bar({ isMenuOpen, onMenu, onPalette, onKeys }: BarProps) {
         <PauseButton />
         <ThemeChoice />
         <button type="button" className="bar-button" onClick={onKeys} aria-label="Keyboard map"><span aria-hidden="true">?</span></button>
-        {session?.user && <button type="button" className="bar-button" title={`Signed in as ${session.user}`} onClick={() => void signOut()}>Sign out</button>}
+        {session?.expires != null && <button type="button" className="bar-button" title={session.user ? `Signed in as ${session.user}` : undefined} onClick={() => void signOut()}>Sign out</button>}
       </div>
     </header>
   );

@@ -13,6 +13,8 @@ import { isStale } from "./fresh";
 import { useFresh } from "./state";
 
 export const BUNDLE_MS = 1_000;
+/** A note about alerts is read within so long; they themselves stay where they are listed. */
+const ALERT_NOTE_MS = 10_000;
 
 export function Teller() {
   const live = useLive();
@@ -35,7 +37,7 @@ class Bundle {
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   alert(event: AlertEvent): void {
-    if (event.change !== "firing" && event.change !== "resolved") return;
+    if ((event.change !== "firing" && event.change !== "resolved") || isHeld(event)) return;
     this.alerts.push(event);
     this.plan();
   }
@@ -58,13 +60,16 @@ class Bundle {
   private tell(): void {
     this.timer = undefined;
     const [firing, resolved] = [this.alerts.filter((event) => event.change === "firing"), this.alerts.filter((event) => event.change === "resolved")];
-    if (firing.length) toast(sentence(firing, "is firing", "are firing"), "bad");
-    if (resolved.length) toast(sentence(resolved, "has resolved", "have resolved"), "good");
+    if (firing.length) toast(sentence(firing, "is firing", "are firing"), "bad", ALERT_NOTE_MS);
+    if (resolved.length) toast(sentence(resolved, "has resolved", "have resolved"), "good", ALERT_NOTE_MS);
     if (this.gaps.length) toast(gapSentence(this.gaps), "warn");
     this.alerts = [];
     this.gaps = [];
   }
 }
+
+/** Flapping, silenced, or behind another: nobody is told of it elsewhere either. */
+export const isHeld = ({ held_by, silenced_by }: Pick<AlertEvent, "held_by" | "silenced_by">): boolean => !!held_by || !!silenced_by;
 
 const NAMED_MAX = 3;
 
