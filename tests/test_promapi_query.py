@@ -1,5 +1,6 @@
 """PromQL on rows of history: windows against their twins, names and the way back, counters, the open row, tiers."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tests.reference import promwindows as twin
 from tests.stocked import BEGIN, HOURS
 
 from hms_ops import Engine, kinds
+from hms_ops.http.answer import Json
 from hms_ops.prometheus.query import given, rates
 from hms_ops.prometheus.query.answer import instant_answer, number_text, range_answer
 from hms_ops.prometheus.query.budget import Budget
@@ -38,7 +40,7 @@ def reader_of(engine: Engine) -> Reader:
 
 def ask(engine: Engine, query: str, time: float | None = None) -> Any:
     asked = given.instant({"query": [query], "time": [str(time)] if time else []}, engine.clock.now_ns() / 1e9)
-    return instant_answer(asked, reader_of(engine))["result"]
+    return json.loads(Json(instant_answer(asked, reader_of(engine))).body)["result"]
 
 
 def value(engine: Engine, query: str, time: float | None = None) -> float:
@@ -48,7 +50,7 @@ def value(engine: Engine, query: str, time: float | None = None) -> float:
 
 def values(engine: Engine, query: str, start: float, end: float, step: float) -> dict[float, float]:
     asked = given.ranged({"query": [query], "start": [str(start)], "end": [str(end)], "step": [str(step)]})
-    (one,) = range_answer(asked, reader_of(engine))["result"]
+    (one,) = json.loads(Json(range_answer(asked, reader_of(engine))).body)["result"]
     return {t: float(text) for t, text in one["values"]}
 
 

@@ -4,6 +4,7 @@ The rows of nine minutes go to a Prometheus and a VictoriaMetrics by remote writ
 send them (buckets by minute, since that tier has none), and both are asked the same as the engine.
 """
 
+import json
 import math
 import random
 import urllib.error
@@ -17,6 +18,7 @@ from tests.engines import NOW, manual
 from tests.remotes import Server, prometheus, victoria
 
 from hms_ops import Engine, kinds
+from hms_ops.http.answer import Json
 from hms_ops.prometheus.query import given
 from hms_ops.prometheus.query.answer import instant_answer, range_answer
 from hms_ops.prometheus.query.budget import Budget
@@ -107,7 +109,7 @@ def reader_of(engine: Engine) -> Reader:
 
 def by_range(engine: Engine, query: str, start: int, end: int, step: int) -> list[dict[str, Any]]:
     asked = given.ranged({"query": [query], "start": [str(start)], "end": [str(end)], "step": [str(step)]})
-    found: list[dict[str, Any]] = range_answer(asked, reader_of(engine))["result"]
+    found: list[dict[str, Any]] = json.loads(Json(range_answer(asked, reader_of(engine))).body)["result"]
     return found
 
 
@@ -226,7 +228,8 @@ def test_prometheus_answers_the_same(engine: Engine, theirs: Server, query: str,
 @pytest.mark.parametrize("query", [*SAME, "sort_desc(queue_depth_last)", "queue_depth_last[45s]", '"words"'])
 def test_prometheus_answers_the_same_at_one_time(engine: Engine, theirs: Server, query: str) -> None:
     expected = theirs.ask("/api/v1/query", query=query, time=END)
-    ours = instant_answer(given.instant({"query": [query], "time": [str(END)]}, 0), reader_of(engine))
+    asked = given.instant({"query": [query], "time": [str(END)]}, 0)
+    ours = json.loads(Json(instant_answer(asked, reader_of(engine))).body)
     assert ours["resultType"] == expected["resultType"]
     if ours["resultType"] in ("scalar", "string"):
         assert ours["result"] == expected["result"]

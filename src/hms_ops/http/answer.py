@@ -4,7 +4,7 @@ A handler returns `Json` or raises `Problem`; `problem_of` says which problem an
 become null, since JSON has neither.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -25,6 +25,8 @@ def plain(value: Any) -> Any:
 
 
 ENCODER: Final = msgspec.json.Encoder(enc_hook=plain)
+PIECE_ITEMS: Final = 200
+ATOMS: Final = (str, int, float, type(None))
 
 
 class Json(Response):
@@ -33,7 +35,26 @@ class Json(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        return ENCODER.encode(content)
+        return b"".join(pieces(content))
+
+
+def pieces(value: Any, depth: int = 4) -> Iterator[bytes]:
+    """A value's JSON. What is long is encoded piece by piece, for the encoder holds the GIL until it is done, and with
+    it the event loop and the tick: 33 MB at once are half a second."""
+    if depth and isinstance(value, dict) and not all(isinstance(one, ATOMS) for one in value.values()):
+        yield b"{"
+        for number, (key, one) in enumerate(value.items()):
+            yield (b"," if number else b"") + ENCODER.encode({key: None})[1:-5]
+            yield from pieces(one, depth - 1)
+        yield b"}"
+    elif depth and isinstance(value, list) and len(value) > PIECE_ITEMS:
+        size = PIECE_ITEMS if isinstance(value[0], ATOMS) else 1
+        for first in range(0, len(value), size):
+            yield b"," if first else b"["
+            yield ENCODER.encode(value[first : first + size])[1:-1]
+        yield b"]"
+    else:
+        yield ENCODER.encode(value)
 
 
 class Problem(Exception):
