@@ -91,14 +91,15 @@ def test_on_loopback_without_tokens_everybody_is_let_in(site: Serving) -> None:
     assert document.pop("version")
     assert document.pop("host")
     everything = ["ingest", "read", "silence", "admin"]
-    assert document == {"user": None, "scopes": everything, "needs_login": False, "expires": None}
+    assert document == {"user": None, "scopes": everything, "needs_login": False, "expires": None, "status_page": False}
     answer = site.post("/v1/session", json={"token": "whatever"})
     assert (answer.status_code, answer.json()["needs_login"], "set-cookie" in answer.headers) == (200, False, False)
 
 
 def test_a_stranger_is_told_that_a_token_is_needed_and_nothing_else(browser: Browser) -> None:
     assert browser.ask("GET", "/v1/session").json() == {
-        "user": None, "scopes": [], "needs_login": True, "expires": None, "version": "", "host": "",
+        "user": None, "scopes": [], "needs_login": True, "expires": None,
+        "version": "", "host": "", "status_page": False,
     }  # fmt: skip
 
 

@@ -156,6 +156,7 @@ def test_a_chart_moves_as_samples_come(page: Any, site: Busy) -> None:
 def test_a_figure_is_read_by_keys_and_as_a_table(page: Any, site: Busy) -> None:
     shown(page, site, "metric?name=db.write_ms&range=1m")
     figure = page.locator("figure").first
+    figure.locator("canvas").first.wait_for(timeout=WAIT_MS)
     assert figure.get_attribute("aria-labelledby") or figure.locator("figcaption").count()
     plot = page.locator("figure [tabindex='0'], figure[tabindex='0']").first
     plot.focus()

@@ -1,6 +1,7 @@
 """`/v1/session`: who asks, and the cookie a browser gets for a token.
 
-    GET     {"user": name or null, "scopes", "needs_login", "expires": unix or null, "version", "host"}; for anybody
+    GET     {"user": name or null, "scopes", "needs_login", "expires": unix or null, "version", "host",
+            "status_page"}; for anybody
     POST    {"token"}  the same with a Set-Cookie; 401 for a token that is none, 429 after too many of those
     DELETE  ends the session; the same, for nobody
 
@@ -41,21 +42,23 @@ class SessionDocument(TypedDict):
     scopes: Annotated[list[str], msgspec.Meta(description="of ingest, read, silence, admin; [] for nobody")]
     needs_login: Annotated[bool, msgspec.Meta(description="whether a token is needed and none was sent")]
     expires: Annotated[float | None, msgspec.Meta(description="when session or token ends, Unix seconds")]
+    status_page: Annotated[bool, msgspec.Meta(description="whether there is a public status page")]
     version: Annotated[str, msgspec.Meta(description='the engine\'s; "" for nobody')]
     host: Annotated[str, msgspec.Meta(description='the engine\'s host; "" for nobody')]
 
 
 async def look(request: Request) -> Response:
-    return Json(document(caller_of(request)), headers={"Cache-Control": "no-store"})
+    return Json(document(request, caller_of(request)), headers={"Cache-Control": "no-store"})
 
 
-def document(caller: Caller) -> SessionDocument:
+def document(request: Request, caller: Caller) -> SessionDocument:
     is_known = caller.is_somebody
     return {
         "user": caller.name or None,
         "scopes": [scope for scope in SCOPES if scope in caller.scopes],
         "needs_login": not is_known,
         "expires": caller.expires,
+        "status_page": bool(site_of(request).engine.config.status.services),
         "version": hms_ops.__version__ if is_known else "",
         "host": platform.node() if is_known else "",
     }
@@ -65,7 +68,7 @@ async def log_in(request: Request) -> Response:
     site, entrance = site_of(request), entrance_of(request)
     text = token_in(await read_document(request, site.bodies))
     if not entrance.access.tokens:  # nobody needs to
-        return Json(document(caller_of(request)))
+        return Json(document(request, caller_of(request)))
     address = request.client.host if request.client is not None else ""
     check_rate(entrance, address)
     caller = entrance.by_token(text)
@@ -109,7 +112,7 @@ def begun(request: Request, entrance: Entrance, caller: Caller) -> Response:
     now = entrance.now()
     id, ends = entrance.sessions.begin(caller.digest, caller.expires, now)
     entrance.counts["log_ins"] += 1
-    response = Json(document(Caller(caller.name, caller.scopes, "cookie", ends)))
+    response = Json(document(request, Caller(caller.name, caller.scopes, "cookie", ends)))
     set_cookie(request, response, id, max(1, int(ends - now)))
     return response
 
@@ -121,7 +124,7 @@ async def log_out(request: Request) -> Response:
         entrance.sessions.end(id)
         entrance.counts["log_outs"] += 1
         await site.writes.run(lambda: note(site, "log-out", caller, request))
-    response = Json(document(caller if caller.by == "open" else NOBODY))
+    response = Json(document(request, caller if caller.by == "open" else NOBODY))
     set_cookie(request, response, "", 0)
     return response
 

@@ -9,6 +9,7 @@ export interface Session {
   readonly user: string | null;
   readonly scopes: readonly Scope[];
   readonly needs_login: boolean;
+  readonly status_page: boolean;
   readonly expires: number | null;
   readonly version: string;
   readonly host: string;
@@ -23,7 +24,7 @@ export interface SessionState {
 }
 
 /** An engine that knows no sessions asks for none. */
-const OPEN: Session = { user: null, scopes: ["ingest", "read", "silence", "admin"], needs_login: false, expires: null, version: "", host: "" };
+const OPEN: Session = { user: null, scopes: ["ingest", "read", "silence", "admin"], needs_login: false, status_page: false, expires: null, version: "", host: "" };
 
 let state: SessionState = { session: null, error: null, hasEnded: false };
 const listeners = new Set<() => void>();

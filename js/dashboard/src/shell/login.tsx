@@ -36,7 +36,7 @@ export function Login() {
             <p><Button look="primary" type="submit" isBusy={isBusy}>Sign in</Button></p>
           </form>
         </Section>
-        <p className="quiet-text">Looking for whether the service works? The <a href="/status">public status page</a> needs no token.</p>
+        {session?.status_page && <p className="quiet-text">Looking for whether the service works? The <a href="/status">public status page</a> needs no token.</p>}
       </Page>
     </div>
   );

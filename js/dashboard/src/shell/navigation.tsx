@@ -1,11 +1,13 @@
 /** The pages by group. On narrow screens it is behind a button. */
 
+import { useSession } from "../kit/session";
 import { pages, type Group } from "../pages";
 import { link, usePage } from "../router";
 
 const GROUPS: readonly Group[] = ["Watch", "Understand", "Engine"];
 
 export function Navigation({ isOpen, onGo }: { readonly isOpen: boolean; readonly onGo: () => void }) {
+  const { session } = useSession();
   const page = usePage();
   const here = page === "metric" ? "" : page === "dashboard" ? "dashboards" : page;
   return (
@@ -22,7 +24,7 @@ export function Navigation({ isOpen, onGo }: { readonly isOpen: boolean; readonl
           </ul>
         </div>
       ))}
-      <p className="navigation-foot"><a href="/docs">API documentation</a><a href="/status">Public status page</a></p>
+      <p className="navigation-foot"><a href="/docs">API documentation</a>{session?.status_page && <a href="/status">Public status page</a>}</p>
     </nav>
   );
 }
