@@ -49,7 +49,8 @@ describe("what the list comes to", () => {
   it("counts those nobody has", () => {
     const taken = alert({ acknowledged: { by: "ann", at: null, until: null, comment: "" } });
     expect(overall([alert(), taken, alert({ state: "pending" })], 3)).toBe("2 alerts are firing, 1 of them without anybody who has taken it, 1 is pending.");
-    expect(overall([taken], 3)).toBe("1 alert is firing, all of them taken or silenced.");
+    expect(overall([alert()], 3)).toBe("1 alert is firing, without anybody who has taken it.");
+    expect(overall([taken], 3)).toBe("1 alert is firing, taken or silenced.");
   });
 });
 
