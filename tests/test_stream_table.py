@@ -291,16 +291,20 @@ def test_a_queue_that_is_full_drops_its_oldest_into_one_gap(monkeypatch: pytest.
 def test_a_queue_is_bounded_in_bytes_and_takes_one_frame_however_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outflow, "BYTES_MAX", 100)
 
-    async def run() -> list[int]:
-        queue = Outflow(lambda: 1.0, lambda: None, Counter())
+    counts: Counter[str] = Counter()
+
+    async def run() -> list[bytes]:
+        queue = Outflow(lambda: 1.0, lambda: None, counts)
         queue.put(frame(1, size=1000))
-        sizes = [len(await queue.next() or b"")]
+        sent = [await queue.next() or b""]
         for second in range(5):
             queue.put(frame(second, size=40))
-        await queue.next()
-        return [*sizes, len(await queue.next() or b""), len(await queue.next() or b"")]
+        return [*sent, *[await queue.next() or b"" for _ in range(3)]]
 
-    assert asyncio.run(run()) == [1000, 40, 40]
+    large, gap, *rest = asyncio.run(run())
+    assert (len(large), [len(data) for data in rest]) == (1000, [40, 40])
+    assert b"event: gap" in gap
+    assert counts == {"frames_dropped": 3, "frames_sent": 3, "gaps": 1}
 
 
 def test_a_comment_that_is_dropped_is_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,11 +20,12 @@ describe("the ledger", () => {
     ]);
   });
   it("says when it does not", () => {
-    expect(identities(books({ accepted: 91 }))[1]?.words).toMatch(/100 received is not .*: 1 datagrams are missing\. This must never be/);
+    expect(identities(books({ accepted: 91 }))[1]?.words).toMatch(/100 received is not .*: 1 datagram is missing\. This must never be/);
     expect(identities(books({ samples: 195 }))[2]?.words).toContain("2 values are too many");
   });
   it("says what was lost", () => {
     expect(lossWords(books())).toBe("10 datagrams were dropped by the kernel before the engine could read them, 8 datagrams were rejected whole and 7 values were bad.");
+    expect(lossWords(books({ kernelDrops: 1, rejected: { a: 1 }, bad: { nan: 1 } }))).toBe("1 datagram was dropped by the kernel before the engine could read them, 1 datagram was rejected whole and 1 value was bad.");
     expect(lossWords(books({ kernelDrops: 0, rejected: {}, bad: { nan: 0 } }))).toBe("Nothing was lost and nothing was refused.");
   });
   it("lists reasons, the most frequent first, and no zeros", () => {
@@ -102,6 +103,7 @@ describe("service levels", () => {
     expect(spentIn(calm, calm.groups[0]!)).toBeNull();
   });
   it("come to a sentence", () => {
+    expect(overallWords([slo({ state: "ok" })])).toBe("1 of 1 promise is kept.");
     expect(overallWords([slo({ state: "ok" }), slo({ state: "burning" }), slo({ state: "no data" })])).toBe("1 of 3 promises is kept, 1 is broken or in danger, 1 has no data.");
   });
 });

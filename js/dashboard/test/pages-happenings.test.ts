@@ -4,7 +4,14 @@ import { decisionWords, notificationSubject, receiversOf, receiverWords } from "
 import { readDecision } from "../src/pages/parts/documents";
 import { episodesOf, score, shades, stateOf } from "../src/pages/parts/episodes";
 import { anomalyOf, decisionOf, notificationOf, readActions, readEvents, runStepOf, type Happening } from "../src/pages/parts/happenings";
-import { durationOf, ruleWords, runLook, runWords, stoppedWords, verifiedWords } from "../src/pages/parts/runwords";
+import { durationOf, mayRunWords, ruleWords, runLook, runWords, stoppedWords, verifiedWords } from "../src/pages/parts/runwords";
+
+describe("actions that may run", () => {
+  it("are counted", () => {
+    expect(mayRunWords(1)).toBe("Actions may run: 1 action waits for its alert.");
+    expect(mayRunWords(2)).toBe("Actions may run: 2 actions wait for their alerts.");
+  });
+});
 
 const NOW = 1_795_450_600;
 const event = (kind: string, members: Record<string, unknown>): Happening => ({ time: members["time"] as number, kind, members });

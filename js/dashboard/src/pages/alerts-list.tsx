@@ -47,7 +47,7 @@ function Listed({ alerts, data }: { readonly alerts: readonly AlertDoc[]; readon
   return (
     <>
       <Filters alerts={alerts} filter={filter} order={order} />
-      {isFiltered && <p className="quiet-text">{`${count(found.length)} of ${plural(alerts.length, "alert")} match.`} <Button size="small" look="quiet" onClick={clear}>Show all</Button></p>}
+      {isFiltered && <p className="quiet-text">{`${count(found.length)} of ${plural(alerts.length, "alert")} ${found.length === 1 ? "matches" : "match"}.`} <Button size="small" look="quiet" onClick={clear}>Show all</Button></p>}
       {!found.length && <Empty title="No alert matches."><p>Nothing is hidden but by the filter above.</p></Empty>}
       <ul className="alert-rows" aria-label="Alerts">
         {shown.map((alert) => <AlertRow key={alertKey(alert)} alert={alert} data={data} instances={instances.get(alert.name) ?? 1} />)}

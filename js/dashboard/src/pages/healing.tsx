@@ -16,7 +16,7 @@ import { alertLink } from "./parts/alertdata";
 import { hasWords } from "./parts/alertfilter";
 import { readActions, readEvents, runStepOf, type ActionRuleDoc, type ActionsDoc, type RunDoc, type RunStep } from "./parts/happenings";
 import { Part } from "./parts/part";
-import { actionName, durationOf, printed, refusedWords, ruleWords, runLook, runWords, stoppedWords, verifiedWords } from "./parts/runwords";
+import { actionName, durationOf, mayRunWords, printed, refusedWords, ruleWords, runLook, runWords, stoppedWords, verifiedWords } from "./parts/runwords";
 import { Views } from "./parts/tabs";
 import { Said, Tags, Told } from "./parts/told";
 import { useNews, useRead } from "./parts/use";
@@ -62,7 +62,7 @@ function Stop({ doc }: { readonly doc: ActionsDoc }) {
     <div ref={place} tabIndex={-1} className={isStopped ? "stop-strip" : "finding"}>
       {isStopped
         ? <Said tone="bad"><strong>Stopped.</strong> <Told>{stoppedWords(doc.stoppedBy, null)}</Told></Said>
-        : <Said tone={doc.actions.length ? "good" : "plain"}>{doc.actions.length ? `Actions may run: ${plural(doc.actions.length, "action")} wait for their alerts.` : "No action is written, so nothing heals itself."}</Said>}
+        : <Said tone={doc.actions.length ? "good" : "plain"}>{doc.actions.length ? mayRunWords(doc.actions.length) : "No action is written, so nothing heals itself."}</Said>}
       {mayStop && (isStopped || doc.actions.length > 0) && <Button look={isStopped ? "primary" : "danger"} onClick={() => setAsking(true)}>{isStopped ? "Resume actions" : "Stop all actions"}</Button>}
       {isAsking && <Switch isStopped={isStopped} onClose={close} />}
     </div>

@@ -105,7 +105,7 @@ function Metrics({ metrics, isComplete, isWall }: MetricsProps) {
         </Toolbar></div>
       )}
       <p className="found">
-        {filter ? `${count(found)} of ${plural(metrics.length, "metric")} match “${filter}”.` : `${plural(metrics.length, "metric")} in ${plural(groups.length, "group")}.`}
+        {filter ? `${count(found)} of ${plural(metrics.length, "metric")} ${found === 1 ? "matches" : "match"} “${filter}”.` : `${plural(metrics.length, "metric")} in ${plural(groups.length, "group")}.`}
         {!isComplete && " The list was cut: there are more."}
       </p>
       {!found && <Empty title="No metric matches."><Button onClick={() => setFilter("")}>Show all metrics</Button></Empty>}

@@ -14,7 +14,7 @@ import { alertLink } from "./parts/alertdata";
 import { readSlos, type SloDoc, type SloGroup } from "./parts/engine";
 import { Meter } from "./parts/meter";
 import { Part } from "./parts/part";
-import { budgetWords, BURNS, burnStates, keptText, overallWords, promise, sloState, spentIn, type BurnState, type SloTone } from "./parts/slowords";
+import { budgetWords, burnStates, keptText, overallWords, promise, sloState, spentIn, type BurnState, type SloTone } from "./parts/slowords";
 import { Said, Tags, Told } from "./parts/told";
 import { useNews, useRead } from "./parts/use";
 import "./parts/pages.css";
@@ -112,14 +112,13 @@ function Charts({ slo }: { readonly slo: SloDoc }) {
       <Choice label="How far back" value={String(seconds)} choices={RANGES} onValue={(next) => setRange(next)} />
       <div className="columns">
         <MetricChart exprs={budget} title="Error budget left, in percent" unit="%" range={seconds} every={30} thresholds={SPENT} />
-        <MetricChart exprs={burn} title="Burn rate over one hour: times too fast" range={seconds} every={30} thresholds={PAGES} />
+        <MetricChart exprs={burn} title="Burn rate of each step of the chart: times too fast" range={seconds} every={30} />
       </div>
     </div>
   );
 }
 
 const SPENT = [{ value: 0, name: "spent", tone: "bad" as const }];
-const PAGES = [{ value: BURNS[0]?.factor ?? 14.4, name: "pages", tone: "bad" as const }];
 const WORDS: Readonly<Record<string, readonly [SloTone | "off", string]>> = { fires: ["bad", "Fires"], half: ["warn", "One window is over it"], ok: ["good", "Below"], "no data": ["waiting", "No data"], never: ["off", "Cannot happen"] };
 
 const COLUMNS: readonly Column<BurnRow>[] = [

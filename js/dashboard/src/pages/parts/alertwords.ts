@@ -78,9 +78,14 @@ export function overall(alerts: readonly AlertDoc[], rules: number): string {
   if (!alerts.length) return `No alert is firing. ${rulesWatched(rules)}`;
   const untaken = firing.filter((one) => !one.acknowledged && !one.silencedBy).length;
   const parts = [firing.length ? `${plural(firing.length, "alert")} ${firing.length === 1 ? "is" : "are"} firing` : "No alert is firing"];
-  if (firing.length) parts.push(untaken ? `${untaken} of them without anybody who has taken ${untaken === 1 ? "it" : "them"}` : "all of them taken or silenced");
+  if (firing.length) parts.push(untakenWords(firing.length, untaken));
   if (pending) parts.push(`${pending} ${pending === 1 ? "is" : "are"} pending`);
   return `${parts.join(", ")}.`;
+}
+
+function untakenWords(firing: number, untaken: number): string {
+  if (!untaken) return firing === 1 ? "taken or silenced" : "all of them taken or silenced";
+  return `${firing === 1 ? "" : `${untaken} of them `}without anybody who has taken ${untaken === 1 ? "it" : "them"}`;
 }
 
 export const rulesWatched = (rules: number): string =>
@@ -125,3 +130,6 @@ export function filled(template: string, alert: AlertDoc, rule: RuleDoc): string
     return Object.hasOwn(tags, tag) ? tags[tag] ?? found : found;
   });
 }
+
+/** Whether an expression has a window, `[5m]` or `, 5m)`: over a range history answers for each step, and leaves it out. */
+export const hasWindow = (query: string): boolean => /\[\s*\d|,\s*\d+(\.\d+)?\s*(ms|s|m|h|d|w)\b/.test(query);

@@ -4,7 +4,7 @@
  *     arrived  = received + dropped by the kernel        received = accepted + rejected        values = samples + bad
  */
 
-import { count } from "../../kit/format";
+import { count, plural } from "../../kit/format";
 import type { Books, Counts } from "./engine";
 
 export const sum = (counts: Counts): number => Object.values(counts).reduce((all, one) => all + one, 0);
@@ -50,7 +50,7 @@ function identity(name: string, what: string, totalName: string, total: number, 
   const made = terms.map((term) => `${count(term.value)} ${term.name}`).join(" + ");
   const words = difference === 0
     ? `${count(total)} ${totalName} = ${made}.`
-    : `${count(total)} ${totalName} is not ${made}: ${count(Math.abs(difference))} ${what} ${difference > 0 ? "are missing" : "are too many"}. This must never be; please report it.`;
+    : `${count(total)} ${totalName} is not ${made}: ${plural(Math.abs(difference), `${what.slice(0, -1)} is`, `${what} are`)} ${difference > 0 ? "missing" : "too many"}. This must never be; please report it.`;
   return { name, what, total, totalName, terms, difference, words };
 }
 
@@ -60,9 +60,9 @@ export function lossWords(books: Books): string {
   const bad = sum(books.bad);
   if (!books.kernelDrops && !rejected && !bad) return "Nothing was lost and nothing was refused.";
   const parts = [
-    books.kernelDrops ? `${count(books.kernelDrops)} datagrams were dropped by the kernel before the engine could read them` : "the kernel dropped nothing",
-    rejected ? `${count(rejected)} datagrams were rejected whole` : "",
-    bad ? `${count(bad)} values were bad` : "",
+    books.kernelDrops ? `${plural(books.kernelDrops, "datagram was", "datagrams were")} dropped by the kernel before the engine could read them` : "the kernel dropped nothing",
+    rejected ? `${plural(rejected, "datagram was", "datagrams were")} rejected whole` : "",
+    bad ? `${plural(bad, "value was", "values were")} bad` : "",
   ].filter(Boolean);
   const text = parts.length > 1 ? `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}` : parts[0] ?? "";
   return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}.`;

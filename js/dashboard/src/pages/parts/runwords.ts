@@ -1,6 +1,6 @@
 /** Runs of actions in words: what started one, what came of it, whether it helped. Pure. */
 
-import { clockTime, span } from "../../kit/format";
+import { clockTime, plural, span } from "../../kit/format";
 import type { ActionRuleDoc, RunDoc, RunStep } from "./happenings";
 
 export type RunTone = "good" | "bad" | "warn" | "waiting" | "plain";
@@ -80,3 +80,5 @@ export const refusedWords = (step: RunStep): string => `Not run: ${step.words ||
 /** Who has stopped all actions, in a sentence; "" when nobody has. */
 export const stoppedWords = (stoppedBy: string, since: number | null): string =>
   stoppedBy ? `All actions are stopped by ${stoppedBy}${since === null ? "" : ` since ${clockTime(since)}`}. Alerts page as ever; nothing heals itself until somebody resumes.` : "";
+
+export const mayRunWords = (actions: number): string => `Actions may run: ${plural(actions, "action waits for its alert", "actions wait for their alerts")}.`;

@@ -1,6 +1,6 @@
 /** Service levels in sentences: the promise, what was kept, what is left of the budget, how fast it is spent. Pure. */
 
-import { number, span } from "../../kit/format";
+import { number, plural, span } from "../../kit/format";
 import type { SloDoc, SloGroup } from "./engine";
 
 /** A pair of windows whose burn rate pages or makes a ticket; as docs/alerts.md has them. */
@@ -131,7 +131,7 @@ export function overallWords(slos: readonly SloDoc[]): string {
   const bad = groups.filter((group) => group.state === "burning" || group.state === "exhausted").length;
   const quiet = groups.filter((group) => group.state === "no data").length;
   const kept = groups.length - bad - quiet;
-  const parts = [`${kept} of ${groups.length} promises ${kept === 1 ? "is" : "are"} kept`];
+  const parts = [`${kept} of ${plural(groups.length, "promise")} ${kept === 1 ? "is" : "are"} kept`];
   if (bad) parts.push(`${bad} ${bad === 1 ? "is" : "are"} broken or in danger`);
   if (quiet) parts.push(`${quiet} ${quiet === 1 ? "has" : "have"} no data`);
   return `${parts.join(", ")}.`;

@@ -3,7 +3,7 @@
 import { Fragment, useState, type ReactNode } from "react";
 import { beginning, visible } from "@hms-ops/core";
 import { Button } from "../../kit/form";
-import { count } from "../../kit/format";
+import { plural } from "../../kit/format";
 import { webLink } from "./links";
 import { breakable, SHOWN_MAX } from "./plain";
 import type { Texts } from "./read";
@@ -17,7 +17,7 @@ export function Told({ children, most = SHOWN_MAX, isCode = false }: { readonly 
   return (
     <>
       {isCode ? <code className="code" dir="ltr">{text}</code> : <bdi className="name">{text}</bdi>}
-      {rest > 0 && <> <Button size="small" look="quiet" onClick={() => setWhole(true)}>{`… ${count(rest)} more characters`}</Button></>}
+      {rest > 0 && <> <Button size="small" look="quiet" onClick={() => setWhole(true)}>{`… ${plural(rest, "more character")}`}</Button></>}
     </>
   );
 }
