@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.engines import manual
 from tests.serving import Serving, server_of, serving
 
 from hms_ops.census import OVERFLOW_TAG, VALUES_LISTED, Census, counted_of
@@ -151,3 +152,15 @@ def test_a_metric_has_the_representative_number_of_its_last_second(site: Serving
     site.engine.advance(1)
     later = {one["metric"]: one["value"] for one in site.get("/v1/metrics").json()["metrics"]}
     assert later == dict.fromkeys(values, None) | {"api.slow": 1.0}
+
+
+def test_a_unit_that_nobody_has_told_is_what_the_name_ends_in() -> None:
+    with manual() as engine:
+        engine.metric("db.write_ms", 3.0)
+        engine.metric("db.rows", 3.0)
+        engine.metric("disk.used_bytes", 3.0)
+        engine.describe("disk.used_bytes", unit="KiB")
+        engine.advance(1)
+        listed, _ = engine.census.metrics("", 10)
+        units = {one["metric"]: one["unit"] for one in listed}
+    assert units == {"db.rows": "", "db.write_ms": "ms", "disk.used_bytes": "KiB"}

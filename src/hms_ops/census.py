@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from hms_ops import kinds
 from hms_ops._ring import Store
+from hms_ops.alert.language.units import metric_unit, unit_name
 from hms_ops.clock import steady_ns
 from hms_ops.errors import UnknownMetricError
 from hms_ops.past import Past
@@ -135,7 +136,7 @@ class Census:
             Metric(
                 metric=name,
                 kind=kinds.NAMES[kind[place]],
-                unit=described.get(name, NOTHING)["unit"] or self._units.get(name, ""),
+                unit=described.get(name, NOTHING)["unit"] or self._units.get(name, "") or unit_by_name(name),
                 help=described.get(name, NOTHING)["help"],
                 series=len(slots[place]),
                 rule=name in rules,
@@ -190,6 +191,11 @@ class Census:
         done_ns = steady_ns()
         self._counted = replace(counted, good_until_ns=done_ns + REST * (done_ns - begun_ns))
         return self._counted
+
+
+def unit_by_name(metric: str) -> str:
+    """What the name ends in, as rules count it: db.write_ms is in ms. "" for none."""
+    return unit_name(metric_unit(metric, None))
 
 
 def values_of(
