@@ -297,13 +297,14 @@ def test_a_lost_engine_is_said_and_a_returned_one_too(browser: Any, tmp_path: Pa
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{port}/#/")
-    page.get_by_text("Live", exact=False).first.wait_for(timeout=WAIT_MS)
+    live = "() => /\\bLive\\b/.test(document.querySelector('header')?.innerText ?? '')"
+    page.wait_for_function(live, timeout=WAIT_MS)
     first.stop()
     page.wait_for_function(
         "() => /Not connected for/.test(document.querySelector('header').innerText)", timeout=WAIT_MS
     )
     with Engine(udp=None, http=f"127.0.0.1:{port}", data_dir=None):
-        page.wait_for_function("() => /\\bLive\\b/.test(document.querySelector('header').innerText)", timeout=40_000)
+        page.wait_for_function(live, timeout=40_000)
         context.close()
 
 
