@@ -1,6 +1,10 @@
-/** A modal dialog: the browser's own `<dialog>` keeps the focus inside, Escape closes, the focus returns where it was. */
+/**
+ * A modal dialog: the browser's own `<dialog>` keeps the focus inside, Escape closes, the focus returns where it was.
+ * It stands at the end of the page: a list whose rows change places would take an open dialog in one of them off the top.
+ */
 
 import { useEffect, useId, useRef, type ReactNode } from "react";
+import { createPortal } from "react-dom";
 import { Region } from "./announce";
 
 export interface DialogProps {
@@ -25,7 +29,7 @@ export function Dialog({ title, onClose, children, actions, isWide = false }: Di
       if (before instanceof HTMLElement) before.focus();
     };
   }, []);
-  return (
+  return createPortal(
     <dialog
       ref={box}
       className={isWide ? "dialog wide" : "dialog"}
@@ -42,6 +46,7 @@ export function Dialog({ title, onClose, children, actions, isWide = false }: Di
         {actions && <footer className="dialog-actions">{actions}</footer>}
         <Region />
       </div>
-    </dialog>
+    </dialog>,
+    document.body,
   );
 }

@@ -1,6 +1,6 @@
 /** Silences: those that last, those planned, those that ended lately; end one, or make one of any alerts. */
 
-import { useMemo, useRef, useState } from "react";
+import { useMemo, useState } from "react";
 import { useNow } from "../kit/clock";
 import { Button, Choice } from "../kit/form";
 import { Light, Time, type LightState } from "../kit/marks";
@@ -10,7 +10,6 @@ import { useMay } from "../kit/session";
 import { Table, type Column } from "../kit/table";
 import { useParameter } from "../router";
 import type { AlertData } from "./parts/alertdata";
-import { keepFocus } from "./parts/alertactions";
 import { EndSilence, NewSilence } from "./parts/alertdialogs";
 import type { AlertDoc, SilenceDoc } from "./parts/documents";
 import { Part } from "./parts/part";
@@ -23,10 +22,9 @@ const CHOICES = [["", "Last or are planned"], ["active", "Active"], ["pending", 
 export function SilenceList({ data }: { readonly data: AlertData }) {
   const [isMaking, setMaking] = useState(false);
   const maySilence = useMay("silence");
-  const place = useRef<HTMLDivElement>(null);
-  const close = (): void => (setMaking(false), keepFocus(place.current));
+  const close = (): void => setMaking(false);
   return (
-    <div ref={place} tabIndex={-1}>
+    <div tabIndex={-1}>
       <Section title="Silences" note="While one lasts nobody is told of the alerts it matches. They still show, and what fires at its end is told then." actions={maySilence && <Button onClick={() => setMaking(true)}>Silence alerts</Button>}>
         <Part answer={data.silences} what="The silences">{(silences) => <Silences silences={silences} alerts={data.answer.data?.alerts ?? []} />}</Part>
       </Section>
@@ -40,12 +38,11 @@ function Silences({ silences, alerts }: { readonly silences: readonly SilenceDoc
   const [ending, setEnding] = useState<SilenceDoc | null>(null);
   const maySilence = useMay("silence");
   const now = useNow(10);
-  const place = useRef<HTMLDivElement>(null);
   const found = silences.filter((one) => (state ? one.state === state : one.state !== "ended"));
   const columns = useMemo(() => columnsOf(alerts, now, maySilence ? setEnding : null), [alerts, now, maySilence]);
-  const close = (): void => (setEnding(null), keepFocus(place.current));
+  const close = (): void => setEnding(null);
   return (
-    <div className="stack" ref={place} tabIndex={-1}>
+    <div className="stack" tabIndex={-1}>
       <Choice label="Which silences" value={state} choices={CHOICES} onValue={setState} />
       <Table caption="Silences and what they match" columns={columns} rows={found} rowKey={(one) => one.id} sort="ends" sortParameter="sort" empty={<NoSilence hasEnded={silences.some((one) => one.state === "ended")} state={state} />} rowClass={(one) => (one.state === "ended" ? "is-quiet" : "")} />
       {ending && <EndSilence silence={ending} onClose={close} />}

@@ -1,6 +1,6 @@
 /** Healing: the jobs that alerts have started, what came of each and whether it helped; the rules; the stop switch. */
 
-import { useMemo, useRef, useState } from "react";
+import { useMemo, useState } from "react";
 import { useNow } from "../kit/clock";
 import { Button, SelectField, TextField } from "../kit/form";
 import { plural, span, tagText } from "../kit/format";
@@ -11,7 +11,6 @@ import { useMay } from "../kit/session";
 import { Table, type Column } from "../kit/table";
 import { change, useRoute } from "../router";
 import { Switch } from "./healing-switch";
-import { keepFocus } from "./parts/alertactions";
 import { alertLink } from "./parts/alertdata";
 import { hasWords } from "./parts/alertfilter";
 import { readActions, readEvents, runStepOf, type ActionRuleDoc, type ActionsDoc, type RunDoc, type RunStep } from "./parts/happenings";
@@ -55,11 +54,10 @@ export default function Healing() {
 function Stop({ doc }: { readonly doc: ActionsDoc }) {
   const mayStop = useMay("admin");
   const [isAsking, setAsking] = useState(false);
-  const place = useRef<HTMLDivElement>(null);
-  const close = (): void => (setAsking(false), keepFocus(place.current));
+  const close = (): void => setAsking(false);
   const isStopped = doc.stoppedBy !== "";
   return (
-    <div ref={place} tabIndex={-1} className={isStopped ? "stop-strip" : "finding"}>
+    <div tabIndex={-1} className={isStopped ? "stop-strip" : "finding"}>
       {isStopped
         ? <Said tone="bad"><strong>Stopped.</strong> <Told>{stoppedWords(doc.stoppedBy, null)}</Told></Said>
         : <Said tone={doc.actions.length ? "good" : "plain"}>{doc.actions.length ? mayRunWords(doc.actions.length) : "No action is written, so nothing heals itself."}</Said>}

@@ -1,6 +1,6 @@
 /** The buttons of an alert and the dialog that one has opened. */
 
-import { useRef, useState } from "react";
+import { useState } from "react";
 import { Button } from "../../kit/form";
 import { Acknowledge, EndSilence, Silence, Unacknowledge } from "./alertdialogs";
 import type { AlertDoc, SilenceDoc } from "./documents";
@@ -15,14 +15,10 @@ export interface AlertActionsProps {
 
 export function AlertActions({ alert, instances, silences }: AlertActionsProps) {
   const [over, setOver] = useState<Over>(null);
-  const place = useRef<HTMLDivElement>(null);
   const silence = silences.find((one) => one.id === alert.silencedBy);
-  const close = (): void => {
-    setOver(null);
-    keepFocus(place.current);
-  };
+  const close = (): void => setOver(null);
   return (
-    <div className="alert-actions" ref={place} role="group" aria-label={`What to do about ${alert.name}`} tabIndex={-1}>
+    <div className="alert-actions" role="group" aria-label={`What to do about ${alert.name}`} tabIndex={-1}>
       {alert.state === "firing" && (alert.acknowledged
         ? <Button size="small" onClick={() => setOver("unack")}>Give back</Button>
         : <Button size="small" look={alert.silencedBy ? "plain" : "primary"} onClick={() => setOver("ack")}>Take it</Button>)}
@@ -35,11 +31,4 @@ export function AlertActions({ alert, instances, silences }: AlertActionsProps) 
       {over === "unsilence" && silence && <EndSilence silence={silence} onClose={close} />}
     </div>
   );
-}
-
-/** The button that opened a dialog may be gone when it closes, since the answer changed what can be done: then the focus goes to its place. */
-export function keepFocus(place: HTMLElement | null): void {
-  setTimeout(() => {
-    if (document.activeElement === document.body || document.activeElement === null) place?.focus();
-  }, 50);
 }
