@@ -483,7 +483,10 @@ def test_the_client_library_reaches_it_too(
     with Client("udp://127.0.0.1:9", http=over_tls[1]) as client:
         client.alert_now("tls.fired")
     monkeypatch.delenv("HMS_OPS_CA")
-    with Client("udp://127.0.0.1:9", http=over_tls[1]) as client, pytest.raises(Unreachable):
+    with Client("udp://127.0.0.1:9", http=over_tls[1]) as client, pytest.raises(Unreachable, match="set HMS_OPS_CA"):
+        client.alert_now("tls.fired")
+    plain = over_tls[1].replace("https://", "http://")
+    with Client("udp://127.0.0.1:9", http=plain) as client, pytest.raises(Unreachable, match="ask it by https://"):
         client.alert_now("tls.fired")
 
 

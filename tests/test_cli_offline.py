@@ -19,6 +19,7 @@ import pytest
 from hms_ops.cli.doctor import memory_bound_bytes, widest
 from hms_ops.cli.main import COMMANDS
 from hms_ops.cli.reach import unreached
+from hms_ops.client.http import NoAuthorities
 from hms_ops.config import Config, Limits
 from hms_ops.escape import printable
 
@@ -120,6 +121,7 @@ def test_each_command_has_help_with_an_example_and_json(command: str) -> None:
         (["check-config"], "give a FILE to check"),
         (["capture", "f", "--size", "big"], "'big' is no size"),
         (["bench", "--format", "xml"], "xml"),
+        (["token", "new", "--name", "x"], "Choose from: ingest, read, silence, admin"),
     ],
 )
 def test_wrong_usage_is_exit_code_2_and_says_what_is_wanted(arguments: list[str], said: str) -> None:
@@ -446,16 +448,24 @@ def test_control_characters_are_escaped_and_letters_are_not(text: str, shown: st
     assert printable(text) == shown
 
 
+def distrusted(code: int) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "x")
+    error.verify_code, error.verify_message = code, "self-signed certificate"
+    return error
+
+
 @pytest.mark.parametrize(
     ("address", "reason", "words"),
     [
-        ("https://a", ssl.SSLCertVerificationError(1, "x"), "set HMS_OPS_CA"),
+        ("https://a", distrusted(18), "set HMS_OPS_CA"),
+        ("https://a", distrusted(10), "have it renewed"),
+        ("https://a", distrusted(62), "ask by a name that it is for"),
+        ("https://a", NoAuthorities("HMS_OPS_CA is 'x'"), "HMS_OPS_CA is 'x'"),
         ("https://a", ssl.SSLError(1, "WRONG_VERSION_NUMBER"), "ask it by http://"),
         ("http://a", ConnectionResetError(104, "reset"), "ask it by https://"),
         ("http://a", ConnectionRefusedError(111, "refused"), "start one with hms-ops-engine run"),
     ],
 )
-def test_what_cannot_be_reached_says_what_to_do(address: str, reason: OSError, words: str) -> None:
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        reason.verify_message = "self-signed certificate"
+def test_what_cannot_be_reached_says_what_to_do(address: str, reason: Exception, words: str) -> None:
     assert words in unreached(address, reason)
+    assert ("start one" in words) == ("start one" in unreached(address, reason))

@@ -110,6 +110,7 @@ def report(error: Exception, as_json: bool) -> int:
     """Say what went wrong, on standard error and for machines; returns the exit code."""
     code = exit_code_of(error)
     message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    message = message.replace("\n\t", " ")  # click's list of an option's choices
     if as_json:
         click.echo(json.dumps({"error": message, "exit_code": code}))
     if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command; click before 8.2 has no such error

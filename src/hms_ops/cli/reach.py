@@ -99,16 +99,10 @@ def opened(url: str, path: str, data: bytes | None, timeout_seconds: float, meth
 
 def unreached(address: str, reason: Any) -> str:
     """What is wrong, and what to do about it."""
-    import ssl
-    from http.client import RemoteDisconnected
+    from hms_ops.client.http import mismatch
 
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        return f"the certificate of {address} is not trusted: {reason.verify_message}; set HMS_OPS_CA to its CA's file"
-    if isinstance(reason, ssl.SSLError):
-        return f"{address} speaks no TLS ({reason}); ask it by http://"
-    if address.startswith("http://") and isinstance(reason, ConnectionResetError | RemoteDisconnected):
-        return f"what listens at {address} broke the connection off; if it serves TLS, ask it by https://"
-    return f"no engine answers at {address}: {reason}; start one with hms-ops-engine run"
+    said = f"no engine answers at {address}: {reason}; start one with hms-ops-engine run"
+    return mismatch(address, reason) or said
 
 
 def address_of(url: str) -> str:

@@ -12,10 +12,11 @@ DEFAULT_HTTP: Final = "http://127.0.0.1:8126"
 
 
 class Unreachable(Exception):
-    """No engine answers at the address: refused, no such host, or silent for longer than the timeout."""
+    """No engine answers at the address: refused, no such host, or silent for longer than the timeout; or the address
+    or its certificate is not the right one: `mismatch` says so and what to do."""
 
-    def __init__(self, address: str, reason: object) -> None:
-        super().__init__(f"no engine answers at {address}: {reason}; is hms-ops-engine running there?")
+    def __init__(self, address: str, reason: object, mismatch: str = "") -> None:
+        super().__init__(mismatch or f"no engine answers at {address}: {reason}; is hms-ops-engine running there?")
         self.address = address
 
 

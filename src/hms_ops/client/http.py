@@ -9,7 +9,7 @@ Raises Unreachable and RequestError, and ValueError for a number that JSON does 
 import json
 import os
 from collections.abc import Mapping
-from http.client import HTTPException
+from http.client import HTTPException, RemoteDisconnected
 from typing import Any, Final
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
@@ -17,6 +17,9 @@ from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Pr
 
 from hms_ops.client.api import RequestError, Unreachable
 
+# By OpenSSL's X509_V_ERR_…: what no other authority mends.
+_OTHER_NAME: Final = "ask by a name that it is for, or have one made for this address"
+ADVICE: Final = {9: "look at both clocks", 10: "have it renewed", 62: _OTHER_NAME, 64: _OTHER_NAME}
 ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
 REFUSAL_BYTES_MAX: Final = 10_000
 
@@ -43,7 +46,28 @@ def request(
         with error:
             raise RequestError(error.code, error.read(REFUSAL_BYTES_MAX).decode(errors="replace").strip()) from None
     except (OSError, HTTPException, ValueError) as error:  # ValueError: an address that is none
-        raise Unreachable(address, getattr(error, "reason", error)) from error
+        reason = getattr(error, "reason", error)
+        raise Unreachable(address, reason, mismatch(address, reason)) from error
+
+
+def mismatch(address: str, reason: object) -> str:
+    """What is wrong with the address, its certificate or HMS_OPS_CA, and what to do; "" where it is none of these."""
+    import ssl
+
+    if isinstance(reason, NoAuthorities):
+        return str(reason)
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        advice = ADVICE.get(reason.verify_code, "set HMS_OPS_CA to its CA's file")
+        return f"the certificate of {address} is not trusted: {reason.verify_message}; {advice}"
+    if isinstance(reason, ssl.SSLError):
+        return f"{address} speaks no TLS ({reason}); ask it by http://"
+    if address.startswith("http://") and isinstance(reason, ConnectionResetError | RemoteDisconnected):
+        return f"what listens at {address} broke the connection off; if it serves TLS, ask it by https://"
+    return ""
+
+
+class NoAuthorities(ValueError):
+    """HMS_OPS_CA names no file of certificates."""
 
 
 class _Stay(HTTPRedirectHandler):
@@ -54,7 +78,7 @@ class _Stay(HTTPRedirectHandler):
 
 
 def opener(address: str) -> OpenerDirector:
-    """What asks an engine at this address; ValueError where HMS_OPS_CA names no file of certificates."""
+    """What asks an engine at this address; NoAuthorities where HMS_OPS_CA is no use."""
     direct: list[Any] = [ProxyHandler({}), _Stay()]
     if not address.startswith("https://"):
         return build_opener(*direct)
@@ -64,7 +88,7 @@ def opener(address: str) -> OpenerDirector:
     try:
         context = ssl.create_default_context(cafile=authorities)
     except OSError as error:
-        raise ValueError(f"HMS_OPS_CA is {authorities!r}: {error}; give a PEM file of authorities") from None
+        raise NoAuthorities(f"HMS_OPS_CA is {authorities!r}: {error}; give a PEM file of authorities") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return build_opener(*direct, HTTPSHandler(context=context))
 
