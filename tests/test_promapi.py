@@ -203,6 +203,15 @@ def test_format_query(served: Serving) -> None:
 REFUSED = [
     ("query", {"query": ""}, 400, "bad_data", 'invalid parameter "query": parse error: no expression found in input'),
     ("query", {"query": "rate(x"}, 400, "bad_data", "unclosed left parenthesis"),
+    (
+        "query",
+        {"query": "rate(db.write_ms[5m])"},
+        400,
+        "bad_data",
+        "for db.write_ms write db_write_ms (a metric",
+    ),
+    ("query", {"query": 'sum by (a.b) (x{c="d.e"})'}, 400, "bad_data", "for a.b write a_b "),
+    ("query", {"query": "x + 1.5.2"}, 400, "bad_data", "bad number or duration syntax: 1.5."),
     ("query", {"query": "nothing_known(x)"}, 400, "bad_data", "unknown function with name 'nothing_known'"),
     ("query", {"query": "rate(x)"}, 400, "bad_data", "expected type matrix"),
     ("query", {"query": 'x{a=~"("}'}, 400, "bad_data", "illegal regex"),

@@ -10,6 +10,7 @@ Python's. Errors: TooMuch over one of these; ValueError with what the parser say
 """
 
 import re
+from itertools import pairwise
 from typing import Any, Final
 
 CHARACTERS_MAX: Final = 8_192
@@ -22,6 +23,7 @@ TOKENS: Final = re.compile(
     r"""|(?P<word>[a-zA-Z_:][\w:]*)|(?P<sign>[=!<>]=|=~|!~|.)""",
     re.DOTALL,
 )
+DOTTED: Final = re.compile(r"[a-zA-Z_:][\w:]*(?:\.[\w:]+)+")
 NESTING: Final = frozenset(
     {"(", "[", "+", "-", "*", "/", "%", "^", "==", "!=", ">", "<", ">=", "<=", "and", "or", "unless", "atan2"}
 )
@@ -44,6 +46,16 @@ def tree(text: str) -> Any:
     if depth_of(node) > DEPTH_MAX:
         raise TooMuch(f"is nested deeper than {DEPTH_MAX} levels")
     return node
+
+
+def dotted(text: str) -> str:
+    """The first name with dots in it, as `db.write_ms` of `rate(db.write_ms[5m])`; "" where there is none."""
+    tokens = [token for token in TOKENS.finditer(text) if not token["skip"]]
+    for first, dot in pairwise(tokens):
+        if first["word"] and dot[0] == "." and dot.start() == first.end():
+            found = DOTTED.match(text, first.start())
+            return found[0] if found else ""
+    return ""
 
 
 def parts(node: Any) -> list[Any]:

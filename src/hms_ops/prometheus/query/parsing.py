@@ -10,10 +10,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hms_ops.prometheus.parse import TooMuch, parts, tree
+from hms_ops.prometheus.parse import TooMuch, dotted, parts, tree
 from hms_ops.prometheus.query.reader import Span
 from hms_ops.prometheus.query.refused import BAD_DATA, LIMIT, MISSING, Refused, bad_parameter, unsupported
 from hms_ops.prometheus.selection import ALERTS, name_of
+from hms_ops.remote.labels import outer_metric
 
 LOOKBACK_MS: Final = 300_000
 
@@ -29,7 +30,16 @@ def parsed(text: str, name: str = "query") -> Any:
     except TooMuch as error:
         raise Refused(LIMIT, f"the query {error}") from None
     except ValueError as error:
-        raise bad_parameter(name, f"parse error: {error}") from None
+        raise bad_parameter(name, f"parse error: {error}{dots_of(text)}") from None
+
+
+def dots_of(text: str) -> str:
+    """What to write for a name of the engine's own, where the parser stumbled over its dots."""
+    name = dotted(text)
+    if not name:
+        return ""
+    outer = outer_metric(name, keeps_dots=False)
+    return f'; PromQL has no dots in names: for {name} write {outer} (a metric may be quoted: {{"{name}"}})'
 
 
 def selector_of(text: str) -> Any:
