@@ -1,4 +1,7 @@
-"""The JavaScript packages: they build and are fit to be published, and their tests pass against a real engine."""
+"""
+The JavaScript packages: they build and are fit to be published, their tests pass against a real engine, and the React
+pieces' on React 18, 19 and preact.
+"""
 
 import os
 import shutil
@@ -10,8 +13,9 @@ import pytest
 from hms_ops import Engine
 
 JS = Path(__file__).parent.parent / "js"
-PACKAGES = ("client", "core", "act")
-FILTERS = ("client/test/", "core/test/", "act/test/act")  # parts of paths: "act/test/" is one of react/test/ too
+# Parts of paths: "act/test/" is one of react/test/ too.
+WITH_AN_ENGINE = ("client/test/", "core/test/", "act/test/act")
+WITHOUT_ONE = ("react/test/", "dashboard/test/")
 TIMEOUT_SECONDS = 300
 
 
@@ -42,7 +46,7 @@ def run(*command: str, **environment: str) -> None:
 @pytest.fixture(scope="module")
 def packages() -> None:
     """dist/ of each, as it would be published: publint, types, sizes."""
-    run("node", "scripts/packages.mjs", *PACKAGES)
+    run("node", "scripts/packages.mjs")
 
 
 @pytest.mark.timeout(2 * TIMEOUT_SECONDS)
@@ -53,4 +57,9 @@ def test_the_packages_run_against_a_real_engine():
         assert engine.http_address is not None
         udp, http = (f"127.0.0.1:{address[1]}" for address in (engine.udp_address, engine.http_address))
         where = {"HMS_OPS_TEST_UDP": f"udp://{udp}", "HMS_OPS_TEST_HTTP": f"http://{http}"}
-        run("node", "node_modules/vitest/vitest.mjs", "run", *FILTERS, **where)
+        run("node", "node_modules/vitest/vitest.mjs", "run", *WITH_AN_ENGINE, **where)
+
+
+@pytest.mark.timeout(2 * TIMEOUT_SECONDS)
+def test_the_pieces_run_on_react_18_and_19_and_on_preact():
+    run("node", "node_modules/vitest/vitest.mjs", "run", *WITHOUT_ONE)

@@ -115,7 +115,7 @@ it("counts handlers that throw, and calls the others", async () => {
 
 it("says nothing more once it is closed, and lets its connection go", async () => {
   follow();
-  await until("a stream", () => server.streams.length);
+  await until("it is live", () => states.length === 2);
   subscription!.close();
   subscription!.close();
   await until("no stream", () => !server.streams.length);
