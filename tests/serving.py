@@ -41,10 +41,10 @@ def serving(**config: Any) -> Iterator[Serving]:
     engine = Engine(udp=None, http="127.0.0.1:0", data_dir=None, config=config, clock=ManualClock())
     with engine:
         assert engine.http_address is not None
-        assert engine._server is not None
+        assert engine.account.server is not None
         host, port = engine.http_address
         with httpx.Client(base_url=f"http://{host}:{port}", trust_env=False) as client:
-            yield Serving(engine, (host, port), client, engine._server)
+            yield Serving(engine, (host, port), client, engine.account.server)
 
 
 @contextmanager

@@ -330,14 +330,14 @@ def test_a_disk_that_hangs_holds_no_page_back(
         config = {"rules": [{**hot, "notify": f"webhook:{server.url}"}]}
         with manual(config=config, data_dir=tmp_path) as engine:
             feed(engine, "heat", 1.0, 2, kind="gauge")
-            assert engine._storage is not None
-            commit = engine._storage.state.commit
+            assert engine.account.storage is not None
+            commit = engine.account.storage.state.commit
 
             def hang(write: Any) -> Any:
                 released.wait(30)
                 return commit(write)
 
-            monkeypatch.setattr(engine._storage.state, "commit", hang)
+            monkeypatch.setattr(engine.account.storage.state, "commit", hang)
             feed(engine, "heat", 200.0, 2, kind="gauge")
             wait_until(lambda: statuses(server) == ["firing"])
             assert any("the disk has not answered" in problem for problem in engine.health())

@@ -307,9 +307,9 @@ def test_without_either_the_defaults_are_those_of_the_contract(tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     for config in (None, {"limits": {"series": 50}}):
         engine = Engine(config=config, clock=ManualClock())
-        assert [str(address) for address in engine._listening.udp] == ["127.0.0.1:8125"]
-        assert (engine._http, engine._data_dir) == (None, Path("data"))
-        assert (engine._publisher._vitals, engine._publisher._own_signs) == (None, None)
+        assert [str(address) for address in engine._life.places.listening.udp] == ["127.0.0.1:8125"]
+        assert (engine._life.places.http, engine._life.places.data_dir) == (None, Path("data"))
+        assert (engine._parts.publisher._vitals, engine._parts.publisher._own_signs) == (None, None)
 
 
 def test_a_stream_socket_that_was_handed_over_is_refused() -> None:
@@ -378,10 +378,10 @@ def test_drops_of_the_kernel_are_counted_once_and_the_books_close() -> None:
         # The socket is taken over, so that drops count from here on, but received from only after the flood.
         from hms_ops.collector.listener import open_listeners
 
-        listener = open_listeners(engine.store, engine._listening, [handed])[0]
+        listener = open_listeners(engine.store, engine._life.places.listening, [handed])[0]
         for _ in range(1000):
             sender.send(b"a:1|c")
-        listener.start(engine._threads.start, 1)
+        listener.start(engine._parts.threads.start, 1)
         listener.stop()
         listener._thread.join(5)  # type: ignore[union-attr]
         row = engine.store.ledger_rows()[listener.name]

@@ -326,12 +326,12 @@ def test_a_rule_that_comes_back_takes_its_gauge_unless_somebody_writes_it_meanwh
 def test_ten_thousand_rules_cost_a_tick_some_milliseconds() -> None:
     with manual() as engine:
         rules = frozenset(f"rule.n{number}" for number in range(10_000))
-        engine._publisher.publish(0, rules, set())
+        engine._parts.publisher.publish(0, rules, set())
         before = engine.ledger()["inputs"]["self"]["samples"]
         costs = []
         for _ in range(60):
             begun = time.process_time()
-            engine._publisher.publish(0, rules, {"rule.n7"})
+            engine._parts.publisher.publish(0, rules, {"rule.n7"})
             costs.append(time.process_time() - begun)
         written = engine.ledger()["inputs"]["self"]["samples"] - before
         assert written == 10_001  # each once a minute, and one when it changed

@@ -26,10 +26,10 @@ def site(tmp_path: Path) -> Iterator[Serving]:
     clock = ManualClock(NOW * 10**9)
     with Engine(udp=None, http="127.0.0.1:0", data_dir=tmp_path / "data", clock=clock) as engine:
         assert engine.http_address is not None
-        assert engine._server is not None
+        assert engine.account.server is not None
         host, port = engine.http_address
         with httpx.Client(base_url=f"http://{host}:{port}", trust_env=False) as client:
-            yield Serving(engine, (host, port), client, engine._server)
+            yield Serving(engine, (host, port), client, engine.account.server)
 
 
 def names(answer: httpx.Response) -> list[str]:

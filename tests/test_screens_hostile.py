@@ -138,7 +138,9 @@ def post(site: Busy, path: str, document: Any) -> None:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Busy]:
     with busy(tmp_path_factory.mktemp("hostile"), limits={"series": 5_000}) as site:
         plant(site)
-        time.sleep(3)
+        end = time.monotonic() + 60
+        while "r0" not in {alert.name for alert in site.engine.alerts()} and time.monotonic() < end:
+            time.sleep(0.1)  # until what was planted has been looked at
         yield site
 
 
@@ -157,8 +159,8 @@ def opened(browser: Any) -> Any:
 
 
 def reports_of(site: Busy) -> int:
-    assert site.engine._server is not None
-    return site.engine._server.tally["csp-report"]
+    assert site.engine.account.server is not None
+    return site.engine.account.server.tally["csp-report"]
 
 
 @pytest.mark.timeout(300)
@@ -212,6 +214,6 @@ def test_the_widget_runs_nothing_either(browser: Any, tmp_path: Path) -> None:
         page = opened(browser)
         page.goto(stack.enter_context(answering(status(200, body, Content_Type="text/html"))).url)  # another origin
         page.get_by_text(label).first.wait_for(timeout=WAIT_MS)
-        assert page.get_by_text("Working", exact=True).is_visible()
+        page.get_by_text("Working", exact=True).wait_for(timeout=WAIT_MS)
         assert page.evaluate("() => window.ran") == []
         page.context.close()

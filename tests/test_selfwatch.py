@@ -58,12 +58,12 @@ def test_a_disk_that_takes_nothing_is_an_alert_and_pages_leave_all_the_same(
         rule = {"alert": "hot", "if": "last(heat) > 100", "notify": [f"webhook:{server.url}/hot"]}
         with manual(self_metrics=True, data_dir=tmp_path, config={"rules": [rule]}) as engine:
             engine.advance(2)
-            assert engine._storage is not None
+            assert engine.account.storage is not None
 
             def refuse(changes: object) -> None:
                 raise StorageError("no space left on device")
 
-            monkeypatch.setattr(engine._storage.alerting, "commit", refuse)
+            monkeypatch.setattr(engine.account.storage.alerting, "commit", refuse)
             for _ in range(14):
                 engine.metric("heat", 200.0, kind="gauge")
                 engine.advance(1)

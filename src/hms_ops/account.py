@@ -31,7 +31,9 @@ TICK_LATE_SECONDS: Final = 3
 
 @dataclass
 class Account:
-    """The parts of one engine that have something to say. storage, ticker, heartbeat and server come with the start."""
+    """The parts of one engine that have something to say. storage, ticker, heartbeat and server come with the start.
+
+    is_ready: it receives, and its kernels are warm. receiving_ns: since when datagrams are taken, 0 before."""
 
     store: Store
     clock: Clock
@@ -47,18 +49,24 @@ class Account:
     ticker: "Ticker | None" = None
     heartbeat: Heartbeat | None = None
     server: "Server | None" = None
+    is_ready: bool = False
+    receiving_ns: int = 0
 
-    def stalls(self, is_ready: bool) -> list[str]:
+    def started_ticker(self) -> "Ticker":
+        assert self.ticker is not None  # since the kernels are warm
+        return self.ticker
+
+    def stalls(self) -> list[str]:
         """What stands still and only a restart would mend, one line each: a watchdog is fed while there is none."""
         problems = [problem for listener in self.listeners() if (problem := listener.problem())]
         behind = self.clock.now_ns() // SECOND_NS - 1 - self.store.sealed_second
-        if is_ready and behind > TICK_LATE_SECONDS and not isinstance(self.clock, ManualClock):
+        if self.is_ready and behind > TICK_LATE_SECONDS and not isinstance(self.clock, ManualClock):
             problems.append(f"the tick is {behind} s late")
         return problems
 
-    def problems(self, is_ready: bool) -> list[str]:
+    def problems(self) -> list[str]:
         """What is wrong now, one line each; empty when all is well."""
-        problems = self.stalls(is_ready) + self.duty.problems() + self.values.crew.problems()
+        problems = self.stalls() + self.duty.problems() + self.values.crew.problems()
         problems += self.remotes.problems() + self._storage_problems()
         if self.storage is not None:
             problems += self.storage.problems()

@@ -7,8 +7,9 @@ Threads: any. In a forked child every call raises ForkedError.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from hms_ops.account import Account
 from hms_ops.alert.dispatch.silence import Silence
 from hms_ops.alert.keys import read_name
 from hms_ops.alert.notification import Alert
@@ -21,9 +22,6 @@ from hms_ops.hooks import AlertHandler
 from hms_ops.paging import BY_PROGRAM, Paging
 from hms_ops.quantity import parse_duration
 
-if TYPE_CHECKING:
-    from hms_ops.storage.store import Storage
-
 DECISIONS_READ_MAX: Final = 20_000  # of the journal, all alerts together
 DECISIONS_TOLD_MAX: Final = 1_000
 
@@ -33,17 +31,12 @@ Tags = Mapping[str, str]
 class AlertCalls:
     """What these calls need of the engine."""
 
+    account: Account
     duty: Duty
     paging: Paging
     metric: Callable[..., None]
-    receiving_ns: int
-    _storage: "Storage | None"
-
-    def _check_not_forked(self) -> None:
-        raise NotImplementedError
-
-    def _emit(self, event: dict[str, Any]) -> None:
-        raise NotImplementedError
+    _emit: Callable[[dict[str, Any]], None]
+    _check_not_forked: Callable[[], None]
 
     # ---- rules and alerts
 
@@ -142,14 +135,14 @@ class AlertCalls:
     def explain_alert(self, name: str, tags: Tags | None = None) -> list[dict[str, Any]]:
         """Why people were told of an alert, or not: the dispatcher's decisions, newest last; of earlier runs those that
         the journal still has."""
-        found = self.paging.explain(name, tags)
-        if self._storage is None:
+        found, storage = self.paging.explain(name, tags), self.account.storage
+        if storage is None:
             return found
-        wanted = dict(tags or {})
+        wanted, since_ns = dict(tags or {}), self.account.receiving_ns
         earlier = [
             {key: value for key, value in event.items() if key not in ("kind", "time_ns")}
-            for event in self._storage.journal.tail(DECISIONS_READ_MAX, ("decision",))
-            if event["time_ns"] < self.receiving_ns and event["name"] == name and is_about(event["tags"], wanted)
+            for event in storage.journal.tail(DECISIONS_READ_MAX, ("decision",))
+            if event["time_ns"] < since_ns and event["name"] == name and is_about(event["tags"], wanted)
         ]
         return [*earlier, *found][-DECISIONS_TOLD_MAX:]
 
@@ -189,7 +182,8 @@ class AlertCalls:
 
     def audit_export(self) -> Iterator[str]:
         """The whole audit log: its head and all records, a line of JSON each, as they are hashed."""
-        return iter(()) if self._storage is None else self._storage.audit.export()
+        storage = self.account.storage
+        return iter(()) if storage is None else storage.audit.export()
 
     def report(self, events: Sequence[Reported], source: str = "") -> None:
         """Events of others, such as security findings: each moves its counter and stands in the journal."""
@@ -202,9 +196,10 @@ class AlertCalls:
         self, limit: int = 100, kinds: Sequence[str] | None = None, since: float | None = None
     ) -> list[dict[str, Any]]:
         """The newest events of the journal, oldest first: of these kinds, since these Unix seconds."""
-        if self._storage is None:
+        storage = self.account.storage
+        if storage is None:
             return []
-        return self._storage.journal.tail(limit, kinds, None if since is None else int(since * SECOND_NS))
+        return storage.journal.tail(limit, kinds, None if since is None else int(since * SECOND_NS))
 
     def alerts(self) -> list[Alert]:
         """What is pending or firing now, oldest first."""

@@ -9,7 +9,7 @@ request every so often and pages when none comes: Healthchecks, Dead Man's Snitc
 
 One thread, the engine's, runs `run`; `is_well` is called from it and must not wait. One that raises counts as unwell.
 A beat that hangs ends by `post.POST_SECONDS_MAX`, or half the time between two; beats that were due meanwhile are left
-out. Not here: who decides what well means (engine.py).
+out. Not here: who decides what well means (life.py).
 """
 
 import logging
