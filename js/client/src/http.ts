@@ -45,7 +45,7 @@ export async function request<T>(site: Site, path: string, options: RequestOptio
 
 /** The response where it is a success; ProblemError or Unreachable otherwise. What the caller aborted is thrown as it is. */
 export async function ask(
-  site: Site, path: string, init: RequestInit, parameters: RequestOptions["parameters"] = {},
+  site: Site, path: string, init: RequestInit & { signal: AbortSignal }, parameters: RequestOptions["parameters"] = {},
 ): Promise<Response> {
   const headers = { ...bearer(site), Accept: "application/json", ...init.headers };
   const response = await reached(site, init, fetch(site.http() + path + queryOf(parameters), { cache: "no-store", ...init, headers }));
@@ -54,9 +54,9 @@ export async function ask(
 }
 
 /** What comes over the network, its head or its body: either may be cut off or late. */
-const reached = <T>(site: Site, { signal }: RequestInit, coming: Promise<T>): Promise<T> =>
+export const reached = <T>(site: Site, { signal }: { signal: AbortSignal }, coming: Promise<T>): Promise<T> =>
   coming.catch((error: Error) => {
-    if (signal?.aborted && signal.reason?.name !== "TimeoutError") throw error;
+    if (signal.aborted && signal.reason?.name !== "TimeoutError") throw error;
     const reason = (error.cause ?? error) as Error;
     throw new Unreachable(`no engine answers at ${site.http() || "this page's origin"}: ${reason.message || reason}`, { cause: error });
   });

@@ -5,7 +5,7 @@
 // It goes on after the last event it had (`last_event_id`: as the header Last-Event-ID, but beside a `since` of its own). Waits double from what the server says (`retry:`) to 30 s, with
 // jitter, so that a wall of screens does not come back in one second; Retry-After is obeyed; a refusal that another
 // attempt will hardly change (401, 403, 400 …) is tried again every 30 s, because a token or an engine may be put right.
-import { Unreachable, ask, type ProblemError, type Site } from "./http.js";
+import { Unreachable, ask, reached, type ProblemError, type Site } from "./http.js";
 import { sseParser, type Message } from "./sse.js";
 import type { CellsEvent, StreamEvent, StreamHandlers, StreamState, StreamWants, Subscription } from "./types.js";
 
@@ -65,7 +65,7 @@ export function subscribe(site: Site, wants: StreamWants, handlers: StreamHandle
     const decoder = new TextDecoder();
     for (;;) {
       watch(SILENCE_MS);
-      const { done, value } = await reader.read();
+      const { done, value } = await reached(site, init, reader.read());
       if (done) throw new Unreachable("the engine ended the stream");
       parse(decoder.decode(value, { stream: true }));
     }
@@ -85,7 +85,7 @@ export function subscribe(site: Site, wants: StreamWants, handlers: StreamHandle
       await new Promise<void>((resolve) => {
         timer = setTimeout(resolve, ms);
         connection = new AbortController();
-        connection.signal.addEventListener("abort", () => resolve());
+        connection.signal.onabort = () => resolve();
       });
     }
   }
