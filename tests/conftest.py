@@ -5,6 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.engines import forget_threads
+
+
+def pytest_runtest_setup() -> None:
+    forget_threads()
 
 
 @pytest.fixture
