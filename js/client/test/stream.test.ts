@@ -83,12 +83,12 @@ it("survives an engine that is away", async () => {
 it("tells a refusal with its document, and obeys Retry-After", async () => {
   server.opens = false;
   server.answer = (_, response) => json(response, 503, { type: "t", title: "busy", status: 503, detail: "256 streams" }, { "Retry-After": "1" });
+  const before = Date.now();
   follow();
   await until("it is told", () => states.some(([, error]) => error));
   const error = states.at(-1)![1] as ProblemError;
   expect([error.status, error.problem.detail, error.retryAfter]).toEqual([503, "256 streams", 1]);
   server.opens = true;
-  const before = Date.now();
   await until("a stream", () => server.streams.length);
   expect(Date.now() - before).toBeGreaterThan(700);
 });
