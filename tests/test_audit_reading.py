@@ -49,7 +49,8 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """One that runs, with records of its own and five of ours; the commands find it."""
     add_routes(monkeypatch)
     with manual(data_dir=tmp_path / "running", http="127.0.0.1:0") as made:
-        assert (storage := made.account.storage) is not None
+        storage = made.account.storage
+        assert storage is not None
         fill(storage.audit, 5)
         monkeypatch.setattr(made, "audit_log", storage.audit.tail, raising=False)
         monkeypatch.setattr(made, "audit_export", storage.audit.export, raising=False)
