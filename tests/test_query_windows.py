@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from tests.recording import FIRST, Recording, Sample, random_samples
 
-from hms_ops import query as queries
-from hms_ops import steps, trailing, trailing_figures
+from hms_ops import answerable, steps, trailing, trailing_figures
 from hms_ops._sketch import from_values, quantiles, share_le
 from hms_ops.alert.evaluate import query_now
 from hms_ops.alert.language.grammar import parse_query
@@ -220,7 +219,7 @@ def test_what_has_no_meaning_over_a_range_is_refused_with_its_column(later, text
     (trailing, "ROWS_MAX", "delta(depth, 5m)", "10"),
     (trailing_figures, "TABLE_MAX", "p99(api_ms, 5m)", "10 cells are allowed"),
     (trailing_figures, "SKETCHES_MAX", "p99(api_ms, 5m)", "more than 10 sketches"),
-    (queries, "STATS_MAX", "avg(depth, 5m) - avg(depth, 1h)", "10 statistics"),
+    (answerable, "STATS_MAX", "avg(depth, 5m) - avg(depth, 1h)", "10 statistics"),
 ])  # fmt: skip
 def test_windows_are_limited(later, monkeypatch, module, limit, text, problem):
     monkeypatch.setattr(module, limit, 10)
