@@ -3,7 +3,7 @@
     readings ──steps.py, trailing.py──► columns ──figures.py, trailing_figures.py──► stats by part ──program──► values
 
 Read by query.py, which chose the series and the steps. A part is what several readings may share: a selector over one
-length of window (or over each step), or a figure of it.
+length of window (or over each step), or a figure of it, or a fold (folded.py).
 
 Limits: SERIES_MAX, STATS_MAX, VALUES_MAX, and those of the modules above, else ValueError. Threads: any.
 """
@@ -19,52 +19,95 @@ from hms_ops import kinds
 from hms_ops.alert.figure import Figure
 from hms_ops.alert.plan import BY_STEP, Plan, Reading, SourceKey
 from hms_ops.alert.source import GroupKey
+from hms_ops.alert.view import View
 from hms_ops.figures import figure_stats
+from hms_ops.folded import Folded
 from hms_ops.kernels import opcodes as op
 from hms_ops.kernels.program import run_programs
 from hms_ops.past import Past
-from hms_ops.steps import VALUES_MAX, Chosen, Floats, Found, Grid, Integers, read_steps, step_stats
+from hms_ops.steps import LAST, VALUES_MAX, Chosen, Floats, Found, Grid, Integers, read_steps, step_stats
 from hms_ops.trailing import Cells, Trail, read_trail, trailing_stats
 from hms_ops.trailing_figures import trailing_figures
 
 SERIES_MAX: Final = 1_000
 STATS_MAX: Final = 8 * VALUES_MAX  # statistics in all, of 64 bytes: each selector of an expression, and each figure
 
-Part: TypeAlias = tuple[SourceKey, int, Figure | None]  # what a reading reads over its window, or BY_STEP
+# What a reading reads over its window, or BY_STEP; or the view that it is.
+Part: TypeAlias = tuple[SourceKey, int, Figure | None] | View
 
 
 @dataclass(frozen=True, slots=True)
 class Answerable:
-    """What a program runs on: the instances, each selector's own groups, the statistics of these by part, and by window
-    the seconds that each covers."""
+    """What a program runs on: the instances, the groups that each part has, its statistics of these, and by window the
+    seconds that each covers."""
 
     keys: list[GroupKey]
-    own: dict[SourceKey, list[GroupKey]]
+    own: dict[Part, list[GroupKey]]
     stats: dict[Part, Floats]
     covered: dict[int, Integers]
 
 
+def part_of(reading: Reading) -> Part:
+    return (reading.source, reading.window_seconds, reading.figure) if reading.view is None else reading.view
+
+
 def read_parts(
-    plan: Plan, chosen: dict[SourceKey, Chosen], grid: Grid, past: Past, trails: dict[int, Trail]
+    plan: Plan,
+    chosen: dict[SourceKey, Chosen],
+    grid: Grid,
+    past: Past,
+    trails: dict[int, Trail],
+    folds: dict[View, Folded],
 ) -> Answerable:
-    """Rows and sketches of all selectors. Groups that are long gone are in none of them."""
-    found = {key: _rows(plan.readings, key, one, grid, past, trails) for key, one in chosen.items()}
+    """Rows and sketches of all selectors, and what was folded. Groups that are long gone are in none of them."""
+    found = _found(plan, chosen, grid, past, trails)
     kept = {key: _present(one.values()) if plan.group_by else np.zeros(1, np.int64) for key, one in found.items()}
-    own = {key: [chosen[key].keys[n] for n in groups.tolist()] for key, groups in kept.items()}
-    keys: list[GroupKey] = sorted({key for groups in own.values() for key in groups}) if plan.group_by else [()]
-    parts = list(dict.fromkeys((one.source, one.window_seconds, one.figure) for one in plan.readings))
+    groups = {key: [chosen[key].keys[n] for n in numbers.tolist()] for key, numbers in kept.items()}
+    keys: list[GroupKey] = [()]
+    if plan.group_by:
+        of_folds = (own for own, _ in folds.values())
+        keys = sorted({key for own in (*groups.values(), *of_folds) for key in own})
+    parts = list(dict.fromkeys((one.source, one.window_seconds, one.figure) for one in _plain(plan)))
     columns = dict.fromkeys((key, window) for key, window, _ in parts)
-    _check_size(len(keys), len(columns) + sum(figure is not None for _, _, figure in parts), grid)
-    stats: dict[Part, Floats] = {}
+    _check_size(len(keys), len(columns) + len(folds) + sum(figure is not None for _, _, figure in parts), grid)
+    stats: dict[Part, Floats] = {view: _figured(values) for view, (_, values) in folds.items()}
     for key, window in columns:
-        loads = _loads(plan.readings, key, window)
+        loads = _loads(_plain(plan), key, window)
         of_window = _columns(chosen[key], found[key][window], kept[key], loads, grid, past, trails.get(window))
         figures = [figure for source, seconds, figure in parts if (source, seconds) == (key, window) and figure]
         stats[key, window, None] = of_window
         if figures:
             made = _figures(figures, chosen[key], kept[key], of_window, grid, past, trails.get(window))
             stats |= {(key, window, figure): one for figure, one in zip(figures, made, strict=True)}
+    own = {part: folds[part][0] if isinstance(part, View) else groups[part[0]] for part in stats}
     return Answerable(keys, own, stats, {BY_STEP: grid.covered, **{n: one.covered for n, one in trails.items()}})
+
+
+def _plain(plan: Plan) -> list[Reading]:
+    return [reading for reading in plan.readings if reading.view is None]
+
+
+def _figured(values: Floats) -> Floats:
+    """float64[groups, steps, 8] with these as LAST, where the program finds what is no statistic of columns."""
+    stats = np.full((*values.shape, 8), np.nan)
+    stats[:, :, LAST] = values
+    return stats
+
+
+def _found(
+    plan: Plan, chosen: dict[SourceKey, Chosen], grid: Grid, past: Past, trails: dict[int, Trail]
+) -> dict[SourceKey, dict[int, Found | Cells]]:
+    made: dict[SourceKey, dict[int, Found | Cells]] = {}
+    cells = 0
+    for key, one in chosen.items():
+        made[key] = _rows(_plain(plan), key, one, grid, past, trails)
+        cells += sum(len(found.cells) for found in made[key].values())
+        if cells > STATS_MAX:
+            raise ValueError(
+                f"more than {STATS_MAX} steps with samples are read, which is as many as are allowed in all: ask for a "
+                "longer step, or less in one expression"
+            )
+    return made
 
 
 def _rows(
@@ -135,21 +178,24 @@ def _check_size(series: int, parts: int, grid: Grid) -> None:
 
 def run_parts(plan: Plan, found: Answerable, chosen: dict[SourceKey, Chosen], grid: Grid) -> Floats:
     """float64[len(keys), steps]: the rules' program, run on each step of each instance as if it were an instance."""
-    groups = [found.own[source] for source, _, _ in found.stats]
+    groups = [found.own[part] for part in found.stats]
     base = np.cumsum([0, *map(len, groups)])
     numbers = np.arange(len(found.stats)) * grid.count
     places = {
         part: _places(found.keys, own, first, grid.count)
         for part, own, first in zip(found.stats, groups, base[:-1].tolist(), strict=True)
     }
-    part_kinds = [max(chosen[source].kind, kinds.UNKNOWN) for source, _, _ in found.stats]
+    part_kinds = [
+        kinds.UNKNOWN if isinstance(part, View) else max(chosen[part[0]].kind, kinds.UNKNOWN) for part in found.stats
+    ]
+    windows = [BY_STEP if isinstance(part, View) else part[1] for part in found.stats]
     reading_starts = np.arange(max(1, len(plan.readings))) * len(found.keys) * grid.count
-    references = [places[reading.source, reading.window_seconds, reading.figure] for reading in plan.readings]
+    references = [places[part_of(reading)] for reading in plan.readings]
     values = np.full(len(found.keys) * grid.count, np.nan)
     unused = np.empty(0)
     run_programs(
         np.concatenate([np.empty((0, 8)), *(one.reshape(-1, 8) for one in found.stats.values())]),
-        np.concatenate([np.empty(0, np.int64), *(found.covered[window] for _, window, _ in found.stats)]),
+        np.concatenate([np.empty(0, np.int64), *(found.covered[window] for window in windows)]),
         np.repeat(numbers, np.diff(base) * grid.count) + np.tile(np.arange(grid.count), base[-1]),
         np.repeat(part_kinds, np.diff(base) * grid.count).astype(np.int8),
         np.concatenate([np.empty(0, np.int32), *references]),

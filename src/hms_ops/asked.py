@@ -14,7 +14,9 @@ import numpy as np
 from hms_ops import retained
 from hms_ops._ring import Store
 from hms_ops.alert.plan import BY_STEP, Plan
+from hms_ops.alert.view import View
 from hms_ops.backlog import STEP_SECONDS
+from hms_ops.folded import Evaluate, Folded, fold_range, fold_step
 from hms_ops.past import Past
 from hms_ops.steps import Grid
 from hms_ops.trailing import Trail, trail_of
@@ -46,22 +48,29 @@ def whole_step(step: float) -> int:
 
 def _reach(plan: Plan) -> int:
     """How far before its step the longest window may begin."""
-    return max((reading.window_seconds for reading in plan.readings), default=0)
+    views = (one.view.window_seconds for one in plan.readings if one.view is not None)
+    return max([0, *(one.window_seconds for one in plan.readings), *views])
 
 
-def kept_of(plan: Plan, start: int, past: Past, reach_seconds: int | None = None) -> int:
-    """The shortest step, from 10 s, in which all that is asked for is kept of a range and of the windows before it; or
-    of those that reach so far."""
-    start = max(start - (_reach(plan) if reach_seconds is None else reach_seconds), 0)
+def rows_of(plan: Plan, start: int, past: Past, reach_seconds: int) -> int:
+    """How long the rows are, from 10 s, in which all that is asked for is kept of what windows reach back to."""
     has_figures = any(reading.figure is not None for reading in plan.readings)
-    return past.finest_sketch_step(start) if has_figures else past.finest_step(start)
+    begin = max(start - reach_seconds, 0)
+    return past.finest_sketch_step(begin) if has_figures else past.finest_step(begin)
+
+
+def kept_of(plan: Plan, start: int, past: Past) -> int:
+    """The shortest step, from 10 s, of a range: one of whole rows, and of whole steps of what is folded."""
+    kept = rows_of(plan, start, past, _reach(plan))
+    return math.lcm(kept, *(fold_step(one.view, kept) for one in plan.readings if one.view is not None))
 
 
 def finest(plan: Plan, start: int, past: Past) -> int:
     """The same, from a second: single seconds are kept for a minute, but no percentiles of them."""
     has_figures = any(reading.figure is not None for reading in plan.readings)
     is_recent = start - _reach(plan) >= retained.first_second(past.store)
-    return 1 if not has_figures and is_recent else kept_of(plan, start, past)
+    has_views = any(reading.view is not None for reading in plan.readings)
+    return 1 if not has_figures and not has_views and is_recent else kept_of(plan, start, past)
 
 
 def kept_step(step: int, plan: Plan, start: int, past: Past) -> int:
@@ -115,6 +124,20 @@ def trails_of(plan: Plan, grid: Grid, past: Past) -> dict[int, Trail]:
     """The windows that are written, by their length."""
     made: dict[int, Trail] = {}
     for seconds in sorted({reading.window_seconds for reading in plan.readings} - {BY_STEP}):
-        kept = 1 if grid.step < STEP_SECONDS else kept_of(plan, grid.start, past, seconds)
+        kept = 1 if grid.step < STEP_SECONDS else rows_of(plan, grid.start, past, seconds)
         made[seconds] = trail_of(seconds, grid, kept, past.first_second)
     return made
+
+
+def folds_of(plan: Plan, grid: Grid, past: Past, evaluate: Evaluate) -> dict[View, Folded]:
+    """What is folded over windows, in each step."""
+    kept = rows_of(plan, grid.start, past, _reach(plan))
+    views = dict.fromkeys(reading.view for reading in plan.readings if reading.view is not None)
+    return {view: fold_range(view, grid, kept, past, evaluate) for view in views}
+
+
+def grain_of(plan: Plan, grid: Grid, past: Past) -> int | None:
+    """The longest of what windows' begins are rounded down to and of the steps that are folded; None without any."""
+    kept = rows_of(plan, grid.start, past, _reach(plan))
+    steps = [fold_step(reading.view, kept) for reading in plan.readings if reading.view is not None]
+    return max([trail.grain for trail in trails_of(plan, grid, past).values()] + steps, default=None)

@@ -39,6 +39,8 @@ from hms_ops.answerable import read_parts, run_parts
 from hms_ops.asked import (
     default_step,
     finest,
+    folds_of,
+    grain_of,
     grid_of,
     kept_of,
     kept_step,
@@ -97,8 +99,7 @@ def answer(
     else:
         seconds = default_step(first, last, kept_of(plan, first, past))
     found = query_range(query, past, store, first, last, seconds, unit, objective)
-    trails = trails_of(plan, grid_of(first, last, seconds, past), past)
-    grain = max((one.grain for one in trails.values()), default=None)
+    grain = grain_of(plan, grid_of(first, last, seconds, past), past)
     return _shaped(expr, seconds, _metric_of(query, unit, objective), found, grain)
 
 
@@ -123,7 +124,8 @@ def query_range(
     grid = grid_of(start, end, step, past)
     if not grid.count:
         return []
-    found = read_parts(plan, chosen, grid, past, trails_of(plan, grid, past))
+    folds = folds_of(plan, grid, past, values_of)
+    found = read_parts(plan, chosen, grid, past, trails_of(plan, grid, past), folds)
     keys, values = found.keys, run_parts(plan, found, chosen, grid)
     if grid.end > (sealed_end := int(store.sealed_second) + 1):
         newest = _open_step(plan, lambda: _now(query, past, store, unit, objective, sealed_end), keys)
@@ -140,7 +142,7 @@ def values_of(plan: Plan, past: Past, grid: Grid) -> tuple[list[GroupKey], Float
     rows that are kept. ExpressionError and ValueError as above; a metric nobody knows has no groups."""
     chosen = {reading.source: _choose(reading.source, past) for reading in plan.readings}
     _check_kinds(plan, chosen)
-    found = read_parts(plan, chosen, grid, past, {})
+    found = read_parts(plan, chosen, grid, past, {}, {})
     return found.keys, run_parts(plan, found, chosen, grid)
 
 
@@ -151,6 +153,9 @@ def _choose_all(plan: Plan, past: Past) -> dict[SourceKey, Chosen]:
     """The series of each selector. UnknownMetricError, and ExpressionError for a kind that has no such aggregate."""
     chosen: dict[SourceKey, Chosen] = {}
     for reading in plan.readings:
+        if reading.view is not None:
+            _choose_all(reading.view.plan, past)
+            continue
         one = chosen.get(reading.source) or _choose(reading.source, past)
         chosen[reading.source] = one
         if one.kind < 0 and reading.is_required:
@@ -161,6 +166,8 @@ def _choose_all(plan: Plan, past: Past) -> dict[SourceKey, Chosen]:
 
 def _check_kinds(plan: Plan, chosen: dict[SourceKey, Chosen]) -> None:
     for reading in plan.readings:
+        if reading.view is not None:
+            continue
         kind = max(chosen[reading.source].kind, kinds.UNKNOWN)
         problem = kind_problem(reading, kind)
         if kind == kinds.SET and not problem:
@@ -192,7 +199,7 @@ def _open_step(
 ) -> Floats | None:
     """float64[len(keys)]: the values now, where only windows are asked for; NULL where a step would be told too soon,
     or is mixed with windows. None: as it is."""
-    windows = {reading.window_seconds for reading in plan.readings}
+    windows = {one.window_seconds if one.view is None else one.view.window_seconds for one in plan.readings}
     nothing = np.full(len(keys), np.nan)
     if BY_STEP not in windows and windows:
         known = {tuple(sorted(tags.items())): value for tags, value in now()}
