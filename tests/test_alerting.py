@@ -299,7 +299,7 @@ def test_an_action_that_was_not_offered_yet_is_offered_after_a_crash(
     with answering(status(200, "{}")) as service:
         config = {"rules": [str(rules)], "actions": {"url": service.url}}
         with manual(config=config, data_dir=tmp_path / "data") as engine:
-            monkeypatch.setattr(engine.duty, "_offer", lambda alert: None)
+            monkeypatch.setattr(engine.duty._sequel, "offer", lambda alert: None)
             feed(engine, "heat", 200.0, 3 if for_ == "0s" else 910, kind="gauge")
             assert states(engine) == {"hot": "firing"}
         with manual(now=engine.clock.now_ns() / 1e9 + 5, config=config, data_dir=tmp_path / "data") as engine:
@@ -357,14 +357,14 @@ def test_an_alert_that_the_dispatcher_fails_on_is_paged_and_costs_its_neighbours
         rules = [{**hot, "alert": name, "notify": f"webhook:{server.url}/{name}"} for name in ("good", "odd", "other")]
         with manual(config={"rules": rules}) as engine:
             dispatcher = engine.duty.keeper.dispatcher
-            take = dispatcher._take
+            take = dispatcher._episodes.take
 
             def fail(alert: Alert, now: float) -> None:
                 if alert.name == "odd":
                     raise RuntimeError("planted")
                 take(alert, now)
 
-            monkeypatch.setattr(dispatcher, "_take", fail)
+            monkeypatch.setattr(dispatcher._episodes, "take", fail)
             feed(engine, "heat", 200.0, 2)
             wait_until(lambda: sorted(paths(server)) == ["/good", "/odd", "/other"])
             feed(engine, "heat", 200.0, 3)
