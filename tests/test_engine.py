@@ -479,7 +479,7 @@ def test_a_mean_is_pooled_over_tags_and_weighted() -> None:
         assert math.isnan(engine.mean("b_ms", "1m"))
 
 
-def test_a_mean_covers_its_window_and_no_more() -> None:
+def test_a_mean_covers_its_window_and_no_more(wait_until: Callable[..., None]) -> None:
     with manual() as engine:
         feed(engine, "a", 1.0, 30)
         feed(engine, "a", 3.0, 10)
