@@ -121,6 +121,11 @@ def test_sighup_takes_new_rules_and_keeps_the_old_ones_when_they_are_wrong(
     for line in (2, 3):
         (told,) = [one for one in lines if f"{rules}:{line}: " in one]
         assert " ERROR " in told.upper()
+    config.write_text(f"rules: [{rules}]\nudpp: null\n")
+    process.send_signal(signal.SIGHUP)
+    wait_until(lambda: f"{config}:2: unknown key 'udpp'" in said.read_text())
+    assert said.read_text().count("reload refused, the rules in force stay; problems: ") == 2
+    config.write_text(f"rules: [{rules}]\n")
     rules.write_text("rules: [ALERT b.high WHEN last(b) > 1]\n")
     process.send_signal(signal.SIGHUP)
     wait_until(lambda: "rules reloaded" in said.read_text())

@@ -209,11 +209,11 @@ def reload(engine: "Engine") -> None:
     try:
         engine.reload()
     except ConfigError as error:
-        log.error("the rules are unchanged, the new ones are invalid; problems: %d", len(error.problems))
+        log.error("reload refused, the rules in force stay; problems: %d", len(error.problems))
         for problem in error.problems:
             log.error("%s", problem)
     except HmsOpsError as error:
-        log.error("the rules are unchanged, reading the new ones failed: %s", error)
+        log.error("reload failed, the rules in force stay: %s", error)
     else:
         log.info("rules reloaded")
 
