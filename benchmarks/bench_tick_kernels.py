@@ -85,7 +85,8 @@ class Window:
         self._arguments = (
             *(fleet.cols, fleet.last_value, fleet.last_second, END, FIRST),
             *(tiers, slots, np.array([0, len(tiers)]), np.array([covered]), np.array([mask])),
-            *(member, np.array([0, n]), member, np.arange(n + 1) if per_series else np.array([0, n])),
+            *(member, np.array([0]), np.array([n]), member),
+            *((np.arange(n), np.arange(1, n + 1)) if per_series else (np.array([0]), np.array([n]))),
             *(np.zeros(groups, np.int64), np.full(groups, kinds.TIMER, np.int8)),
             *(np.empty((SCRATCH_ROWS, n)), self.stats),
         )

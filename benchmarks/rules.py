@@ -2,14 +2,15 @@
 
 A tick is `RuleSet.evaluate` and `Book.advance` with what it came to, on the fleets of bench_rules.py: rules that share
 all windows, that have 100,000 instances, that read series of their own (10 million rule–series pairs), and that choose
-by a WHERE each. Every shape is checked to be evaluated whole before it is timed.
+by a WHERE each. Every shape is checked to be evaluated whole before it is timed. In the ticks of `rules.born-…` a
+series is born that the store did not have before, of another metric each time.
 """
 
 import time
 from typing import Final
 
 from benchmarks.apart import apart
-from benchmarks.bench_rules import END, OF_1000_METRICS, RULE, SEED_RULE, SHAPES, rules_of
+from benchmarks.bench_rules import END, OF_1000_METRICS, RULE, SEED_RULE, SHAPES, GrowingFleet, fleet, rules_of
 from benchmarks.figure import Figure, Pace
 from hms_ops.alert.language.grammar import parse_statement
 from hms_ops.alert.plan import compile_statement
@@ -26,12 +27,19 @@ WANTED: Final = {
     "where": "10,000 rules, a WHERE each",
     "metrics": "10,000 rules of 1,000 metrics",
 }
+WANTED_BORN: Final = {
+    "pairs": "10,000 rules of their own series",
+    "where": "10,000 rules, a WHERE each",
+    "instance": "100 rules, GROUP BY *",  # the only ones of which it is a new instance
+}
 
 
-def ticks_ms(shape: str, rounds: int) -> dict[str, list[float]]:
-    """{"ms": of each tick, "instances": [how many]}."""
+def ticks_ms(shape: str, rounds: int, is_born: bool = False) -> dict[str, list[float]]:
+    """{"ms": of each tick, "instances": [how many]}. is_born: a series is, before each tick."""
     texts = ALL_SHAPES[shape]
-    rules = rules_of(*texts, metrics=1000 if shape in OF_1000_METRICS else 100)
+    metrics = 1000 if shape in OF_1000_METRICS else 100
+    store = GrowingFleet(metrics) if is_born else fleet(metrics)
+    rules = rules_of(*texts, store=store)
     statements = [parse_statement(f"ALERT rule{n} WHEN {text} FOR 1m") for n, text in enumerate(texts)]
     book = Book([rule_of(statement, "benchmark") for statement in statements])
     book.warm()
@@ -39,6 +47,8 @@ def ticks_ms(shape: str, rounds: int) -> dict[str, list[float]]:
     assert not found.problems
     costs = []
     for n in range(rounds + 2):
+        if isinstance(store, GrowingFleet):
+            store.bear()
         begun = time.perf_counter()
         found = rules.evaluate()
         book.advance(found.keys, found.condition, found.recover, found.value, END + n, whole=found.whole)
@@ -64,6 +74,18 @@ def measure(pace: Pace) -> list[Figure]:
             Figure(
                 f"rules.{name}",
                 f"tick of {shape}, states included, 100,000 series",
+                "ms",
+                found["ms"],
+                at_most=TICK_MS_AT_MOST,
+                note=f"dearest {max(found['ms']):.0f} ms, {found['instances'][0]:,.0f} instances",
+            )
+        )
+    for name, shape in WANTED_BORN.items():
+        found = apart(ticks_ms, shape=shape, rounds=pace.part(40, 5), is_born=True)
+        figures.append(
+            Figure(
+                f"rules.born-{name}",
+                f"tick in which a series is born, of {shape}, states included",
                 "ms",
                 found["ms"],
                 at_most=TICK_MS_AT_MOST,

@@ -5,13 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.engines import forget_threads
+
+
+def pytest_runtest_setup() -> None:
+    forget_threads()
 
 
 @pytest.fixture
 def wait_until() -> Callable[..., None]:
     """`wait_until(lambda: …)` returns when the condition holds, and fails the test after `deadline_seconds`."""
 
-    def wait(condition: Callable[[], object], deadline_seconds: float = 10.0) -> None:
+    def wait(condition: Callable[[], object], deadline_seconds: float = 30.0) -> None:
         end = time.monotonic() + deadline_seconds
         while not condition():
             assert time.monotonic() < end, f"the condition did not hold within {deadline_seconds:g} s"

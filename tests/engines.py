@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,20 @@ def send(engine: Engine, *datagrams: bytes) -> None:
             sender.sendto(datagram, engine.udp_address)
 
 
+_of_others: "weakref.WeakSet[threading.Thread]" = weakref.WeakSet()  # that ran before this test began
+
+
+def forget_threads() -> None:
+    """What runs now is not this test's: a receiver of the test before may still hang."""
+    _of_others.clear()
+    _of_others.update(threading.enumerate())
+
+
 def engine_threads() -> list[str]:
-    """The names of all threads that engines have made and that run."""
+    """The names of all threads that engines of this test have made and that run."""
     ours = ("hms-", "notify-", "actions")
-    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith(ours))
+    running = (thread for thread in threading.enumerate() if thread not in _of_others)
+    return sorted(thread.name for thread in running if thread.name.startswith(ours))
 
 
 def is_free(port: int, kind: socket.SocketKind = socket.SOCK_DGRAM) -> bool:
@@ -67,3 +78,8 @@ class MovedClock(WallAnchor):
 
     def step_ns(self) -> int:
         return super().step_ns() + self.moved_ns
+
+    def is_followed_by(self, engine: Engine) -> bool:
+        """By its clock, and by its store a moment later: what is sent from now on has the new time."""
+        second_ns = 1_000_000_000
+        return abs(self.step_ns()) < second_ns and abs(engine.store.now_ns() - self.now_ns()) < second_ns

@@ -79,7 +79,7 @@ def record_hour(seconds: int = HOUR, rules: dict[str, Any] = RULES) -> list[Eval
                 if second % 700 >= 30 or host == "two":
                     engine.metric("cpu", column[second // SECONDS_A_ROW % len(column)], tags={"host": host})
             engine.advance(1)
-            rule_set = engine.duty._rule_set
+            rule_set = engine.duty.judging.rule_set
             assert rule_set is not None
             found.append(rule_set.evaluate(NOW + second + 1))
     return found[WARM_SECONDS:]  # windows are whole by then, as they are after a restart that reads them back

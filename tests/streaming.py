@@ -84,7 +84,7 @@ def following(
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     if receive_bytes:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-    sock.settimeout(10)
+    sock.settimeout(30)
     sock.connect(address)
     if tls is not None:
         sock = tls.wrap_socket(sock, server_hostname="localhost")

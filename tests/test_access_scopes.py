@@ -59,6 +59,12 @@ def test_every_route_has_a_line_or_is_known_to_need_admin(method: str, path: str
     assert is_listed or (method, path) in ADMINS, f"{method} {path}: give it a line in scopes.TABLE, or name it here"
 
 
+@pytest.mark.parametrize(("methods", "known"), [(methods, known) for methods, known, _ in TABLE])
+def test_every_line_is_of_a_route(methods: str, known: str) -> None:
+    for asked in methods.split():
+        assert any(method == asked and fits(path, known) for method, path in ALL), f"nothing takes {asked} {known}"
+
+
 @pytest.mark.parametrize(("method", "path"), ALL)
 def test_no_route_is_public_but_those_that_are_meant(method: str, path: str) -> None:
     is_meant = path == "/" or path.startswith(PUBLICS[1:] + PUBLICS_LATER)

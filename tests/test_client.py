@@ -281,9 +281,9 @@ def test_close_sends_the_rest_and_counts_what_comes_later(listener):
 
 
 def test_a_client_that_never_emitted_has_no_thread_and_closes():
-    before = threading.active_count()
+    before = set(threading.enumerate())  # of which some of a test before may end meanwhile
     with Client("udp://127.0.0.1:9"):
-        assert threading.active_count() == before
+        assert set(threading.enumerate()) <= before
 
 
 def test_emitting_inside_a_signal_handler_is_safe(client):

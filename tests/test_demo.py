@@ -188,8 +188,9 @@ def test_services_send_take_cues_and_end_with_their_cast(receiver: socket.socket
         return float(json.loads(datagram)[0]["value"])
 
     with Cast(address_of(receiver)) as cast:
-        firsts = {receiver.recv(65_536)[:1] for _ in range(40)}
-        assert firsts >= {b"f", b"[", b"\x97", b"g"}
+        missing = {b"f", b"[", b"\x97", b"g"}
+        while missing:  # each begins when its process has come up
+            missing.discard(receiver.recv(65_536)[:1])
         assert write_ms() < BREACH_MS
         cast.cue("rush")
         cast.cue("snowball")
@@ -551,6 +552,6 @@ def test_a_signal_ends_the_demo_cleanly(number: signal.Signals, tmp_path: Path) 
         rest, said = process.stdout.read(), process.stderr.read()
     assert process.returncode == 1
     assert "on disk: " in rest
-    assert f"{number.name} after 0 s, and the story lacks breach" in said
+    assert re.search(rf"{number.name} after \d+ s, and the story lacks breach", said)
     assert "Traceback" not in said
     assert (data_dir / "state").is_dir(), "a directory that was given is kept"

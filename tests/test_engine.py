@@ -489,7 +489,7 @@ def test_a_mean_covers_its_window_and_no_more() -> None:
         engine.metric("a", 1e6)  # of the open second
         assert engine.mean("a", "10s") == 3.0
         engine.advance(3600)
-        assert math.isnan(engine.mean("a", "10m"))
+        wait_until(lambda: math.isnan(engine.mean("a", "10m")))
 
 
 @pytest.mark.parametrize("window", ["0s", "500ms", "2h", 0, -1, 1.5, math.nan, "ten", ""])
@@ -560,8 +560,8 @@ def test_a_wall_clock_that_was_set_is_followed_and_the_tick_goes_on(wait_until: 
         engine.metric("a", 1.0)
         wait_until(lambda: engine.mean("a", "10s") == 1.0)
         clock.move(-7200)
-        wait_until(lambda: abs(clock.step_ns()) < 1e9)
-        wait_until(lambda: math.isnan(engine.mean("a", "10m")))  # the store follows a moment after the clock
+        wait_until(lambda: clock.is_followed_by(engine))
+        wait_until(lambda: math.isnan(engine.mean("a", "10m")))
         engine.metric("a", 2.0)
         wait_until(lambda: engine.mean("a", "10s") == 2.0)
         assert engine.health() == []

@@ -134,7 +134,7 @@ def test_a_clock_that_was_set_back_writes_history_all_the_same(tmp_path: Path, w
         engine.metric("a", 1.0, kind="counter")
         wait_until(lambda: engine.mean("a", "10s") == 1.0)
         clock.move(-7200)
-        wait_until(lambda: abs(clock.step_ns()) < 1e9)
+        wait_until(lambda: clock.is_followed_by(engine))
         engine.metric("a", 10.0, kind="counter")
     with Engine(udp=None, data_dir=tmp_path) as engine:
         now = time.time()

@@ -42,7 +42,7 @@ def running(server: Answering, clock: ManualClock, is_well: Callable[[], bool]) 
         yield made
     finally:
         made.stop()
-        thread.join(5)
+        thread.join(30)
         assert not thread.is_alive()
 
 
@@ -127,7 +127,7 @@ def test_a_server_that_hangs_holds_it_no_longer_than_half_its_time(monkeypatch: 
         made = Heartbeat(server.url, 60.0, lambda: True, ManualClock())
         began = time.monotonic()
         made.beat()
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 8  # without a bound of its own: 10
     assert made.problem == "the heartbeat does not arrive: no answer: timed out"
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.histories import NO_LIMITS, START, Twin, directories, one, patch_of, seal_all
 
 from hms_ops.errors import StorageError
+from hms_ops.storage import environment as environment_module
 from hms_ops.storage import partition
 from hms_ops.storage.environment import Environment
 from hms_ops.storage.history import History, HistoryConfig
@@ -168,7 +169,8 @@ def test_below_the_floor_of_free_disk_the_finest_tier_stops_first(tmp_path):
     history.close()
 
 
-def test_a_reader_of_what_expires_reads_on_and_the_writer_does_not_wait(tmp_path):
+def test_a_reader_of_what_expires_reads_on_and_the_writer_does_not_wait(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment_module, "REOPEN_SECONDS_MAX", 30.0)  # it would wait so long
     history = History(tmp_path, HistoryConfig(keep_seconds=(HOUR, HOUR, HOUR), disk_free_min=0))
     twin = Twin()
     for step in range(START, START + 400, 10):
@@ -178,7 +180,7 @@ def test_a_reader_of_what_expires_reads_on_and_the_writer_does_not_wait(tmp_path
         begin = time.perf_counter()
         assert history.retain((START + 3 * HOUR) * SECOND_NS) == 1
         assert history.append(0, START + 3 * HOUR, one(1.0)) == 1
-        assert time.perf_counter() - begin < 1.0
+        assert time.perf_counter() - begin < 20
         assert len(history.read_columns(0, [1], START, START + HOUR)[0]) == 0
         with transaction.cursor() as cursor:
             assert sum(1 for _ in cursor) == 40
@@ -230,7 +232,8 @@ def test_what_was_half_removed_is_removed_at_the_next_start(tmp_path):
     assert directories(tmp_path, 0, "slabs") == []
 
 
-def test_a_patch_does_not_wait_for_who_reads_what_it_patches_after_a_restart(tmp_path):
+def test_a_patch_does_not_wait_for_who_reads_what_it_patches_after_a_restart(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment_module, "REOPEN_SECONDS_MAX", 30.0)  # it would wait so long
     history = History(tmp_path, NO_LIMITS)
     twin = Twin()
     for step in range(START, START + 400, 10):
@@ -249,7 +252,7 @@ def test_a_patch_does_not_wait_for_who_reads_what_it_patches_after_a_restart(tmp
             readers.enter_context(environment.read())
         began = time.monotonic()
         twin.patch(history, {(START, 1): [4.0], (START + 10, 64): [5.0], (START + HOUR, 2): [1.0]})
-        assert time.monotonic() - began < 0.9
+        assert time.monotonic() - began < 20
     twin.assert_same(history)
     history.close()
 

@@ -95,7 +95,7 @@ def test_a_handler_that_hangs_holds_up_no_other_no_tick_and_no_stop(wait_until: 
         wait_until(lambda: seen == [1.0, 2.0])
         begun = time.monotonic()
         engine.stop()
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 15  # the handler hangs for 30
     finally:
         released.set()
     wait_until(lambda: engine_threads() == [])
@@ -186,7 +186,7 @@ def test_a_name_no_metric_can_have_is_refused(name: str) -> None:
 def test_a_handler_of_alerts_that_has_had_its_time_is_left_behind_without_another_alert(
     monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr("hms_ops.hooks.ALERT_SECONDS_MAX", 0.05)
+    monkeypatch.setattr("hms_ops.hooks.ALERT_SECONDS_MAX", 0.5)  # within which a busy machine calls a handler
     monkeypatch.setattr("hms_ops.hooks.RELIEF_SECONDS", 0.01)
     released, heard = threading.Event(), []
     with manual() as engine:
@@ -203,7 +203,7 @@ def test_a_handler_of_alerts_that_has_had_its_time_is_left_behind_without_anothe
         assert engine.counters()["on_alert"]["overdue"] == 1
         released.set()
         wait_until(lambda: heard == ["second", "first"])
-    assert engine_threads() == []
+    wait_until(lambda: engine_threads() == [])  # who was left behind ends by itself
 
 
 def test_nobody_looks_after_handlers_where_there_are_none() -> None:

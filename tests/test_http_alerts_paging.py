@@ -136,6 +136,20 @@ def test_an_alert_is_silenced_listed_and_not_told_of(site: Serving) -> None:
     assert site.get("/v1/silences", params={"state": "active"}).json() == {"silences": []}
 
 
+def test_a_silence_that_begins_at_once_is_active_in_its_own_answer(
+    site: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = site.engine.silence
+
+    def a_moment_later(*given: Any, **more: Any) -> Any:
+        site.engine.clock.advance(0.01)
+        return made(*given, **more)
+
+    monkeypatch.setattr(site.engine, "silence", a_moment_later)
+    silence = site.post("/v1/alerts/hand/silence", json={"for": "1h"}).json()
+    assert (silence["state"], silence["starts"]) == ("active", silence["created"])
+
+
 def test_a_silence_may_be_of_some_instances_and_of_what_matches(site: Serving) -> None:
     given = {"for": 600, "tags": {"agency": "irs"}, "match": 'severity=~"page|ticket"'}
     silence = site.post("/v1/alerts/hand/silence", json=given).json()

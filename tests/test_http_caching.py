@@ -76,6 +76,19 @@ def test_every_form_of_the_condition_is_read(site: Serving, condition: str) -> N
     assert site.get("/v1/series", headers={"If-None-Match": condition.format(tag)}).status_code == 304
 
 
+@pytest.mark.parametrize("headers", [PACKED, PLAIN])
+@pytest.mark.parametrize("path", ["/", "/readyz", "/hms-status.js", "/status.css", "/docs/style.css"])
+def test_a_304_has_the_tag_of_its_200_whoever_tagged_it(site: Serving, path: str, headers: dict[str, str]) -> None:
+    first = site.get(path, headers=headers)
+    assert (first.status_code, first.headers["etag"][0]) == (200, '"')
+    again = site.get(path, headers={**headers, "If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.headers["etag"]) == (304, first.headers["etag"])
+    assert again.headers["vary"].lower().count("accept-encoding") == 1
+    assert "content-encoding" not in again.headers
+    part = first.headers["etag"].replace('"', "")
+    assert site.get(path, headers={**headers, "If-None-Match": f'"zzz{part}zzz"'}).status_code == 200
+
+
 @pytest.mark.parametrize("condition", ['"none"', "", "series", '"'])
 def test_another_condition_is_answered_in_full(site: Serving, condition: str) -> None:
     assert site.get("/v1/series", headers={"If-None-Match": condition}).status_code == 200

@@ -21,6 +21,7 @@ from hms_ops.http.server import Server
 
 GET = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HALF_A_BODY = b"POST /v1/ingest HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\na:1"
+STOPPED_SECONDS = 5.0  # of a stop of 1 s on a busy machine; who waits for a client waits for 10 s and more
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def test_a_server_stops_at_once_before_and_after_it_served(site: Serving) -> Non
         begun = time.monotonic()
         with server_of(site.engine):
             pass
-        assert time.monotonic() - begun < 2.0
+        assert time.monotonic() - begun < STOPPED_SECONDS
     Server(site.engine, "127.0.0.1", 0).stop(1.0)
 
 
@@ -122,7 +123,7 @@ def test_a_client_that_hangs_does_not_hold_the_stop(site: Serving, sent: bytes) 
         httpx.get(f"{url}/readyz", trust_env=False)
         begun = time.monotonic()
         server.stop(1.0)
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < STOPPED_SECONDS
         assert closed_by_server(client)
 
 
@@ -131,7 +132,7 @@ def test_a_client_that_never_reads_does_not_hold_the_stop(site: Serving, monkeyp
         ask_for_much(site, monkeypatch, url, client)
         begun = time.monotonic()
         server.stop(1.0)
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < STOPPED_SECONDS
 
 
 def test_a_call_that_hangs_does_not_hold_the_stop(
@@ -153,7 +154,7 @@ def test_a_call_that_hangs_does_not_hold_the_stop(
         assert begun.wait(10)
         start = time.monotonic()
         server.stop(1.0)
-        assert time.monotonic() - start < 1.5
+        assert time.monotonic() - start < STOPPED_SECONDS
     assert "did not end within" in caplog.text
     release.set()
     for thread in threads:
@@ -238,12 +239,12 @@ def test_a_client_that_does_not_read_its_answer_is_cut(
 
 
 def test_a_kept_connection_is_not_cut_while_it_is_used(site: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "HEAD_SECONDS", 0.05)
-    monkeypatch.setattr(bounds, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(bounds, "HEAD_SECONDS", 0.4)  # within which a busy machine's client has sent its head
+    monkeypatch.setattr(bounds, "BODY_SECONDS", 0.4)
     release = threading.Event()
-    monkeypatch.setattr(site.engine, "rejects", lambda: [release.wait(0.3)][:0])
+    monkeypatch.setattr(site.engine, "rejects", lambda: [release.wait(0.6)][:0])
     with server_of(site.engine) as (server, url), httpx.Client(trust_env=False) as client:
-        for _ in range(3):
+        for _ in range(2):
             assert client.get(f"{url}/v1/rejects").status_code == 200
         assert server.tally["head-timeout"] + server.tally["body-timeout"] == 0
 
@@ -387,10 +388,12 @@ def test_websockets_are_not_spoken(site: Serving) -> None:
 
 
 def test_small_answers_do_not_wait_for_an_acknowledgement(site: Serving) -> None:
-    begun = time.monotonic()
+    spent = []
     for _ in range(50):
+        begun = time.monotonic()
         site.get("/readyz")
-    assert time.monotonic() - begun < 1.5  # with Nagle's algorithm on, 40 ms each
+        spent.append(time.monotonic() - begun)
+    assert sorted(spent)[25] < 0.035  # with Nagle's algorithm on, 40 ms each
 
 
 def test_the_host_programs_logging_is_left_alone(site: Serving, caplog: pytest.LogCaptureFixture) -> None:

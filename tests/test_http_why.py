@@ -6,6 +6,11 @@ from typing import Any
 import pytest
 from tests.serving import Serving, serving
 
+from hms_ops.alert.language.explaining import seen_query
+from hms_ops.alert.language.grammar import parse_statement
+from hms_ops.alert.rule import rule_of
+from hms_ops.http.why import comparisons
+
 RULES = [
     "ALERT slow WHEN avg(api_ms) > 0.2s AND count(api_ms) > 1 GROUP BY agency",
     "ALERT gone WHEN ABSENT(beat[1m])",
@@ -54,13 +59,24 @@ def test_only_the_instance_that_is_asked_for_is_told(site: Serving) -> None:
 
 def test_what_can_be_drawn_has_its_threshold_in_the_metric_s_own_unit(site: Serving) -> None:
     assert explained(site, "slow")["drawn"] == {
-        "query": "avg(api_ms) GROUP BY agency",
+        "query": "avg(api_ms[1m]) GROUP BY agency",  # the window that the rule means
         "operator": ">",
         "threshold": 200.0,
         "unit": "ms",
     }
     assert explained(site, "compared")["drawn"]["threshold"] is None
     assert explained(site, "gone")["drawn"] is None
+
+
+@pytest.mark.parametrize(
+    ("condition", "query"),
+    [("depth > 1", "last(depth[1m])"), ("-depth[5m] < 1", "-depth[5m]"), ("p99(api_ms, 5m) > 1", "p99(api_ms[5m])"),
+     ("coalesce(rate(a), sum(b, 1h) / 2) > 1", "coalesce(rate(a[1m]), sum(b[1h]) / 2)"),
+     ("max(a / b) > 1", "max(a / b, 1m)")],
+)  # fmt: skip
+def test_what_is_drawn_has_the_windows_that_the_rule_looks_at(condition: str, query: str) -> None:
+    rule = rule_of(parse_statement(f"ALERT r WHEN {condition}"), "")
+    assert seen_query(rule, next(comparisons(rule.condition)).left) == query
 
 
 def test_a_part_that_cannot_be_asked_says_why_and_the_others_stand(site: Serving) -> None:

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,13 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imports_of(path: Path) -> Iterator[str]:
+@cache
+def imports_of(path: Path) -> tuple[str, ...]:
     """Every module a file imports at run time, wherever it stands; `if TYPE_CHECKING` is no import."""
-    tree = ast.parse(path.read_text())
+    return tuple(imports_in(path, ast.parse(path.read_text())))
+
+
+def imports_in(path: Path, tree: ast.Module) -> Iterator[str]:
     typed_only = {
         inner
         for node in ast.walk(tree)

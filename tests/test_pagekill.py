@@ -148,7 +148,7 @@ def test_the_tables_of_a_process_that_died_before_they_were_there_are_empty(tmp_
 # ---- the receivers
 
 
-def post(pagers: Pagers, kind: str, key: str, seconds: float = 0.3) -> int:
+def post(pagers: Pagers, kind: str, key: str, seconds: float = 20.0) -> int:
     """The status of a whole answer within so many seconds, 0 for none."""
     alert = {"labels": {"alertname": "a"}, "status": "firing", "annotations": {"episode": "1"}}
     body = json.dumps({"alerts": [alert]})
@@ -181,7 +181,8 @@ def key_of(one_in: int, is_hit: bool) -> str:
     ],
 )
 def test_a_receiver_misbehaves_as_its_kind_does(pagers: Pagers, kind: str, one_in: int, answers: list[int]) -> None:
-    assert [post(pagers, kind, key_of(one_in, True)) for _ in answers] == answers
+    key = key_of(one_in, True)
+    assert [post(pagers, kind, key, 20.0 if answer else 0.3) for answer in answers] == answers
     assert post(pagers, kind, key_of(one_in, False)) == 200
     pagers.settle()
     assert [one.kind for one in pagers.accepted] == [kind] * (answers[-1:] == [200]) + [kind]
@@ -189,7 +190,7 @@ def test_a_receiver_misbehaves_as_its_kind_does(pagers: Pagers, kind: str, one_i
 
 def test_calm_receivers_take_all_but_what_is_refused_for_good(pagers: Pagers) -> None:
     pagers.is_calm.set()
-    found = {kind: post(pagers, kind, key_of(48, True), 5.0) for kind in KINDS}
+    found = {kind: post(pagers, kind, key_of(48, True)) for kind in KINDS}
     assert found == {**dict.fromkeys(KINDS, 200), "gone": 410}
     assert len(pagers.accepted) == len(KINDS) - 1
     assert pagers.accepted[0] == Accepted("fine", key_of(48, True), (("a", "firing", 1),), 0, 0)

@@ -218,6 +218,7 @@ REFUSED = [
     ("query", {"query": "1", "time": "noon"}, 400, "bad_data", 'invalid parameter "time": cannot parse "noon" to'),
     ("query", {"query": "1", "time": "1e99"}, 400, "bad_data", "valid timestamp"),
     ("query", {"query": "1", "timeout": "soon"}, 400, "bad_data", 'invalid parameter "timeout"'),
+    ("query", {"query": "1", "timeout": "-1"}, 400, "bad_data", 'invalid parameter "timeout": a negative timeout'),
     ("query", {"query": "1", "limit": "-1"}, 400, "bad_data", "limit must be a non-negative number"),
     ("query_range", {"query": "1", "start": "0", "end": "9", "step": "0"}, 400, "bad_data", "zero or negative query"),
     ("query_range", {"query": "1", "start": "9", "end": "0", "step": "1"}, 400, "bad_data", "before start time"),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.recording import FIRST, Recording, random_samples
+from tests.reference import expression
 from tests.reference import ranges as twin
 
 from hms_ops import query as queries
@@ -38,7 +39,24 @@ QUERIES = [
     "avg(api_ms) > 3 AND (rate(hits) > 0.5 OR depth IS NULL) GROUP BY agency",
     "ABSENT(hits) GROUP BY agency",
     "NOT (avg(api_ms) BETWEEN 0 AND 5)",
-    "avg(api_ms, 1m) = avg(api_ms, 1h)",
+    "avg(api_ms, 1m) = avg(api_ms, 4m)",
+]  # fmt: skip
+
+
+WINDOWED = [
+    *(f"{function}({reading}" for function in FUNCTIONS
+      for reading in ("hits, 1m) GROUP BY agency", "depth, 5m) GROUP BY zone", "api_ms, 90s) GROUP BY *")),
+    "hits[2m]",
+    "depth[1m]",
+    "increase(hits, 11m)",
+    "delta(depth, 2m) GROUP BY *",
+    "delta(depth, 30s)",
+    "rate(depth, 7m) GROUP BY agency",
+    "sum(hits, 1m) / sum(hits, 10m) GROUP BY agency",
+    "avg(api_ms) / avg(api_ms, 10m)",
+    "max(depth, 45s) - min(depth, 3m)",
+    "avg(api_ms, 2m) > 3 AND (rate(hits, 40s) > 0.5 OR depth[1m] IS NULL) GROUP BY agency",
+    "ABSENT(hits[30s]) GROUP BY agency",
 ]  # fmt: skip
 
 
@@ -70,8 +88,12 @@ def minutes_end_of(recording: Recording, step: int) -> int:
 
 
 def assert_as_twin(recording: Recording, text: str, start: int, end: int, step: int) -> None:
+    """Every point, but for the value now at the end of windows."""
+    query = parse_query(text)
+    windows = [one.window_seconds or 0 for one in expression.selectors_of(query.expression)]
+    kept = recording.past.finest_step(int(start - max(windows))) if any(windows) else 10
     expected = twin.query_range(
-        parse_query(text),
+        query,
         tuple(recording.given),
         recording.first,
         recording.now,
@@ -79,8 +101,14 @@ def assert_as_twin(recording: Recording, text: str, start: int, end: int, step: 
         end,
         step,
         minutes_end_of(recording, step),
+        kept,
     )
-    got = {tuple(sorted(tags.items())): points for tags, points in ask(recording, text, start, end, step)}
+    whole_end = recording.now - recording.now % step if any(windows) else recording.now
+    got = {
+        tuple(sorted(tags.items())): [point for point in points if point[0] < whole_end]
+        for tags, points in ask(recording, text, start, end, step)
+    }
+    got = {key: points for key, points in got.items() if any(not math.isnan(value) for _, value in points)}
     assert got.keys() == expected.keys(), text
     for key, points in expected.items():
         assert [t for t, _ in got[key]] == [t for t, _ in points], (text, key)
@@ -92,7 +120,7 @@ def assert_as_twin(recording: Recording, text: str, start: int, end: int, step: 
 # ---- against the twin
 
 
-@pytest.mark.parametrize("text", QUERIES)
+@pytest.mark.parametrize("text", [*QUERIES, *WINDOWED])
 def test_every_point_equals_the_twin(recording, text):
     for step in (60, 200):
         assert_as_twin(recording, text, FIRST, FIRST + 700, step)
@@ -103,7 +131,7 @@ def test_every_point_equals_the_twin(recording, text):
     seed=st.integers(0, 1 << 30),
     seconds=st.integers(1, 130),
     step=st.sampled_from([10, 20, 60, 70]),
-    text=st.sampled_from(QUERIES),
+    text=st.sampled_from([*QUERIES, *WINDOWED]),
     is_written=st.booleans(),
     bounds=st.tuples(st.integers(-20, 130), st.integers(1, 200)),
 )
@@ -117,7 +145,7 @@ def test_any_samples_and_any_range_equal_the_twin(tmp_path_factory, seed, second
         assert_as_twin(recording, text, start, start + bounds[1], step)
 
 
-@pytest.mark.parametrize("text", QUERIES[::3])
+@pytest.mark.parametrize("text", [*QUERIES[::3], *WINDOWED[::3]])
 def test_without_a_disk_the_same_comes_out_of_memory(text):
     with Recording() as recording:
         recording.play(random_samples(np.random.default_rng(6), 500), FIRST + 500)
@@ -132,7 +160,18 @@ def memory_of_an_hour() -> Recording:
     return recording
 
 
-@pytest.mark.parametrize("text", ["avg(api_ms)", "rate(hits) GROUP BY agency", "stddev(api_ms)", "count(depth)"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "avg(api_ms)",
+        "rate(hits) GROUP BY agency",
+        "stddev(api_ms)",
+        "count(depth)",
+        "avg(api_ms, 30s)",
+        "stddev(api_ms, 20m)",
+        "delta(depth, 15m) GROUP BY *",
+    ],
+)
 def test_without_a_disk_what_is_older_than_ten_minutes_is_there_by_minute(text):
     assert_as_twin(memory_of_an_hour(), text, FIRST, FIRST + 2_011, 60)
     assert_as_twin(memory_of_an_hour(), text, FIRST, FIRST + 2_011, 300)
@@ -181,7 +220,7 @@ def test_a_counter_is_silent_with_zero_once_seen_and_null_before(tmp_path):
         recording.add("hits", 5, "c")
         recording.advance(60)
         points = dict(one(recording, "sum(hits)", FIRST, FIRST + 90, 10))
-        assert points == {START + 30: 5.0, **dict.fromkeys(range(START + 40, START + 100, 10), 0.0)}
+        assert points == {START + 30: 5.0, **dict.fromkeys(range(START + 40, START + 90, 10), 0.0)}
         for text in ("rate(hits)", "count(hits)", "hits", "increase(hits)"):
             assert [value for _, value in one(recording, text, FIRST + 60, FIRST + 80, 10)] == [0.0] * 3
         assert ask(recording, "avg(hits)", FIRST + 60, FIRST + 80, 10) == []

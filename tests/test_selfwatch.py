@@ -81,7 +81,7 @@ def test_a_rule_that_cannot_be_evaluated_is_an_alert_after_three_ticks() -> None
     with manual(self_metrics=True, config={"rules": [{"alert": "members", "if": "avg(users) > 1"}]}) as engine:
         engine.ingest(b"users:ann|s")
         engine.advance(2)
-        assert engine.duty.failing_count == 0
+        assert engine.duty.judging.failing_count == 0
         engine.advance(4)
-        assert engine.duty.failing_count == 1
+        assert engine.duty.judging.failing_count == 1
         assert "engine.rule_failing" in firing(engine)

@@ -483,6 +483,28 @@ def test_cells_that_cannot_be_gathered_are_a_gap_and_the_next_second_is_sent(
     assert "planted" in caplog.text
 
 
+def test_a_past_that_cannot_be_had_is_a_gap_and_the_follower_is_live(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = make_store()
+    desk = Desk(store)
+    desk.follow()
+    desk.feed.tell([Told("alert", {"n": 1})])
+    move_to(store, NOW + 3)
+    desk.feed.take_seconds()
+    late = desk.follow(Place(NOW, 0, desk.feed.epoch))
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.feed.ring, "after", lambda *_: [][1])
+        desk.feed.catch_up(late)
+    (kind, gap), *rest = desk.of(late)
+    assert (kind, gap["from"], gap["to"], gap["events_lost"], rest) == ("gap", NOW + 1, NOW + 2, 1, [])
+    assert desk.feed.counts["errors"] == 1
+    assert "the past of a stream could not be sent" in caplog.text
+    move_to(store, NOW + 4)
+    desk.feed.take_seconds()
+    assert [(kind, document["time"]) for kind, document in desk.of(late)] == [("cells", NOW + 3)]
+
+
 def test_a_frame_says_what_is_lost_with_it() -> None:
     one = cells_frame(Place(5, 2, "0" * 8), b"{}", 3)
     assert (one.data, one.first, one.cells) == (b"id: 5.2.00000000\nevent: cells\ndata: {}\n\n", 5, 3)

@@ -100,6 +100,7 @@ def test_members_are_placed_as_numpy_places_them(count: int, base: int) -> None:
     member = np.random.default_rng(count).integers(0, 300, count).astype(np.int32)
     union, place = np.unique(member, return_inverse=True)
     got, out = member.copy(), np.empty(300, np.int32)
-    assert place_members(got, np.zeros(300, np.int32), out, base) == len(union)
+    parts = np.array([0, count // 3, count])
+    assert place_members(got, parts[:-1], parts[1:], np.zeros(300, np.int32), out, base) == len(union)
     np.testing.assert_array_equal(out[: len(union)], union)
     np.testing.assert_array_equal(got, place.reshape(-1) + base)

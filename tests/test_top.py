@@ -81,8 +81,9 @@ def test_a_metric_has_the_worst_light_of_the_rules_that_read_it() -> None:
 
 
 def test_a_minute_is_drawn_with_its_holes() -> None:
-    line = spark([(SECOND - 2, 0.0), (SECOND, 10.0)], SECOND, BLOCKS, width=4)
-    assert line == " ▁ █"
+    assert spark([(SECOND - 2, 0.0), (SECOND, 10.0)], SECOND, BLOCKS) == " " * 57 + "▁ █"
+    narrow = [spark([(SECOND - 40, 0.0), (SECOND, 10.0)], end, BLOCKS, width=5) for end in (SECOND + 3, SECOND + 4)]
+    assert narrow == [" ▁  █", "▁  █ "]  # blocks of 12 s, which begin at multiples of 12
 
 
 @pytest.mark.parametrize(
@@ -180,5 +181,60 @@ def test_the_live_view_follows_filters_sorts_and_opens(engine: Engine) -> None:
             assert app.screen.query_one(DataTable) is inner
             await pilot.press("escape")
             await pressed(app, pilot, lambda: not isinstance(app.screen, MetricScreen))
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("width", [80, 99, 100, 120, 200])
+@pytest.mark.parametrize("name", ["cpu", "finance.refunds.api.of_the_agency_ms", "x" * 200, "漢" * 60], ids=len)
+def test_rows_fit_into_a_screen(name: str, width: int) -> None:
+    pytest.importorskip("rich")
+    from hms_ops.cli.columns import NARROW, PADDING, SCROLLBAR, metric_rows, titles
+
+    board = Board()
+    for second in range(SECOND, SECOND + 70):
+        board.take(cells(second, cell(name, 1234.5, 5, "distribution"), cell("b", 1.0)))
+    board.p95 = {name: 1254.0}
+    rows = metric_rows(board.rows(), board, width)
+    assert [len(texts) for _, texts in rows] == [len(titles(width < NARROW))] * 2
+    columns = [
+        max(len(title), *(texts[at].cell_len for _, texts in rows)) for at, title in enumerate(titles(width < NARROW))
+    ]
+    assert sum(columns) + PADDING * len(columns) + SCROLLBAR <= width
+    shown = dict(rows)[name]
+    assert shown[-2].plain == "1254"
+    assert 10 <= shown[-1].cell_len <= 60
+    assert " " not in shown[-1].plain.strip()
+    begin, _, end = shown[1].plain.partition("…")
+    assert name.startswith(begin.rstrip())  # half of a wide letter is a blank
+    assert name.endswith(end)
+
+
+def test_keys_typed_in_one_go_are_not_lost(engine: Engine) -> None:
+    pytest.importorskip("textual")
+    import asyncio
+
+    from textual.events import Key
+    from textual.widgets import DataTable, Input
+
+    from hms_ops.cli.topscreen import MetricScreen, Top
+
+    engine.metric("db.write_ms", 5.0, kind="timer")
+    engine.metric("portal.queue", 3.0)
+
+    async def use() -> None:
+        app = Top(url_of(engine))
+        async with app.run_test(size=(80, 24)) as pilot:
+            table = app.query_one(DataTable)
+            await pressed(app, pilot, lambda: {"db.write_ms", "portal.queue"} <= {key.value for key in table.rows})
+            for key in ("slash", *"portal", "enter"):
+                app.post_message(Key(key, key if len(key) == 1 else {"slash": "/", "enter": "\r"}[key]))
+            await pressed(app, pilot, lambda: [key.value for key in table.rows] == ["portal.queue"])
+            assert app.query_one(Input).value == "portal"
+            await pressed(app, pilot, lambda: app.focused is table)
+            await pilot.press("enter")
+            await pressed(app, pilot, lambda: isinstance(app.screen, MetricScreen))
+            await pilot.press("slash", "s", "q")  # there is nothing to filter here, and q ends it from anywhere
+            assert app._exit
 
     asyncio.run(use())

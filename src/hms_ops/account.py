@@ -132,5 +132,5 @@ class Account:
             "engine.notifications_lost": float(notifications["dead"] + notifications["dropped"] + lost),
             "engine.state_set_aside": float(len(self.storage.set_aside) if self.storage is not None else 0),
             "engine.alerts_refused": float(refused),
-            "engine.rules_failing": float(self.duty.failing_count),
+            "engine.rules_failing": float(self.duty.judging.failing_count),
         }

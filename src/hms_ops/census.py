@@ -24,7 +24,7 @@ from hms_ops.alert.language.units import metric_unit, unit_name, unit_said
 from hms_ops.clock import steady_ns
 from hms_ops.errors import UnknownMetricError
 from hms_ops.past import Past
-from hms_ops.stream.pooling import pool
+from hms_ops.stream.pooling import distinct_in, pool
 
 if TYPE_CHECKING:
     from hms_ops.storage.catalogue import Description
@@ -33,7 +33,6 @@ REST: Final = 8
 VALUES_LISTED: Final = 100  # of a tag
 SETS_MAX: Final = 500  # that are estimated for one answer; what is beyond has no value
 OVERFLOW_TAG: Final = "__overflow__"
-SECONDS_TIER: Final = np.zeros(1, np.int64)
 NOTHING: Final[dict[str, Any]] = {"kind": kinds.UNKNOWN, "unit": "", "help": ""}
 
 
@@ -222,7 +221,7 @@ def values_of(
             values[place] = value
     sets = [place for place in range(len(slots)) if kind[place] == kinds.SET and len(slots[place])]
     for place in sets[:SETS_MAX]:
-        values[place] = store.distinct(slots[place], SECONDS_TIER, np.array([second], np.int64)) or None
+        values[place] = distinct_in(store, slots[place], second) or None
     return values
 
 

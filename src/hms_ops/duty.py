@@ -1,12 +1,13 @@
 """What is on duty: rules, anomaly rules and SLOs, their live alerts, and everything an alert sets off.
 
     tick ──judge(end)──► anomalies ──► alert_now ─┐
-                         RuleSet ─────► Book ─────┴─► events, changes ─► keeper ─► disk ─► outbox (receivers)
+                         Judging ─────► Book ─────┴─► events, changes ─► keeper ─► disk ─► outbox (receivers)
                                                                                     └────► actions · on_alert · watchers
 
 The engine makes one, hands it rules, and calls `judge` once a sealed second. Nothing here waits: the disk has the
 keeper's thread, receivers, actions and handlers have their own. Which rules are in force is rulebook.py's affair, what
-anomalies come to that of anomalies.py, who is told that of the dispatcher.
+they come to that of judging.py and anomalies.py, in which order it is told that of handover.py, and whom that of the
+dispatcher.
 
 Threads: `judge` is the tick's; the rest may be called by anyone, under one lock that is never held while waiting.
 Loading: until `warm` is called no kernel is imported, so that the engine receives before numba is there.
@@ -14,50 +15,43 @@ Loading: until `warm` is called no kernel is imported, so that the engine receiv
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
 
 from hms_ops._ring import Store
 from hms_ops.alert.actions.action import ActionRunner
 from hms_ops.alert.actions.run import Run
-from hms_ops.alert.address import shown_receiver
 from hms_ops.alert.delivery.outbox import Outbox
 from hms_ops.alert.dispatch.dispatcher import Dispatcher
-from hms_ops.alert.notification import Alert, Delivered, Notification, Outcome, Profile, Retry, digest
+from hms_ops.alert.notification import Alert, Notification, Outcome, Profile, digest
 from hms_ops.alert.plan import UnitLookup
 from hms_ops.alert.rule import AnomalyRule, Rule, rule_from_keys
 from hms_ops.alert.rulefile import RuleFile
 from hms_ops.alert.states.book import Book
+from hms_ops.alertevents import alert_event, notification_event
 from hms_ops.anomalies import Anomalies, Desk, Episode
 from hms_ops.change import Change
-from hms_ops.clock import SECOND_NS, Clock, ManualClock
+from hms_ops.clock import SECOND_NS, Clock
 from hms_ops.errors import ConfigError
+from hms_ops.handover import Handover
 from hms_ops.hooks import AlertHooks
+from hms_ops.judging import Judging
 from hms_ops.keeper import Keeper
 from hms_ops.objectives import Objectives
 from hms_ops.past import Past
 from hms_ops.reloaded import Reloaded
 from hms_ops.rulebook import Prepared, Rulebook, taken_names
 from hms_ops.storage.alerting import AlertStore
-from hms_ops.threads import wait_for
-
-if TYPE_CHECKING:
-    from hms_ops.alert.evaluate import RuleSet
-    from hms_ops.longview import LongView
+from hms_ops.threads import StartThread, wait_for
 
 log = logging.getLogger("hms_ops.alert")
 
-StartThread = Callable[[str, Callable[[], None]], threading.Thread]
 Emit = Callable[[dict[str, Any]], None]
 
 UNSERVED_SHOWN: Final = 10  # in `problems`; all are logged
 HOOKS_SECONDS: Final = 0.5  # what handlers of alerts get at a stop
 ACTIONS_SECONDS: Final = 1.0  # and runs of actions; commands are killed then
 KEEPER_SECONDS: Final = 1.0  # and the keeper, to bring the last transitions to the disk
-FAILED_TICKS: Final = 3  # a rule that could not be evaluated so often in a row is worth an alert
 OFFERED_AGAIN_SECONDS: Final = 600  # after a restart actions are offered what has fired so lately
 ACTION_FAILED_SECONDS: Final = 900.0  # how long the alert of a failed action lasts
 POSTED: Final = "POST /v1/alerts"  # the source of rules that are kept on disk
@@ -84,8 +78,7 @@ class Duty:
         self.store = store
         self.hooks = AlertHooks()
         self.book = Book()
-        self.long_view: LongView | None = None  # comes with the kernels
-        self._past = past
+        self.judging = Judging(store, past, clock)
         self.outbox = Outbox(steady, start_thread, profiles, self._on_outcome)
         self.actions = ActionRunner(
             (),
@@ -107,9 +100,11 @@ class Duty:
             tell=self._tell,
             tell_decisions=self._tell_decisions,
         )
+        self._handover = Handover(self.book, self.keeper, self._anomaly_names, self._now)
         self.rulebook = Rulebook(store, unit)
         self.objectives = Objectives(store, unit=unit)
-        self.anomalies = Anomalies(store, Desk(self._fire_anomaly, self._end_anomaly, self._offer_held, emit))
+        desk = Desk(self._handover.fire_anomaly, self._handover.end_anomaly, self._offer_held, emit)
+        self.anomalies = Anomalies(store, desk)
         self._clock = clock
         self._steady = steady
         self._start_thread = start_thread
@@ -119,11 +114,7 @@ class Duty:
         self._warnings: list[str] = []  # of the rules in force; logged when they are new
         self._unserved: list[str] = []  # those of them that are about receivers
         self._lock = threading.RLock()
-        self._passing = threading.Lock()  # held from a transition until it is handed on: these keep their order
-        self._anomaly_events: list[Alert] = []  # while `_passing` is held
-        self._rule_set: RuleSet | None = None
         self._units_at = -1  # the store's changes up to which units were looked at
-        self._failing: dict[str, int] = {}  # rules that cannot be evaluated: for how many ticks
         self._keeping: threading.Thread | None = None
 
     # ---- rules in
@@ -151,7 +142,7 @@ class Duty:
             raise ConfigError(*(f"{POSTED}: {key}: {why}" if key else f"{POSTED}: {why}" for key, why in problems))
         with self._lock:
             self.put(rule)
-            self._keep(Change("rules", key_of(rule.name), {"keys": dict(given)}))
+            self._handover.keep(Change("rules", key_of(rule.name), {"keys": dict(given)}))
         return rule
 
     def remove(self, name: str) -> bool:
@@ -161,7 +152,7 @@ class Duty:
             if len(own) == len(self.rulebook.own):
                 return False
             self._take(self.rulebook.prepare(self.rulebook.file, own))
-            self._keep(Change("rules", key_of(name), None))
+            self._handover.keep(Change("rules", key_of(name), None))
             return True
 
     def replan(self, metrics: Collection[str]) -> None:
@@ -213,7 +204,7 @@ class Duty:
     def _take(self, prepared: Prepared) -> None:
         """All or none: whatever can be refused is refused before anything changes."""
         file, rules = prepared.file, prepared.rules
-        detector = self.anomalies.detector_of(file.anomalies) if self._rule_set is not None else None
+        detector = self.anomalies.detector_of(file.anomalies) if self.judging.is_warm else None
         slos = self.objectives.slos
         self.objectives.replace(file.slos, is_filled=False)  # `fill_waiting` follows, without our lock
         try:
@@ -222,15 +213,15 @@ class Duty:
             self.objectives.replace(slos, is_filled=False)
             raise
         self._warn(RuleFile(tuple(rules), file.anomalies, file.actions))
-        with self._passing:
-            self._hand_on(self.book.replace_rules(rules, self._now()))
+        with self._handover.lock:
+            self._handover.put(self.book.replace_rules(rules, self._now()))
         self.actions.replace_rules(file.actions)
         self.keeper.ask(lambda dispatcher: dispatcher.replace(file.routing))
-        if self._rule_set is not None:
-            self._rule_set.replace({name: plan for name, (_, plan) in prepared.plans.items()})
-            with self._passing:
+        if self.judging.is_warm:
+            self.judging.replace({name: plan for name, (_, plan) in prepared.plans.items()})
+            with self._handover.lock:
                 self.anomalies.watch(file.anomalies, detector)
-                self._hand_on_anomalies()
+                self._handover.put_gathered()
 
     def _warn(self, rules: RuleFile) -> None:
         """Log what is new among the warnings of rules in force."""
@@ -251,7 +242,7 @@ class Duty:
             self._restore_rules(store.load("rules"))
             now_ns = self._clock.now_ns()
             alive = int(store.load("marks").get("alive", {}).get("second", 0))
-            with self._passing:
+            with self._handover.lock:
                 events = self.book.restore(store.load("instances"), alive, now_ns // SECOND_NS + 1)
             tables = {name: store.load(name) for name in ("groups", "members", "silences")}
             now = now_ns / SECOND_NS
@@ -263,8 +254,8 @@ class Duty:
             self.actions.open(store.commit)
             self.actions.restore(store.load("runs"), store.load("marks").get("halted"))
             self.outbox.restore()
-            with self._passing:
-                self._hand_on(events)
+            with self._handover.lock:
+                self._handover.put(events)
         # What fired just before the end may not have reached its actions; one that ran for its episode is refused.
         for alert in self.book.alerts():
             if now - alert.episode < OFFERED_AGAIN_SECONDS:  # episodes are numbered by the second they fired in
@@ -298,51 +289,31 @@ class Duty:
 
     def warm(self) -> None:
         """Import and so compile the kernels; `judge` may be called from now on."""
-        from hms_ops.alert.evaluate import RuleSet
-        from hms_ops.longview import LongView
-
         with self._lock:
-            self.long_view = LongView(self._past, self.store)
-            self._rule_set = RuleSet(self.store, recall=self.long_view)
-            self._rule_set.replace({name: plan for name, (_, plan) in self.rulebook.plans.items()})
+            self.judging.warm({name: plan for name, (_, plan) in self.rulebook.plans.items()})
             anomalies = self.rulebook.file.anomalies
             self.anomalies.watch(anomalies, self.anomalies.detector_of(anomalies))
-            self._rule_set.evaluate()
             self.book.warm()
 
     def take_reloaded(self, reloaded: Reloaded) -> None:
         """What was put back into the store's columns: windows are whole that much sooner."""
-        assert self._rule_set is not None
         with self._lock:
-            self._rule_set.reloaded = reloaded
+            self.judging.take_reloaded(reloaded)
 
     def judge(self, end: int) -> None:
         """Everything that looks at the seconds before `end`, which are sealed."""
-        assert self._rule_set is not None
         with self._lock:
             if self._units_at != self.store.changes_count:
                 self._follow_units()
-            with self._passing:
+            with self._handover.lock:
                 self.anomalies.judge(end)
-                self._hand_on_anomalies()
-            if self.long_view is not None and isinstance(self._clock, ManualClock):
-                self.long_view.refresh(end)  # such a clock runs faster than a thread
-            found = self._rule_set.evaluate(end)
-            self._count_failing(found.problems)
-            with self._passing:
+                self._handover.put_gathered()
+            found = self.judging.evaluate(end)
+            with self._handover.lock:
                 events = self.book.advance(
                     found.keys, found.condition, found.recover, found.value, end, found.problems, whole=found.whole
                 )
-                self._hand_on(events)
-
-    def _count_failing(self, problems: Mapping[str, str]) -> None:
-        if problems or self._failing:
-            self._failing = {name: self._failing.get(name, 0) + 1 for name in problems}
-
-    @property
-    def failing_count(self) -> int:
-        """Rules that could not be evaluated FAILED_TICKS times in a row, or more."""
-        return sum(ticks >= FAILED_TICKS for ticks in self._failing.values())
+                self._handover.put(events)
 
     def settle(self) -> None:
         """Wait until what was found is on its way: for a clock that runs faster than time."""
@@ -352,92 +323,38 @@ class Duty:
     def problems(self) -> list[str]:
         """Rules that cannot be evaluated now, or whose pages go to the log, and why; handlers that hang; notifications
         that were dropped; states that are not kept."""
-        rules = self._rule_set.problems if self._rule_set is not None else {}
-        found = [f"rule {name} is not evaluated: {why}" for name, why in rules.items()]
-        found += self._unserved[:UNSERVED_SHOWN]
+        found = self.judging.problems() + self._unserved[:UNSERVED_SHOWN]
         if (more := len(self._unserved) - UNSERVED_SHOWN) > 0:
             found.append(f"{more:,} more receivers of rules are not served as written; see the log")
         found += self.keeper.problems()
-        found += self.objectives.problems() + (self.long_view.problems() if self.long_view is not None else [])
+        found += self.objectives.problems() + self.judging.history_problems()
         return found + self.hooks.crew.problems() + self.outbox.problems()
 
     # ---- anomalies
-
-    def _fire_anomaly(self, episode: Episode, end: int, reason: str) -> None:
-        """`_passing` is held, and what comes of it handed on at the end: there may be ten thousand."""
-        rule = episode.rule
-        alert = self.book.alert_now(
-            rule.name,
-            episode.value,
-            end,
-            tags=episode.tags,
-            severity=rule.severity,
-            ttl_seconds=rule.ttl_seconds,
-            reason=reason,
-            notify=rule.notify,
-        )
-        if alert is not None:
-            self._anomaly_events.append(alert)
-
-    def _end_anomaly(self, episode: Episode, reason: str) -> None:
-        self._anomaly_events += self.book.end_now(episode.rule.name, episode.tags, self._now(), reason)
-
-    def _hand_on_anomalies(self) -> None:
-        events, self._anomaly_events = self._anomaly_events, []
-        self._hand_on(events)
 
     def _offer_held(self, episode: Episode) -> None:
         alert = self.book.find(episode.rule.name, episode.tags)
         if alert is not None:
             self.actions.offer(alert)
 
-    def _is_anomaly(self, name: str) -> bool:
-        return any(rule.name == name for rule in self.rulebook.file.anomalies)
+    def _anomaly_names(self) -> set[str]:
+        return {rule.name for rule in self.rulebook.file.anomalies}
 
     # ---- alerts out
 
     def alert_now(self, name: str, value: float, **options: Any) -> None:
         """Fire an alert without a rule; it resolves after its ttl without a repeat."""
-        self._fire(name, value, self._now(), **options)
-
-    def _fire(self, name: str, value: float, second: int, **options: Any) -> None:
-        """Only the first of a row of repeats is an event; the records of repeats go with the next tick's."""
-        with self._passing:
-            alert = self.book.alert_now(name, value, second, **options)
-            if alert is not None:
-                self._hand_on([alert])
-
-    def _hand_on(self, events: Sequence[Alert], more: Iterable[Change] = ()) -> None:
-        """To the keeper, in order: `_passing` is held."""
-        try:
-            changes = [*self.book.changes(self._now()), *more]
-        except Exception:  # a mistake of ours in a record must not cost a page
-            log.exception("the states of alerts cannot be kept")
-            changes = list(more)
-        if events or changes:
-            self.keeper.put(self._hushed(events), changes)
-
-    def _hushed(self, events: Sequence[Alert]) -> list[Alert]:
-        """An anomaly's end is no news: there is no "cleared" page, only a line in the log."""
-        quiet = {rule.name for rule in self.rulebook.file.anomalies}
-        return [
-            replace(event, notify=("log:",)) if event.state == "resolved" and event.name in quiet else event
-            for event in events
-        ]
-
-    def _keep(self, *changes: Change) -> None:
-        with self._passing:
-            self._hand_on([], changes)
+        self._handover.fire(name, value, self._now(), **options)
 
     def _tell(self, alerts: Sequence[Alert]) -> None:
         """From the keeper, once they are kept."""
         for alert in alerts:
-            self._emit(event_of(alert))
+            self._emit(alert_event(alert))
             self.hooks.put(alert)
             self._offer(alert)
 
     def _offer(self, alert: Alert) -> None:
-        if not self._is_anomaly(alert.name):
+        if alert.name not in self._anomaly_names():
             self.actions.offer(alert)  # an anomaly's actions wait until it is held
 
     def _tell_decisions(self, decisions: Sequence[Mapping[str, Any]]) -> None:
@@ -449,28 +366,14 @@ class Duty:
         return not self.book.is_firing(name, tags)
 
     def _on_outcome(self, notification: Notification, outcome: Outcome) -> None:
-        word = "delivered" if isinstance(outcome, Delivered) else "retry" if isinstance(outcome, Retry) else "dead"
-        detail = outcome.detail if isinstance(outcome, Delivered) else outcome.reason
-        alert = notification.alert
-        facts = {"name": alert.name, "state": notification.state, "tags": dict(alert.tags), "episode": alert.episode}
-        self._emit(
-            {
-                "kind": "notification",
-                "receiver": shown_receiver(notification.receiver),
-                "outcome": word,
-                "detail": detail,
-                "why": notification.why,
-                "alerts": len(notification.alerts) + notification.left_out,
-                **facts,
-            }
-        )
+        self._emit(notification_event(notification, outcome))
 
     def _on_action_failed(self, run: Run, why: str) -> None:
         """It failed, did not help, or nobody knows: a human is called, those that the alert itself calls; again when
         the last call has not ended yet."""
         alert, name = run.alert, f"{run.alert.name}.action_failed"
-        with self._passing:
-            self._hand_on(self.book.end_now(name, alert.tags, self._now(), "another run failed"))
+        with self._handover.lock:
+            self._handover.put(self.book.end_now(name, alert.tags, self._now(), "another run failed"))
         self.alert_now(
             name,
             alert.value,
@@ -496,16 +399,14 @@ class Duty:
         if self.keeper.committer is not None:
             self._start_thread("hms-committer", self.keeper.committer.run)
         self._keeping = self._start_thread("hms-keeper", self.keeper.run)
-        if self.long_view is not None and not isinstance(self._clock, ManualClock):
-            self._start_thread("hms-longview", self.long_view.run)
+        self.judging.start(self._start_thread)
         self.actions.start(self._start_thread)
         self.hooks.crew.start(self._start_thread)
 
     def stop(self, deadline_ns: int) -> None:
         """Bring what was found to the disk, send what can be sent, end all workers; nothing is put in any more. The
         deadline is on the steady clock."""
-        if self.long_view is not None:
-            self.long_view.stop()
+        self.judging.stop()
         # First the actions: what fails by it calls a human, whom the keeper brings to the disk at least.
         self.actions.stop(min(deadline_ns, self._steady.now_ns() + int(ACTIONS_SECONDS * SECOND_NS)))
         self.keeper.stop()
@@ -519,12 +420,11 @@ class Duty:
 
     def counters(self) -> dict[str, dict[str, int]]:
         book = {"live": self.book.live_count, "refused": self.book.refused, "rules": len(self.rulebook.plans)}
-        refused = self._rule_set.refused_instances if self._rule_set is not None else 0
         return {
-            "alerts": book | {"instances_refused": refused},
+            "alerts": book | {"instances_refused": self.judging.refused_instances},
             "anomalies": self.anomalies.counters(),
             "slos": self.objectives.counters(),
-            "long_windows": self.long_view.counters() if self.long_view is not None else {},
+            "long_windows": self.judging.history_counters(),
             "keeper": self.keeper.counters(),
             "paging": self.keeper.ask(lambda dispatcher: dispatcher.counters()),
             "notifications": self.outbox.counters(),
@@ -539,19 +439,3 @@ class Duty:
 def key_of(name: str) -> str:
     """A rule's key on disk."""
     return digest([name])
-
-
-def event_of(alert: Alert) -> dict[str, Any]:
-    """An alert as watchers and the journal see it."""
-    value = None if np.isnan(alert.value) else alert.value
-    return {
-        "kind": "alert",
-        "name": alert.name,
-        "state": alert.state,
-        "value": value,
-        "tags": dict(alert.tags),
-        "since": alert.since,
-        "episode": alert.episode,
-        "severity": alert.severity,
-        "reason": alert.reason,
-    }

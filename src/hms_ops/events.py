@@ -14,14 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hms_ops.alert.keys import cut, read_keys, read_mapping, read_name, read_text
+from hms_ops.alert.keys import cut, read_keys, read_mapping, read_name, read_tags
 from hms_ops.reader import Reader, takes
 
 EVENTS_MAX: Final = 1_000  # in one request
 COUNT_MAX: Final = 1e9
 TEXT_CHARS_MAX: Final = 2_000
-TAGS_MAX: Final = 32
-TAG_CHARS_MAX: Final = 200
 SUFFIX: Final = "_count"
 
 
@@ -54,19 +52,6 @@ def read_time(value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e11 or math.isnan(value):
         raise ValueError(f"expected Unix seconds, found {value!r}")
     return float(value)
-
-
-@takes(
-    type="object",
-    maxProperties=TAGS_MAX,
-    propertyNames=read_name.schema,
-    additionalProperties=read_text.schema,
-)
-def read_tags(value: Any) -> dict[str, str]:
-    tags = read_mapping(value)
-    if len(tags) > TAGS_MAX:
-        raise ValueError(f"{len(tags)} tags are more than {TAGS_MAX}")
-    return {read_name(tag): read_text(text)[:TAG_CHARS_MAX] for tag, text in tags.items()}
 
 
 EVENT_READERS: Final[dict[str, Reader[Any]]] = {

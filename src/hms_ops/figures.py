@@ -5,7 +5,7 @@ have samples at all, and the MIN and MAX no figure goes beyond. Sketches come fr
 them is exact, so a figure is right within 2.2 % however many series and steps it pools.
 
 Limits: SKETCHES_MAX sketches read for one selector, else ValueError. Threads: any.
-Not here: the figures of rules and of the value now (alert/sketched.py).
+Not here: the figures of rules and of the value now (alert/sketched.py), those over windows (trailing_figures.py).
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ def figure_stats(
                 f"the query reads more than {SKETCHES_MAX} sketches: choose fewer series or a shorter range"
             )
         cells = (part.steps - grid.start) // grid.step
-        _fill(figures, part, place[chosen.group[part.ids]] * grid.count + cells, made)
+        fill_figures(figures, part, place[chosen.group[part.ids]] * grid.count + cells, made)
     return made
 
 
@@ -54,7 +54,7 @@ def _chunks(chosen: Chosen, grid: Grid, past: Past) -> Iterator[Sketches]:
         yield past.sketches(chosen.series, at, min(at + size, grid.end), grid.step)
 
 
-def _fill(figures: Sequence[Figure], part: Sketches, where: Integers, made: Sequence[Floats]) -> None:
+def fill_figures(figures: Sequence[Figure], part: Sketches, where: Integers, made: Sequence[Floats]) -> None:
     """Merge the sketches that belong together, and put what is asked of them where they belong: int64[k], indexes
     into the flattened steps of the groups; below 0 for a group that is not kept."""
     order = np.flatnonzero(where >= 0)

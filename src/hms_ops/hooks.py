@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from hms_ops._ring import Store
 from hms_ops.alert.notification import Alert
 from hms_ops.clock import SECOND_NS, steady_ns, thread_seconds
-from hms_ops.threads import wait_for
+from hms_ops.threads import StartThread, wait_for
 
 log = logging.getLogger("hms_ops.hooks")
 
@@ -47,7 +47,6 @@ LEFT_BEHIND_MAX: Final = 3  # threads of one handler that have not come back
 
 ValueHandler = Callable[[Any], object]
 AlertHandler = Callable[[Alert], object]
-StartThread = Callable[[str, Callable[[], None]], threading.Thread]
 
 
 class Worker:

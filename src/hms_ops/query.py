@@ -4,9 +4,11 @@
                                                                   └──► sketches ──merge──► figures ─────────┤
                                              [[t, value], …] of each group ◄── the rules' own program ◄─────┘
 
-A point at t is the expression over [t, t + step): every aggregate covers just that step, whatever window is written,
-and nothing is carried in from before (the windows of rules are for rules). A step's statistics are those that rules
-read, so kinds, NULLs and conditions mean the same here and there; docs/queries.md says what they come to.
+A point at t is the expression over [t, t + step): an aggregate without a window covers just that step, and nothing is
+carried in from before (steps.py); one with a window covers the window that ends with the step (trailing.py), as a rule
+would have seen it then. The statistics are those that rules read, so kinds, NULLs and conditions mean the same here and
+there; docs/queries.md says what they come to. The newest step, while it is not over, has the value now where every
+aggregate has a window, and no point where an amount of a whole step would be told too soon (AMOUNTS).
 
 Data: t is Unix seconds, a multiple of step; NaN is NULL. stats is float64[groups, steps, 8], see steps.py.
 Errors: ExpressionError for what cannot be evaluated, UnknownMetricError when neither memory nor disk knows a metric,
@@ -16,7 +18,7 @@ Not here: the value now (alert/evaluate.py), where rows come from (past.py), per
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -33,7 +35,7 @@ from hms_ops.alert.language.tags import accepts
 from hms_ops.alert.language.tokens import error_at
 from hms_ops.alert.language.tree import Query
 from hms_ops.alert.layout import kind_problem
-from hms_ops.alert.plan import Plan, Reading, SourceKey, UnitLookup, compile_query, no_units
+from hms_ops.alert.plan import BY_STEP, Plan, Reading, SourceKey, UnitLookup, compile_query, no_units
 from hms_ops.alert.source import GroupKey, group_key
 from hms_ops.backlog import STEP_SECONDS
 from hms_ops.errors import UnknownMetricError
@@ -41,7 +43,9 @@ from hms_ops.figures import figure_stats
 from hms_ops.kernels import opcodes as op
 from hms_ops.kernels.program import run_programs
 from hms_ops.past import Past
-from hms_ops.steps import VALUES_MAX, Chosen, Floats, Grid, read_steps, step_stats
+from hms_ops.steps import VALUES_MAX, Chosen, Floats, Found, Grid, Integers, read_steps, step_stats
+from hms_ops.trailing import Cells, Trail, read_trail, trail_of, trailing_stats
+from hms_ops.trailing_figures import trailing_figures
 
 POINTS_MAX: Final = 11_000  # of one series
 SERIES_MAX: Final = 1_000
@@ -52,16 +56,20 @@ STEPS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 
 SECOND_MAX: Final = 1 << 36  # far above any Unix second, far below one in milliseconds
 
 Points = list[tuple[int, float]]
-Part: TypeAlias = tuple[SourceKey, Figure | None]  # what a reading reads, in steps: windows are ignored
+# What grows with the seconds of a step that have passed, or is not true before all have.
+AMOUNTS: Final = {op.LOAD_SUM, op.LOAD_INCREASE, op.LOAD_COUNT, op.LOAD_DELTA, op.LOAD_ABSENT}
+Part: TypeAlias = tuple[SourceKey, int, Figure | None]  # what a reading reads over its window, or BY_STEP
 
 
 @dataclass(frozen=True, slots=True)
 class Answerable:
-    """What a program runs on: the instances, each selector's own groups, and the statistics of these by part."""
+    """What a program runs on: the instances, each selector's own groups, the statistics of these by part, and by window
+    the seconds that each covers."""
 
     keys: list[GroupKey]
     own: dict[SourceKey, list[GroupKey]]
     stats: dict[Part, Floats]
+    covered: dict[int, Integers]
 
 
 def answer(
@@ -80,7 +88,8 @@ def answer(
 
     Unix seconds; end defaults to now, step to the smallest multiple of 10 s that makes at most DEFAULT_POINTS points.
     With `points` instead of a step it is the smallest of STEPS that is kept of the range and makes at most so many.
-    A step is made a multiple of what is kept of the range: `step` in the answer says which it is.
+    A step is made a multiple of what is kept of the range: `step` in the answer says which it is. Where a window is
+    written, `grain` in the answer says what its begin is rounded down to.
     The value now is one point of step 1, at the last sealed second.
     """
     query = parse_query(expr)
@@ -89,7 +98,7 @@ def answer(
             raise ValueError("step and points need a start: without one, a query answers the value now")
         second = int(store.sealed_second)
         series = [(tags, [(second, value)]) for tags, value in _now(query, past, store, unit, objective)]
-        return _shaped(expr, 1, _metric_of(query, unit, objective), series)
+        return _shaped(expr, 1, _metric_of(query, unit, objective), series, None)
     if start is None:
         raise ValueError("end needs a start")
     if step is not None and points is not None:
@@ -103,7 +112,9 @@ def answer(
     else:
         seconds = _default_step(first, last, _kept(plan, first, past))
     found = query_range(query, past, store, first, last, seconds, unit, objective)
-    return _shaped(expr, seconds, _metric_of(query, unit, objective), found)
+    trails = _trails(plan, _grid(first, last, seconds, past), past)
+    grain = max((one.grain for one in trails.values()), default=None)
+    return _shaped(expr, seconds, _metric_of(query, unit, objective), found, grain)
 
 
 def query_range(
@@ -127,8 +138,11 @@ def query_range(
     grid = _grid(start, end, step, past)
     if not grid.count:
         return []
-    found = _read(plan, chosen, grid, past)
+    found = _read(plan, chosen, grid, past, _trails(plan, grid, past))
     keys, values = found.keys, _run(plan, found, chosen, grid)
+    if grid.end > (sealed_end := int(store.sealed_second) + 1):
+        newest = _open_step(plan, lambda: _now(query, past, store, unit, objective, sealed_end), keys)
+        values[:, -1] = values[:, -1] if newest is None else newest
     is_there = ~np.isnan(values)
     steps = np.flatnonzero(is_there.any(axis=0))
     times = (grid.start + steps * grid.step).tolist()
@@ -137,11 +151,11 @@ def query_range(
 
 
 def values_of(plan: Plan, past: Past, grid: Grid) -> tuple[list[GroupKey], Floats]:
-    """(the groups, float64[groups, steps]) of a plan that was compiled by step; the grid's steps are multiples of the
+    """(the groups, float64[groups, steps]) of a plan by step without windows; the grid's steps are multiples of the
     rows that are kept. ExpressionError and ValueError as above; a metric nobody knows has no groups."""
     chosen = {reading.source: _choose(reading.source, past) for reading in plan.readings}
     _check_kinds(plan, chosen)
-    found = _read(plan, chosen, grid, past)
+    found = _read(plan, chosen, grid, past, {})
     return found.keys, _run(plan, found, chosen, grid)
 
 
@@ -166,8 +180,15 @@ def _whole_step(step: float) -> int:
     return int(step)
 
 
-def _kept(plan: Plan, start: int, past: Past) -> int:
-    """The shortest step, from 10 s, in which all that is asked for is kept of a range."""
+def _reach(plan: Plan) -> int:
+    """How far before its step the longest window may begin."""
+    return max((reading.window_seconds for reading in plan.readings), default=0)
+
+
+def _kept(plan: Plan, start: int, past: Past, reach_seconds: int | None = None) -> int:
+    """The shortest step, from 10 s, in which all that is asked for is kept of a range and of the windows before it; or
+    of those that reach so far."""
+    start = max(start - (_reach(plan) if reach_seconds is None else reach_seconds), 0)
     has_figures = any(reading.figure is not None for reading in plan.readings)
     return past.finest_sketch_step(start) if has_figures else past.finest_step(start)
 
@@ -175,13 +196,16 @@ def _kept(plan: Plan, start: int, past: Past) -> int:
 def _finest(plan: Plan, start: int, past: Past) -> int:
     """The same, from a second: single seconds are kept for a minute, but no percentiles of them."""
     has_figures = any(reading.figure is not None for reading in plan.readings)
-    return 1 if not has_figures and start >= retained.first_second(past.store) else _kept(plan, start, past)
+    is_recent = start - _reach(plan) >= retained.first_second(past.store)
+    return 1 if not has_figures and is_recent else _kept(plan, start, past)
 
 
 def _kept_step(step: int, plan: Plan, start: int, past: Past) -> int:
     """The step, made a multiple of what is kept of the range: what is older is kept by minute, then by hour."""
-    if step < STEP_SECONDS and not any(reading.figure for reading in plan.readings):
+    if step < STEP_SECONDS and not _reach(plan) and not any(reading.figure for reading in plan.readings):
         return step  # checked_start says how far back there are seconds
+    if step < STEP_SECONDS and _finest(plan, start, past) == 1:
+        return step
     kept = _kept(plan, start, past)
     return step if step > STEP_SECONDS and step % STEP_SECONDS else -(-step // kept) * kept
 
@@ -221,6 +245,15 @@ def _grid(start: int, end: int, step: int, past: Past) -> Grid:
     starts = start + step * np.arange(count)
     covered = np.minimum(starts + step, sealed_end) - np.maximum(starts, past.first_second)
     return Grid(start, step, count, np.maximum(covered, 0))
+
+
+def _trails(plan: Plan, grid: Grid, past: Past) -> dict[int, Trail]:
+    """The windows that are written, by their length."""
+    made: dict[int, Trail] = {}
+    for seconds in sorted({reading.window_seconds for reading in plan.readings} - {BY_STEP}):
+        kept = 1 if grid.step < STEP_SECONDS else _kept(plan, grid.start, past, seconds)
+        made[seconds] = trail_of(seconds, grid, kept, past.first_second)
+    return made
 
 
 def _check_size(series: int, parts: int, grid: Grid) -> None:
@@ -277,32 +310,74 @@ def _check_known(metric: str, past: Past) -> None:
         raise UnknownMetricError(metric, nearest_metrics(metric, names))
 
 
-def _read(plan: Plan, chosen: dict[SourceKey, Chosen], grid: Grid, past: Past) -> Answerable:
+def _read(plan: Plan, chosen: dict[SourceKey, Chosen], grid: Grid, past: Past, trails: dict[int, Trail]) -> Answerable:
     """Rows and sketches of all selectors. Groups that are long gone are in none of them."""
-    with_delta = {reading.source for reading in plan.readings if {op.LOAD_DELTA, op.LOAD_RATE} & set(reading.loads)}
-    changing = (kinds.GAUGE, kinds.UNKNOWN)
-    found = {
-        key: read_steps(one, grid, past, with_delta=key in with_delta and one.kind in changing)
-        for key, one in chosen.items()
-    }
-    kept = {key: one.present() if plan.group_by else np.zeros(1, np.int64) for key, one in found.items()}
+    found = {key: _rows(plan.readings, key, one, grid, past, trails) for key, one in chosen.items()}
+    kept = {key: _present(one.values()) if plan.group_by else np.zeros(1, np.int64) for key, one in found.items()}
     own = {key: [chosen[key].keys[n] for n in groups.tolist()] for key, groups in kept.items()}
     keys: list[GroupKey] = sorted({key for groups in own.values() for key in groups}) if plan.group_by else [()]
-    figures = {key: _figures(plan.readings, key) for key in chosen}
-    _check_size(len(keys), len(chosen) + sum(map(len, figures.values())), grid)
+    parts = list(dict.fromkeys((one.source, one.window_seconds, one.figure) for one in plan.readings))
+    columns = dict.fromkeys((key, window) for key, window, _ in parts)
+    _check_size(len(keys), len(columns) + sum(figure is not None for _, _, figure in parts), grid)
     stats: dict[Part, Floats] = {}
-    for key, one in chosen.items():
-        stats[key, None] = columns = step_stats(one, found[key], kept[key], grid, past.store)
-        if figures[key]:
-            made = figure_stats(figures[key], one, kept[key], columns, grid, past)
-            stats |= {(key, figure): of_one for figure, of_one in zip(figures[key], made, strict=True)}
-    return Answerable(keys, own, stats)
+    for key, window in columns:
+        loads = _loads(plan.readings, key, window)
+        of_window = _columns(chosen[key], found[key][window], kept[key], loads, grid, past, trails.get(window))
+        figures = [figure for source, seconds, figure in parts if (source, seconds) == (key, window) and figure]
+        stats[key, window, None] = of_window
+        if figures:
+            made = _figures(figures, chosen[key], kept[key], of_window, grid, past, trails.get(window))
+            stats |= {(key, window, figure): one for figure, one in zip(figures, made, strict=True)}
+    return Answerable(keys, own, stats, {BY_STEP: grid.covered, **{n: one.covered for n, one in trails.items()}})
 
 
-def _figures(readings: Sequence[Reading], source: SourceKey) -> list[Figure]:
-    """What is asked of a selector's sketches, each once."""
-    found = (reading.figure for reading in readings if reading.source == source)
-    return list(dict.fromkeys(figure for figure in found if figure is not None))
+def _rows(
+    readings: Sequence[Reading], source: SourceKey, chosen: Chosen, grid: Grid, past: Past, trails: dict[int, Trail]
+) -> dict[int, Found | Cells]:
+    """What a selector has in the steps, and in each of its windows."""
+    made: dict[int, Found | Cells] = {}
+    for window in {reading.window_seconds for reading in readings if reading.source == source}:
+        is_changing = chosen.kind in (kinds.GAUGE, kinds.UNKNOWN)
+        with_delta = is_changing and not {op.LOAD_DELTA, op.LOAD_RATE}.isdisjoint(_loads(readings, source, window))
+        trail = trails.get(window)
+        made[window] = (
+            read_steps(chosen, grid, past, with_delta) if trail is None else read_trail(chosen, trail, past, with_delta)
+        )
+    return made
+
+
+def _loads(readings: Sequence[Reading], source: SourceKey, window: int) -> set[int]:
+    """What is asked of a selector's columns over a window."""
+    of = (one.loads for one in readings if (one.source, one.window_seconds) == (source, window))
+    return {load for loads in of for load in loads}
+
+
+def _present(found: Iterable[Found | Cells]) -> Integers:
+    return np.unique(np.concatenate([one.present() for one in found]))
+
+
+def _columns(
+    chosen: Chosen, found: Found | Cells, kept: Integers, loads: set[int], grid: Grid, past: Past, trail: Trail | None
+) -> Floats:
+    """float64[len(kept), steps, 8] of the steps, or of a window."""
+    if isinstance(found, Found):
+        return step_stats(chosen, found, kept, grid, past.store)
+    assert trail is not None
+    return trailing_stats(chosen, found, kept, trail, grid, past, with_last=op.LOAD_LAST in loads)
+
+
+def _figures(
+    figures: Sequence[Figure],
+    chosen: Chosen,
+    kept: Integers,
+    stats: Floats,
+    grid: Grid,
+    past: Past,
+    trail: Trail | None,
+) -> list[Floats]:
+    if trail is None:
+        return figure_stats(figures, chosen, kept, stats, grid, past)
+    return trailing_figures(figures, chosen, kept, stats, trail, past)
 
 
 # ---- the program
@@ -310,21 +385,22 @@ def _figures(readings: Sequence[Reading], source: SourceKey) -> list[Figure]:
 
 def _run(plan: Plan, found: Answerable, chosen: dict[SourceKey, Chosen], grid: Grid) -> Floats:
     """float64[len(keys), steps]: the rules' program, run on each step of each instance as if it were an instance."""
-    groups = [found.own[source] for source, _ in found.stats]
+    groups = [found.own[source] for source, _, _ in found.stats]
     base = np.cumsum([0, *map(len, groups)])
+    numbers = np.arange(len(found.stats)) * grid.count
     places = {
         part: _places(found.keys, own, first, grid.count)
         for part, own, first in zip(found.stats, groups, base[:-1].tolist(), strict=True)
     }
-    part_kinds = [max(chosen[source].kind, kinds.UNKNOWN) for source, _ in found.stats]
+    part_kinds = [max(chosen[source].kind, kinds.UNKNOWN) for source, _, _ in found.stats]
     reading_starts = np.arange(max(1, len(plan.readings))) * len(found.keys) * grid.count
-    references = [places[reading.source, reading.figure] for reading in plan.readings]
+    references = [places[reading.source, reading.window_seconds, reading.figure] for reading in plan.readings]
     values = np.full(len(found.keys) * grid.count, np.nan)
     unused = np.empty(0)
     run_programs(
         np.concatenate([np.empty((0, 8)), *(one.reshape(-1, 8) for one in found.stats.values())]),
-        grid.covered,
-        np.tile(np.arange(grid.count), base[-1]),
+        np.concatenate([np.empty(0, np.int64), *(found.covered[window] for _, window, _ in found.stats)]),
+        np.repeat(numbers, np.diff(base) * grid.count) + np.tile(np.arange(grid.count), base[-1]),
         np.repeat(part_kinds, np.diff(base) * grid.count).astype(np.int8),
         np.concatenate([np.empty(0, np.int32), *references]),
         plan.code,
@@ -348,18 +424,38 @@ def _places(keys: list[GroupKey], own: list[GroupKey], base: int, count: int) ->
     return places.astype(np.int32).reshape(-1)
 
 
+# ---- the step that is not over
+
+
+def _open_step(
+    plan: Plan, now: Callable[[], Sequence[tuple[dict[str, str], float]]], keys: list[GroupKey]
+) -> Floats | None:
+    """float64[len(keys)]: the values now, where only windows are asked for; NULL where a step would be told too soon,
+    or is mixed with windows. None: as it is."""
+    windows = {reading.window_seconds for reading in plan.readings}
+    nothing = np.full(len(keys), np.nan)
+    if BY_STEP not in windows and windows:
+        known = {tuple(sorted(tags.items())): value for tags, value in now()}
+        return np.array([known.get(key, np.nan) for key in keys], np.float64)
+    if windows != {BY_STEP}:
+        return nothing if windows else None
+    return None if AMOUNTS.isdisjoint(load for one in plan.readings for load in one.loads) else nothing
+
+
 # ---- the answer
 
 
 def _now(
-    query: Query, past: Past, store: Store, unit: UnitLookup, objective: Objectives
+    query: Query, past: Past, store: Store, unit: UnitLookup, objective: Objectives, end: int | None = None
 ) -> list[tuple[dict[str, str], float]]:
-    """The values now; none when a metric is known from before and has not been seen in this run."""
+    """The values before second `end`, or now; none when a metric is known from before and has not been seen in this
+    run."""
     from hms_ops.longview import Recent  # which reads by this module
 
-    recall = Recent(past, int(store.sealed_second) + 1)
+    end = int(store.sealed_second) + 1 if end is None else end
+    recall = Recent(past, end)
     try:
-        found = query_now(query, store, unit, reloaded=past.reloaded, recall=recall, objective=objective)
+        found = query_now(query, store, unit, end, past.reloaded, recall, objective)
         return sorted(found, key=lambda one: sorted(one[0].items()))
     except UnknownMetricError as error:
         _check_known(error.name, past)
@@ -372,10 +468,13 @@ def _metric_of(query: Query, unit: UnitLookup, objective: Objectives) -> str:
     return metrics.pop() if len(metrics) == 1 else query.text
 
 
-def _shaped(expr: str, step: int, metric: str, series: Sequence[tuple[dict[str, str], Points]]) -> dict[str, Any]:
+def _shaped(
+    expr: str, step: int, metric: str, series: Sequence[tuple[dict[str, str], Points]], grain: int | None
+) -> dict[str, Any]:
     return {
         "expr": expr,
         "step": step,
+        **({} if grain is None else {"grain": grain}),
         "series": [
             {"metric": metric, "tags": tags, "points": [[t, None if math.isnan(v) else v] for t, v in points]}
             for tags, points in series

@@ -337,10 +337,11 @@ class Recorder:
             self._fail(str(error))
 
     def _fail(self, problem: str) -> None:
+        is_news = problem != self._problem
+        self._problem = problem  # before the counter: whoever sees the error counted finds why
         self._counts["write_errors"] += 1
-        if problem != self._problem:
+        if is_news:
             log.error("history is not written, the steps wait in memory: %s", problem)
-        self._problem = problem
 
     def _give_up_rest(self) -> None:
         lost = 0

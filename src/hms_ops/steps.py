@@ -138,18 +138,28 @@ def _changes(part: Any, chosen: Chosen, grid: Grid, at: int) -> tuple[Integers, 
 
 
 def _seen(has_rows: NDArray[np.bool_], chosen: Chosen, place: Integers, grid: Grid, store: Store) -> NDArray[np.bool_]:
-    """From a group's first sample to its last; to the end while one of its series is alive, and from the start if that
-    one has been silent since before."""
-    first = np.where(has_rows.any(axis=1), has_rows.argmax(axis=1), grid.count)
-    last = np.where(has_rows.any(axis=1), grid.count - 1 - has_rows[:, ::-1].argmax(axis=1), -1)
+    """The steps in which a group was there, though it may have been silent."""
+    first, last = presence(has_rows, chosen, place, grid.start, store)
+    numbers = np.arange(grid.count)
+    return (numbers >= first[:, None]) & (numbers <= last[:, None])
+
+
+def presence(
+    has_rows: NDArray[np.bool_], chosen: Chosen, place: Integers, start: int, store: Store
+) -> tuple[Integers, Integers]:
+    """(first, last) of the slices of time from `start` on, bool[groups, slices], that each group is there in: from its
+    first sample to its last; to the end while one of its series is alive, and from the start if that one has been
+    silent since before. place: int64[keys], where each group stands."""
+    count = has_rows.shape[1]
+    first = np.where(has_rows.any(axis=1), has_rows.argmax(axis=1), count)
+    last = np.where(has_rows.any(axis=1), count - 1 - has_rows[:, ::-1].argmax(axis=1), -1)
     for one, group in zip(chosen.series, place[chosen.group].tolist(), strict=True):
         newest = int(store.last_second[one.slot]) if one.slot >= 0 else 0
         if newest:
-            last[group] = grid.count - 1
-        if 0 < newest < grid.start:
+            last[group] = count - 1
+        if 0 < newest < start:
             first[group] = 0
-    numbers = np.arange(grid.count)
-    return (numbers >= first[:, None]) & (numbers <= last[:, None])
+    return first, last
 
 
 def _fill_counters(stats: Floats, grid: Grid) -> None:

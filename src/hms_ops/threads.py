@@ -10,6 +10,8 @@ from typing import Final
 
 from hms_ops.clock import SECOND_NS, steady_ns
 
+StartThread = Callable[[str, Callable[[], None]], threading.Thread]
+
 LAST_SECONDS: Final = 0.01  # a little, when a deadline is over: what has ended already is seen
 
 

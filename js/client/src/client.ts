@@ -21,6 +21,10 @@ const WARN_MS = 60_000;
 
 export type Counter = keyof ClientCounters;
 
+const DROPPED = ["dropped_invalid", "dropped_full", "dropped_unreachable", "dropped_refused", "dropped_closed"] as const;
+const COUNTERS: readonly Counter[] =
+  ["sent", "datagrams", "dropped", ...DROPPED, "alerts_failed", "handler_errors", "events_unread", "reconnects"];
+
 /** How datagrams leave. */
 export interface Carrier {
   readonly datagramBytes: number;
@@ -43,7 +47,7 @@ export class BaseClient {
   readonly #site: Site;
   readonly #buffer: Buffer;
   readonly #carrier: Carrier;
-  readonly #counts = new Map<Counter, number>();
+  readonly #counts = Object.fromEntries(COUNTERS.map((counter) => [counter, 0])) as Record<Counter, number>;
   readonly #frames = new Map<string, Frame>();
   #isTimed = false;
   #isClosed = false;
@@ -116,17 +120,17 @@ export class BaseClient {
 
   /** Set a rule. It need not be awaited: then a failure is a warning on the console, and counted. */
   alert(name: string, rule: AlertSettings): Promise<RuleDocument> {
-    return this.#told(name, this.request("/v1/alerts", { body: { alert: name, ...rule, notify: listed(rule?.notify) } }));
+    return this.#told(name, async () => this.request("/v1/alerts", { body: { alert: name, ...rule, notify: listed(rule?.notify) } }));
   }
 
   /** Fire an alert at once; it resolves by itself after its `ttl` (5 min) without a repeat. As `alert`, no await needed. */
   alertNow(name: string, alert: AlertNowSettings = {}): Promise<{ name: string; state: "firing" }> {
-    return this.#told(name, this.request(`/v1/alerts/${encodeURIComponent(name)}/fire`, { body: alert }));
+    return this.#told(name, async () => this.request(`/v1/alerts/${encodeURIComponent(name)}/fire`, { body: alert }));
   }
 
   /** The series an expression gives over a range, or its value now without one. */
-  query(expr: string, { start, end, step, points }: QueryRange = {}): Promise<QueryAnswer> {
-    return this.request("/v1/query", { parameters: { expr, start: seconds(start), end: seconds(end), step, points } });
+  query(expr: string, { start, end, ...steps }: QueryRange = {}): Promise<QueryAnswer> {
+    return this.request("/v1/query", { parameters: { expr, start: seconds(start), end: seconds(end), ...steps } });
   }
 
   /** Any other document of docs/http.md. Rejects with ProblemError when the engine refuses, Unreachable when none answers. */
@@ -153,9 +157,7 @@ export class BaseClient {
 
   /** Samples since the start: what was sent, and what was not and why. What the network loses, the engine's ledger knows. */
   counters(): ClientCounters {
-    const read = (counter: Counter): number => this.#counts.get(counter) ?? 0;
-    const all = Object.fromEntries(COUNTERS.map((counter) => [counter, read(counter)])) as ClientCounters;
-    return { ...all, dropped: DROPPED.reduce((sum, counter) => sum + read(counter), 0) };
+    return { ...this.#counts, dropped: DROPPED.reduce((sum, counter) => sum + this.#counts[counter], 0) };
   }
 
   #emit(name: string, value: number | string | boolean | bigint, options: SampleOptions): void {
@@ -201,7 +203,8 @@ export class BaseClient {
     this.flush();
   }
 
-  #told<T>(name: string, answer: Promise<T>): Promise<T> {
+  #told<T>(name: string, ask: () => Promise<T>): Promise<T> {
+    const answer = ask();
     answer.catch(() => this.#count("alerts_failed"));
     return Heard.of(answer, (error) => {
       const now = Date.now();
@@ -212,13 +215,9 @@ export class BaseClient {
   }
 
   #count(counter: Counter, n = 1): void {
-    this.#counts.set(counter, (this.#counts.get(counter) ?? 0) + n);
+    this.#counts[counter] += n;
   }
 }
-
-const DROPPED = ["dropped_invalid", "dropped_full", "dropped_unreachable", "dropped_refused", "dropped_closed"] as const;
-const COUNTERS: readonly Counter[] =
-  ["sent", "datagrams", "dropped", ...DROPPED, "alerts_failed", "handler_errors", "events_unread", "reconnects"];
 
 const listed = (one: string | readonly string[] | undefined) => (typeof one === "string" ? [one] : one);
 

@@ -5,10 +5,6 @@
 export class Heard<T> extends Promise<T> {
   #isHeard = false;
 
-  static override get [Symbol.species](): PromiseConstructor {
-    return Promise; // what is derived from it is an ordinary promise
-  }
-
   static of<T>(promise: Promise<T>, unheard: (error: Error) => void): Promise<T> {
     const heard = new Heard<T>((resolve, reject) => promise.then(resolve, reject));
     Promise.prototype.then.call(heard, undefined, (error: Error) => {

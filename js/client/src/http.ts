@@ -28,13 +28,14 @@ export interface Site {
 export async function request<T>(site: Site, path: string, options: RequestOptions, timeoutMs: number): Promise<T> {
   const { body } = options;
   const late = AbortSignal.timeout(options.timeoutMs ?? timeoutMs);
-  const response = await ask(site, path, {
+  const init = {
     method: options.method ?? (body === undefined ? "GET" : "POST"),
-    headers: { ...(body === undefined ? {} : typed(body)), ...options.headers },
+    headers: { ...(body !== undefined && typed(body)), ...options.headers },
     body: typeof body === "string" ? body : JSON.stringify(body) ?? null,
     signal: AbortSignal.any([options.signal ?? late, late]),
-  }, options.parameters);
-  const text = await response.text();
+  };
+  const response = await ask(site, path, init, options.parameters);
+  const text = await reached(site, init, response.text());
   try {
     return (text ? JSON.parse(text) : null) as T;
   } catch {
@@ -44,22 +45,21 @@ export async function request<T>(site: Site, path: string, options: RequestOptio
 
 /** The response where it is a success; ProblemError or Unreachable otherwise. What the caller aborted is thrown as it is. */
 export async function ask(
-  site: Site, path: string, init: RequestInit, parameters: RequestOptions["parameters"] = {},
+  site: Site, path: string, init: RequestInit & { signal: AbortSignal }, parameters: RequestOptions["parameters"] = {},
 ): Promise<Response> {
-  const address = site.http();
-  const url = address + path + queryOf(parameters);
-  let response;
-  try {
-    const headers = { ...bearer(site), Accept: "application/json", ...init.headers };
-    response = await fetch(url, { cache: "no-store", ...init, headers });
-  } catch (error) {
-    if ((error as Error).name === "AbortError") throw error;
-    const reason = (error as Error).cause ?? error;
-    throw new Unreachable(`no engine answers at ${address || "this page's origin"}: ${(reason as Error).message || reason}`, { cause: error });
-  }
+  const headers = { ...bearer(site), Accept: "application/json", ...init.headers };
+  const response = await reached(site, init, fetch(site.http() + path + queryOf(parameters), { cache: "no-store", ...init, headers }));
   if (response.ok) return response;
   throw await problemOf(response);
 }
+
+/** What comes over the network, its head or its body: either may be cut off or late. */
+export const reached = <T>(site: Site, { signal }: { signal: AbortSignal }, coming: Promise<T>): Promise<T> =>
+  coming.catch((error: Error) => {
+    if (signal.aborted && signal.reason?.name !== "TimeoutError") throw error;
+    const reason = (error.cause ?? error) as Error;
+    throw new Unreachable(`no engine answers at ${site.http() || "this page's origin"}: ${reason.message || reason}`, { cause: error });
+  });
 
 export function bearer(site: Site): Record<string, string> {
   const token = site.token();

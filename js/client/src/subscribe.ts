@@ -5,7 +5,7 @@
 // It goes on after the last event it had (`last_event_id`: as the header Last-Event-ID, but beside a `since` of its own). Waits double from what the server says (`retry:`) to 30 s, with
 // jitter, so that a wall of screens does not come back in one second; Retry-After is obeyed; a refusal that another
 // attempt will hardly change (401, 403, 400 …) is tried again every 30 s, because a token or an engine may be put right.
-import { ProblemError, Unreachable, ask, type Site } from "./http.js";
+import { Unreachable, ask, reached, type ProblemError, type Site } from "./http.js";
 import { sseParser, type Message } from "./sse.js";
 import type { CellsEvent, StreamEvent, StreamHandlers, StreamState, StreamWants, Subscription } from "./types.js";
 
@@ -23,15 +23,16 @@ export function subscribe(site: Site, wants: StreamWants, handlers: StreamHandle
   let connection = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
 
-  function call<A extends unknown[]>(handler: ((...given: A) => void) | undefined, ...given: A): void {
+  /** At once, up to the handler's own first await; one that rejects ends no process either. */
+  async function call<A extends unknown[]>(handler: ((...given: A) => void) | undefined, ...given: A): Promise<void> {
     try {
-      handler?.(...given);
+      await handler?.(...given);
     } catch {
       count("handler_errors");
     }
   }
 
-  const tell = (state: StreamState, error: Error | null = null): void => call(handlers.state, state, error);
+  const tell = (state: StreamState, error: Error | null = null): unknown => call(handlers.state, state, error);
 
   function watch(ms: number): void {
     clearTimeout(timer);
@@ -45,8 +46,8 @@ export function subscribe(site: Site, wants: StreamWants, handlers: StreamHandle
     failures = 0;
     const event = eventOf(message);
     if (!event) return count("events_unread");
-    call(handlers.event, event, message.id);
-    call(handlers[event.type] as (event: StreamEvent, id: string) => void, event, message.id);
+    void call(handlers.event, event, message.id);
+    void call(handlers[event.type] as (event: StreamEvent, id: string) => void, event, message.id);
   }
 
   async function read(): Promise<void> {
@@ -64,7 +65,7 @@ export function subscribe(site: Site, wants: StreamWants, handlers: StreamHandle
     const decoder = new TextDecoder();
     for (;;) {
       watch(SILENCE_MS);
-      const { done, value } = await reader.read();
+      const { done, value } = await reached(site, init, reader.read());
       if (done) throw new Unreachable("the engine ended the stream");
       parse(decoder.decode(value, { stream: true }));
     }
@@ -84,7 +85,7 @@ export function subscribe(site: Site, wants: StreamWants, handlers: StreamHandle
       await new Promise<void>((resolve) => {
         timer = setTimeout(resolve, ms);
         connection = new AbortController();
-        connection.signal.addEventListener("abort", () => resolve());
+        connection.signal.onabort = () => resolve();
       });
     }
   }
@@ -106,11 +107,10 @@ export function subscribe(site: Site, wants: StreamWants, handlers: StreamHandle
 
 /** How long to wait before the next attempt. */
 export function waitMs(error: Error, retryMs: number, failures: number, random: () => number = Math.random): number {
-  const status = error instanceof ProblemError ? error.status : 0;
-  const isLasting = status >= 400 && status < 500 && status !== 408 && status !== 429;
+  const { status, retryAfter } = error as Partial<ProblemError>;
+  const isLasting = /^4(?!08|29)/.test(`${status}`);
   const ms = isLasting ? WAIT_MS_MAX : Math.min(WAIT_MS_MAX, retryMs * 2 ** failures);
-  const asked = error instanceof ProblemError && error.retryAfter > 0 ? error.retryAfter * 1000 : 0;
-  return Math.max(ms * (0.5 + random() / 2), asked * (1 + random() / 4));
+  return Math.max(ms * (0.5 + random() / 2), (retryAfter || 0) * 1000 * (1 + random() / 4));
 }
 
 const TYPES = new Set(["cells", "alert", "anomaly", "action", "gap"]);

@@ -31,7 +31,7 @@ export function targetOf(url: string): Target {
 export class Udp implements Carrier {
   readonly datagramBytes = DATAGRAM_BYTES;
   readonly flushIntervalMs = 100;
-  #target: Target | null | undefined;
+  #target: Target | false | undefined;
   #socket: Socket | undefined;
   #isOpening = false;
   #triedAt = -Infinity;
@@ -109,8 +109,9 @@ export class Udp implements Carrier {
 
   #connect(address: string, family: number, port: number): void {
     const socket = createSocket(family === 6 ? "udp6" : "udp4");
-    socket.on("error", () => (this.#isOpening ? this.#opened() : this.#refused(socket)));
-    socket.connect(port, address, () => this.#opened(socket));
+    socket.on("error", () => (this.#isOpening ? (socket.close(), this.#opened()) : this.#refused(socket)));
+    socket.on("connect", () => this.#opened(socket)); // given to `connect` it would be called without a way there as well
+    socket.connect(port, address);
     socket.unref();
   }
 
@@ -128,12 +129,13 @@ export class Udp implements Carrier {
   }
 }
 
-function targetOfEnvironment(): Target | null {
+/** False where it names none: that is said once. */
+function targetOfEnvironment(): Target | false {
   try {
     return targetOf(process.env.HMS_OPS_URL || "udp://127.0.0.1:8125");
   } catch (error) {
     console.error(`hms-ops: HMS_OPS_URL: ${(error as Error).message}; metrics are dropped`);
-    return null;
+    return false;
   }
 }
 

@@ -11,7 +11,8 @@ export const VALUE_MAX = 1e150;
 const NAME_BYTES_MAX = 200;
 const TAGS_MAX = 32;
 
-const CODES: Readonly<Record<string, string>> = {
+const CODES: Readonly<Record<string, string | null>> = {
+  __proto__: null, // "constructor" is no kind
   counter: "c", gauge: "g", timer: "ms", histogram: "h", distribution: "d", set: "s",
 };
 
@@ -77,7 +78,7 @@ export interface Frame {
 
 /** What is the same in every line of one series: head + value + tail. */
 export function frame(name: string, kind: string, tags: SampleOptions["tags"] | null, rate: number): Frame {
-  const code = Object.hasOwn(CODES, kind) ? CODES[kind] : refuse();
+  const code = CODES[kind] ?? refuse();
   const tagPart = cleanTags(tags).map(([key, value]) => `${key}:${value}`).join();
   const ratePart = rate === 1 ? "" : `|@${rate}`;
   return { head: `${cleanName(name)}:`, tail: `|${code}${ratePart}${tagPart && `|#${tagPart}`}` };
@@ -85,7 +86,7 @@ export function frame(name: string, kind: string, tags: SampleOptions["tags"] | 
 
 /** A sample that no line can say. */
 export function document(name: string, value: number | string, kind: string, options: SampleOptions, rate: number): string {
-  if (!Object.hasOwn(CODES, kind)) refuse();
+  if (!CODES[kind]) refuse();
   const tags = cleanTags(options.tags);
   return JSON.stringify({
     metric: cleanName(name),

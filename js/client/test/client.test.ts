@@ -104,6 +104,26 @@ describe("emitting", () => {
     lonely.close();
   });
 
+  it("counts what has no way to its host, and throws nothing on a timer", async () => {
+    const lost = new Client({ url: "udp://255.255.255.255:8125", flushIntervalMs: 5 }); // the system refuses to connect there
+    await until("it is counted", () => (lost.metric("x", 1), lost.counters().dropped_unreachable > 1));
+    expect(lost.counters().sent).toBe(0);
+    lost.close();
+  });
+
+  it("says once that the environment's address is none", () => {
+    vi.stubEnv("HMS_OPS_URL", "tcp://h");
+    vi.useFakeTimers();
+    const told = vi.spyOn(console, "error").mockImplementation(() => undefined);
+    const nowhere = new Client();
+    for (let n = 0; n < 5; n++) nowhere.metric("x", 1), vi.advanceTimersByTime(1500);
+    expect(told.mock.calls).toEqual([['hms-ops: HMS_OPS_URL: "tcp://h" is not udp://HOST:PORT; metrics are dropped']]);
+    expect(nowhere.counters().dropped_unreachable).toBe(5);
+    told.mockRestore();
+    vi.useRealTimers();
+    vi.unstubAllEnvs();
+  });
+
   it("finds a listener that comes back", async () => {
     const { port } = socket.address();
     const flighty = new Client({ url, flushIntervalMs: 5 });
@@ -204,6 +224,25 @@ describe("asking", () => {
     const asked = asking.request("/v1/slos", { signal: ending.signal });
     setTimeout(() => ending.abort(), 10);
     await expect(asked).rejects.toMatchObject({ name: "AbortError" });
+    const mine = new Error("mine");
+    await expect(asking.request("/v1/slos", { signal: AbortSignal.abort(mine) })).rejects.toBe(mine);
+  });
+
+  it.each(["is cut off", "does not end"])("says that nobody answers when an answer %s", async (what) => {
+    server.answer = (_, response) => {
+      response.writeHead(200, { "Content-Length": 100 }).write("{");
+      if (what === "is cut off") setTimeout(() => response.destroy(), 10);
+    };
+    await expect(asking.request("/v1/slos", { timeoutMs: 100 })).rejects.toThrow(Unreachable);
+  });
+
+  it("rejects what cannot be said, and throws nothing", async () => {
+    const circle: Record<string, string> = {};
+    Object.assign(circle, { circle });
+    for (const asked of [asking.alertNow("\ud800"), asking.alertNow("a", { tags: circle })]) {
+      await expect(asked).rejects.toThrow();
+    }
+    expect([server.asked, asking.counters().alerts_failed]).toEqual([[], 2]);
   });
 
   it("warns once of alerts that fail and nobody awaits, and rejects for those who do", async () => {

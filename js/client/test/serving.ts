@@ -62,8 +62,8 @@ export function cellsOf(time: number, values: Readonly<Record<string, number>>):
   return { time, cells, left_out: 0 };
 }
 
-/** Waits until it is true, ten seconds at most. */
-export async function until(what: string, isTrue: () => unknown, ms = 10_000): Promise<void> {
+/** Waits until it is true, fifteen seconds at most. */
+export async function until(what: string, isTrue: () => unknown, ms = 15_000): Promise<void> {
   const end = Date.now() + ms;
   while (!isTrue()) {
     if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`);

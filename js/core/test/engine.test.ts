@@ -15,6 +15,15 @@ const ENGINE = { HMS_OPS_HTTP: HTTP, HMS_OPS_URL: UDP };
 const name = (text: string): string => `js.${text}_${Math.random().toString(36).slice(2, 8)}`;
 const pause = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
 
+/** Asks until it is so, fifteen seconds at most. */
+async function eventually(what: string, isTrue: () => Promise<unknown>): Promise<void> {
+  const end = Date.now() + 15_000;
+  while (!(await isTrue())) {
+    if (Date.now() > end) throw new Error(`not within 15 s: ${what}`);
+    await pause(50);
+  }
+}
+
 let client: Client;
 const lives: Live[] = [];
 const running: Script[] = [];
@@ -50,7 +59,8 @@ describe.skipIf(!HTTP)("with a real engine", () => {
     client.metric(timer, 240, { tags: { agency: "irs", path: "/a,b|c\n" } });
     client.gauge(gauge, -5.5, { tags: { city: 'a"b' } });
     const series = async (metric: string) => (await client.query(metric).catch(() => null))?.series[0];
-    await pause(1500);
+    const isKnown = async (metric: string) => (await series(metric))?.points[0]?.[1] != null;
+    await eventually("both are known", async () => (await isKnown(timer)) && (await isKnown(gauge)));
     expect(await series(timer)).toMatchObject({ metric: timer, tags: { agency: "irs", path: "/a_b_c_" }, points: [[expect.any(Number), 240]] });
     expect(await series(gauge)).toMatchObject({ tags: { city: 'a"b' }, points: [[expect.any(Number), -5.5]] });
     expect(client.counters()).toMatchObject({ sent: 2, dropped: 0 });
@@ -82,12 +92,15 @@ describe.skipIf(!HTTP)("with a real engine", () => {
     const changes: string[] = [];
     live.watchEvents((event) => event.type === "alert" && event.name === metric.replace("live_ms", "alert") && changes.push(event.change));
     live.watchAlerts(() => undefined);
-    await until("what was before", () => live.cells(metric).length >= 2, 3000);
+    await until("what was before", () => live.cells(metric).length >= 2);
     const begin = live.cells(metric).length;
     await until("three seconds more", () => live.cells(metric).length >= begin + 3);
     const cells: readonly Cell[] = live.cells(metric);
-    expect(cells.map(({ time }) => time)).toEqual(Array.from(cells, (_, n) => cells[0]!.time + n));
-    expect(cells.slice(1).every(({ value, count, kind }) => value === 100 && count > 5 && kind === "timer")).toBe(true);
+    const times = cells.map(({ time }) => time);
+    // A busy machine may feed nothing for a second: the engine knows which there are.
+    const { series } = await client.query(`count("${metric}")`, { start: times[0]!, end: times.at(-1)! + 1, step: 1 });
+    expect(times).toEqual(series[0]!.points.filter(([, count]) => count).map(([time]) => time));
+    expect(cells.every(({ value, count, kind }) => value === 100 && count > 0 && kind === "timer")).toBe(true);
     expect([...live.seriesCells(metric).keys()]).toEqual(['{agency="irs"}']);
     await client.alertNow(metric.replace("live_ms", "alert"), { value: 1 });
     await until("the alert", () => changes.join() === "firing");
@@ -105,9 +118,9 @@ describe.skipIf(!HTTP)("with a real engine", () => {
     const windows = new Windows(() => store);
     await until("it is known", () => !Number.isNaN(windows.mean(metric, "10m")));
     clearInterval(feeding);
-    await pause(2500); // all is sealed
-    const { series } = await client.query(`avg("${metric}", 10m)`);
-    expect(windows.mean(metric, "10m")).toBeCloseTo(series[0]!.points.at(-1)![1] as number, 6);
+    const ofEngine = async () => (await client.query(`avg("${metric}", 10m)`)).series[0]!.points.at(-1)![1] as number;
+    const isMean = (value: number): boolean => Math.abs(value - (n - 1) / 2) < 1e-6; // of 0, 1, … n − 1
+    await eventually("all is sealed, and came", async () => isMean(await ofEngine()) && isMean(windows.mean(metric, "10m")));
   });
 
   it("timed() of the founding document sends what a handler took", async () => {
@@ -119,9 +132,8 @@ describe.skipIf(!HTTP)("with a real engine", () => {
       console.log(res.done);
     `);
     expect([await ended.ended, ended.written()]).toEqual([0, "7\n"]);
-    await pause(1500);
-    const { series } = await client.query("count(finance.api_ms, 1m)");
-    expect(series[0]!.points.at(-1)![1]).toBeGreaterThanOrEqual(1);
+    const count = async () => (await client.query("count(finance.api_ms, 1m)").catch(() => null))?.series[0]?.points.at(-1)?.[1];
+    await eventually("it is counted", async () => ((await count()) ?? 0) >= 1);
   });
 
   it("its alert is set, and the process ends by itself", async () => {
@@ -193,14 +205,19 @@ describe.skipIf(!HTTP)("a process", () => {
   it("ends when its work is done, and what it emitted last arrives", async () => {
     const [code, datagrams, ms] = await receiving(`import { ops } from "@hms-ops/client"; ops.metric("last", 1);`);
     expect([code, datagrams]).toEqual([0, ["last:1|g"]]);
-    expect(ms).toBeLessThan(5000);
+    expect(ms).toBeLessThan(15_000);
   });
 
   it("that exits at once has sent what it emitted, once its socket was open", async () => {
     const [code, datagrams] = await receiving(`
       import { ops } from "@hms-ops/client";
       ops.metric("first", 1);
-      setTimeout(() => { for (let n = 0; n < 200; n++) ops.metric("some.metric", n); ops.metric("last", 1); process.exit(3); }, 50);
+      setInterval(() => {
+        if (!ops.counters().sent) return;
+        for (let n = 0; n < 200; n++) ops.metric("some.metric", n);
+        ops.metric("last", 1);
+        process.exit(3);
+      }, 10);
     `);
     expect([code, datagrams.join("\n").split("\n").length]).toEqual([3, 202]);
   });

@@ -43,7 +43,7 @@ it("asks once for what a page wants in one go, with what was before", async () =
   await following();
   expect(streamed()).toEqual(["/v1/stream?metric=a.ms&metric=b*&series=c"]);
   const since = Number(/since=(\d+)/.exec(paths()[0]!)![1]);
-  expect(Math.abs(Date.now() / 1000 - 60 - since)).toBeLessThan(3);
+  expect(Math.abs(Date.now() / 1000 - 60 - since)).toBeLessThan(10);
 });
 
 it("keeps cells, and shows the same array until one comes", async () => {
@@ -101,7 +101,7 @@ it("opens another stream for more, and takes what both bring once", async () => 
   live.watch("b", nothing);
   await until("both streams", () => server.streams.length === 2);
   send(second(101, { a: 2, b: 1 }), event("alert", "101.2.e", { name: "x", change: "firing", time: 101 }));
-  await until("the old one is left", () => server.streams.length === 1, 5000);
+  await until("the old one is left", () => server.streams.length === 1);
   send(second(102, { a: 3, b: 2 }));
   await until("the next second", () => live.state().second === 102);
   expect(streamed()).toEqual(["/v1/stream?metric=a", "/v1/stream?metric=a&metric=b"]);

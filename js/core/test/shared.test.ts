@@ -66,7 +66,7 @@ it("is one stream for what all tabs want", async () => {
   const [one, two] = [tab(), tab()];
   one.watch("a", nothing);
   two.watch("b", nothing);
-  await until("one stream of both", () => server.streams.length === 1 && metrics().join() === "a,b", 5000);
+  await until("one stream of both", () => server.streams.length === 1 && metrics().join() === "a,b");
   const alerts: string[] = [];
   two.watchEvents((event) => alerts.push(event.type));
   send(second(100, { a: 1, b: 2 }), event("alert", "100.2.e", { name: "x", change: "firing", time: 100 }));
@@ -94,11 +94,11 @@ it("goes on in another tab when the leader's closes", async () => {
   const [one, two] = [tab(), tab()];
   one.watch("a", nothing);
   two.watch("b", nothing);
-  await until("one stream of both", () => server.streams.length === 1 && metrics().join() === "a,b", 5000);
+  await until("one stream of both", () => server.streams.length === 1 && metrics().join() === "a,b");
   send(second(100, { a: 1, b: 2 }));
   await until("a cell", () => values(two, "b").length === 1);
   one.close();
-  await until("a stream of the second tab", () => server.streams.length === 1 && metrics().join() === "b", 5000);
+  await until("a stream of the second tab", () => server.streams.length === 1 && metrics().join() === "b");
   expect(server.asked.at(-1)!.path).toContain("last_event_id=100.1.e");
   send(second(100, { b: 9 }), second(101, { b: 3 }));
   await until("it goes on", () => values(two, "b").join() === "2,3");
@@ -108,7 +108,7 @@ it("wants no more what a tab wanted that is closed", async () => {
   const [one, two] = [tab(), tab()];
   one.watch("a", nothing);
   two.watch("b", nothing);
-  await until("one stream of both", () => server.streams.length === 1 && metrics().join() === "a,b", 5000);
+  await until("one stream of both", () => server.streams.length === 1 && metrics().join() === "a,b");
   two.close();
   await until("one stream of one", () => metrics().join() === "a");
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { filterAlerts, hasTags, severitiesOf, sortAlerts } from "../src/pages/parts/alertfilter";
-import { alertKey, filled, hasWindow, overall, standings } from "../src/pages/parts/alertwords";
+import { alertKey, filled, overall, standings } from "../src/pages/parts/alertwords";
 import { readAlerts, readExplain, type AlertDoc, type RuleDoc, type SilenceDoc } from "../src/pages/parts/documents";
 import { durationProblem, durationSeconds, silenceBody, silenceTimes, silenceWords } from "../src/pages/parts/silencing";
 import { momentsOf } from "../src/pages/parts/timeline";
@@ -49,8 +49,6 @@ describe("what the list comes to", () => {
   it("counts those nobody has", () => {
     const taken = alert({ acknowledged: { by: "ann", at: null, until: null, comment: "" } });
     expect(overall([alert(), taken, alert({ state: "pending" })], 3)).toBe("2 alerts are firing, 1 of them without anybody who has taken it, 1 is pending.");
-    expect(["avg(db.write_ms, 10m)", "increase(x[5m])", "avg(a, 1.5h) / 2"].map(hasWindow)).toEqual([true, true, true]);
-    expect(["avg(db.write_ms)", "rate(a) + rate(b2)", "round(x, 2)"].map(hasWindow)).toEqual([false, false, false]);
     expect(overall([alert()], 3)).toBe("1 alert is firing, without anybody who has taken it.");
     expect(overall([taken], 3)).toBe("1 alert is firing, taken or silenced.");
   });

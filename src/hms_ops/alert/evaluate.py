@@ -2,7 +2,8 @@
 
 `RuleSet` holds the plans, binds them to the series there are, and answers `evaluate(end)` with three numbers for each
 instance: the condition and the recovery (1.0 TRUE, 0.0 FALSE, NaN NULL) and the value a page shows. Binding follows the
-store's changes: only rules whose metrics gained or lost series are bound again, and a quiet tick is two kernel calls.
+store's changes: only rules whose metrics gained or lost series are bound again, in place (windows.py), and a quiet tick
+is two kernel calls (machine.py).
 The state machine (`book.py`) reads the result; `query_now` serves engine.value() and /v1/query.
 
 Data: an Evaluation's arrays are its own and never written again; `keys` is the same object while no instance came or
@@ -14,10 +15,10 @@ Limits: INSTANCES_MAX instances, PAIRS_MAX rule–series pairs and SKETCHED_MAX 
 """
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,31 +27,25 @@ from hms_ops.alert.language.desugar import Objectives, none_known
 from hms_ops.alert.language.tokens import error_at
 from hms_ops.alert.language.tree import Query
 from hms_ops.alert.layout import Arrangement, BoundRule, InstanceKey, reading_problem
+from hms_ops.alert.machine import Floats, Machine
 from hms_ops.alert.plan import Plan, Reading, SourceKey, UnitLookup, compile_query, no_units
 from hms_ops.alert.recalled import Recall, Recalled
-from hms_ops.alert.sketched import fill_figures
+from hms_ops.alert.room import Demand, Limits, Room
 from hms_ops.alert.source import Groups, Source, Store
 from hms_ops.alert.stepped import Stepped
 from hms_ops.alert.view import View
 from hms_ops.alert.watch import Watch
 from hms_ops.errors import UnknownMetricError
-from hms_ops.kernels.opcodes import STACK_MAX
-from hms_ops.kernels.program import run_programs
-from hms_ops.kernels.window import COUNT, LAST, SCRATCH_ROWS, cover, cover_sketches, window_groups
 from hms_ops.reloaded import NOTHING, Reloaded
-from hms_ops.tiers import SLOTS, TIER_SECONDS, WINDOW_SECONDS_MAX
 
 INSTANCES_MAX: Final = 100_000
-PAIRS_MAX: Final = 20_000_000  # series read by all rules together; 4 bytes each
+PAIRS_MAX: Final = 20_000_000  # series read by all rules together; 5 bytes each
 CELLS_MAX: Final = 2_000_000  # rows of series that views in memory read at a tick, 20 to 40 ns each
 SKETCHED_MAX: Final = 100_000  # series whose sketches rules read, once for each window; 4 to 9 µs each and tick
 NEAREST_MAX: Final = 3
 _COMPARED_MAX: Final = 2_000  # names that a misspelt one is compared with
 
 _NONE: Final = np.zeros(0, np.int32)
-_NO_ROWS: Final = np.zeros(0, np.int64)
-
-Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +84,8 @@ class RuleSet:
         cells_max: int = CELLS_MAX,
         recall: Recall | None = None,
     ) -> None:
-        self.instances_max = instances_max
-        self.pairs_max = pairs_max
-        self.sketched_max = sketched_max
-        self.cells_max = cells_max
+        self._limits = Limits(instances_max, pairs_max, sketched_max, cells_max)
+        self._demand = Demand()
         self._recall = recall
         self._recalled_version = -1
         self._views: dict[View, Stepped | Recalled] = {}
@@ -105,7 +98,7 @@ class RuleSet:
         self._readers: dict[str, list[BoundRule]] = {}  # the rules that read a metric
         self._watch = Watch(store)
         self._arrangement = Arrangement([])
-        self._machine: _Machine | None = None
+        self._machine: Machine | None = None
         self._keys: Sequence[InstanceKey] = ()
 
     def replace(self, plans: Mapping[str, Plan]) -> None:
@@ -131,30 +124,42 @@ class RuleSet:
         whole = machine.whole(self._store.first_second, end, self.reloaded)
         return Evaluation(end, self._keys, condition, recover, value, whole, self.problems)
 
-    def _bind(self) -> "_Machine":
+    def _bind(self) -> Machine:
         """The machine for the rules and series there are now."""
         changed = self._watch.follow()
         recalled = self._new_answers()
         if self._machine is not None and not changed and not recalled:
             return self._machine
-        has_new_keys = self._machine is None
         for view in self._views.values():
             if isinstance(view, Stepped) and any(source.key.metric in changed for source in view.sources):
                 view.join()
         if self._machine is None:
             self._bind_new()
-        rules = {id(rule): rule for metric in changed for rule in self._readers.get(metric, ())}
-        rules |= {id(rule): rule for rule in self._bound.values() if recalled and not recalled.isdisjoint(_ids(rule))}
-        for rule in rules.values():
-            has_new_keys |= rule.join()
+        has_new_groups = self._join(self._readers_of(changed, recalled))
         admitted = self._admitted()
         if admitted != self._arrangement.rules:
-            has_new_keys = True
-            self._arrangement = Arrangement(admitted)
-        if has_new_keys:
+            self._arrangement, self._machine = Arrangement(admitted), None
+        if self._machine is None or not self._machine.follow(changed, has_new_groups=has_new_groups):
+            has_new_groups, self._machine = True, Machine(self._arrangement, self._store)
+        if has_new_groups:
             self._renew_keys()
-        self._machine = _Machine(self._arrangement, self._store)
         return self._machine
+
+    def _readers_of(self, changed: Set[str], recalled: Set[int]) -> Iterable[BoundRule]:
+        """The rules that read these metrics or views."""
+        rules = {id(rule): rule for metric in changed for rule in self._readers.get(metric, ())}
+        if recalled:
+            rules |= {id(rule): rule for rule in self._bound.values() if not recalled.isdisjoint(_ids(rule))}
+        return rules.values()
+
+    def _join(self, rules: Iterable[BoundRule]) -> bool:
+        """Have rules find their instances; True when these, or groups that they read, may be others than before."""
+        is_new = False
+        for rule in rules:
+            self._demand.remove(rule)
+            is_new |= rule.join()
+            self._demand.add(rule)
+        return is_new
 
     def _new_answers(self) -> set[int]:
         """The ids of the views whose answers from history have other groups or problems than before."""
@@ -185,6 +190,7 @@ class RuleSet:
                 self._bound[name] = rule = BoundRule(name, plan, sources)
                 rule.join()
         self._bound = {name: self._bound[name] for name in self._plans}
+        self._demand = Demand(self._bound.values())
         self._readers = {}
         for rule in self._bound.values():
             for metric in {source.metric for source in rule.plan.sources()}:
@@ -197,12 +203,13 @@ class RuleSet:
 
     def _admitted(self) -> list[BoundRule]:
         """The rules that have no problem and find room, first come first served; notes why the others do not."""
-        rules = list(self._bound.values())
-        if self._is_roomy(rules):
+        if self._demand.fits(self._limits):
             self.refused_instances, self.problems = 0, {}
-            return rules
+            if self._demand.problems:
+                self.problems = {name: rule.problem for name, rule in self._bound.items() if rule.problem}
+            return [rule for rule in self._bound.values() if not rule.problem]
         admitted: list[BoundRule] = []
-        room = _Room((self.instances_max, self.pairs_max, self.sketched_max, self.cells_max))
+        room = Room(self._limits)
         self.refused_instances = 0
         self.problems = {}
         for rule in self._bound.values():
@@ -214,151 +221,6 @@ class RuleSet:
             else:
                 admitted.append(rule)
         return admitted
-
-    def _is_roomy(self, rules: Sequence[BoundRule]) -> bool:
-        """Whether there is nothing to look at rule by rule: no problem, no percentiles or views, and room for all."""
-        return (
-            not any(rule.problem or not rule.is_plain for rule in rules)
-            and sum(len(rule.instances) for rule in rules) <= self.instances_max
-            and sum(rule.pairs for rule in rules) <= self.pairs_max
-        )
-
-
-class _Room:
-    """How much of a rule set's limits is taken: instances, series read, series whose sketches are read, rows of series
-    that views read."""
-
-    def __init__(self, limits: tuple[int, int, int, int]) -> None:
-        self._limits = limits
-        self._taken: tuple[int, ...] = (0, 0, 0, 0)
-        self._sketched: set[tuple[int, int]] = set()  # sources over windows, which rules share
-        self._viewed: set[int] = set()
-
-    def take(self, rule: BoundRule) -> str:
-        """Take a rule's share, or nothing: then why there is no room for it."""
-        sketched = {
-            (id(source), reading.window_seconds): len(source.member)
-            for reading, source in zip(rule.plan.readings, rule.sources, strict=True)
-            if reading.figure is not None
-        }
-        viewed = {id(source): source.cells for source in rule.sources if not isinstance(source, Source)}
-        fresh, new = sketched.keys() - self._sketched, viewed.keys() - self._viewed
-        sketches, cells = sum(sketched[key] for key in fresh), sum(viewed[key] for key in new)
-        needs = len(rule.instances), rule.pairs, sketches, cells
-        taken = tuple(map(sum, zip(self._taken, needs, strict=True)))
-        names = ("instances", "series", "series with percentiles", "rows of series in steps")
-        for name, need, made, limit in zip(names, needs, taken, self._limits, strict=True):
-            if made > limit:
-                return f"its {need} {name} would make {made}; {limit} are allowed"
-        self._taken = taken
-        self._sketched |= fresh
-        self._viewed |= new
-        return ""
-
-
-class _Machine:
-    """The laid out rules with the memory their two kernels work in."""
-
-    def __init__(self, arrangement: Arrangement, store: Store) -> None:
-        self._arrangement = arrangement
-        self._windows = arrangement.windows(store.cols.shape[3])
-        self._programs = arrangement.programs()
-        self._sets = arrangement.sets()
-        self._figures = arrangement.figures()
-        self._views = arrangement.views()
-        self._readers = arrangement.rules_of_views() if self._views else []
-        self._scratch = np.empty((SCRATCH_ROWS, len(self._windows.member)))
-        self._stats = np.empty((len(self._windows.group_window), 8))
-        self._stack = np.empty(STACK_MAX)
-        self._all_whole = np.ones(len(self._programs.has_recover), np.bool_)
-
-    def whole(self, first_second: int, end: int, reloaded: Reloaded) -> NDArray[np.bool_]:
-        """bool[instances], see Evaluation. Of windows there is something to find out in a run's first hour only."""
-        views = [rules for source, rules in self._readers if not source.is_whole(end, first_second, reloaded)]
-        if end - WINDOW_SECONDS_MAX >= first_second and not views:
-            return self._all_whole
-        known = {True: NOTHING, False: reloaded}
-        spans = [
-            known[is_of_run].is_whole(end - seconds, end, first_second)
-            for seconds, is_of_run in self._arrangement.spans
-        ]
-        return self._arrangement.whole(spans, list(chain.from_iterable(views)))
-
-    def run(self, store: Store, end: int, reloaded: Reloaded = NOTHING) -> tuple[Floats, Floats, Floats]:
-        """(condition, recover, value), float64[instances] each."""
-        windows, programs = self._windows, self._programs
-        first_second = store.first_second
-        known_from = reloaded.known_from(first_second)
-        covers = [
-            (cover_sketches if is_of_sketches else cover)(end - seconds, end, first_second, known_from)
-            if seconds
-            else (_NO_ROWS, _NO_ROWS, 0)
-            for seconds, is_of_sketches in windows.lengths
-        ]
-        reach = np.array([seconds for _, _, seconds in covers], np.int64)
-        covered = _covered(reach, end, first_second, reloaded)
-        window_groups(
-            store.cols,
-            store.last_value,
-            store.last_second,
-            end,
-            first_second,
-            np.concatenate([_NO_ROWS, *(tiers for tiers, _, _ in covers)]),
-            np.concatenate([_NO_ROWS, *(slots for _, slots, _ in covers)]),
-            np.cumsum([0, *(len(tiers) for tiers, _, _ in covers)]),
-            reach,
-            windows.field_mask,
-            windows.member,
-            windows.member_offset,
-            windows.group_member,
-            windows.group_offset,
-            windows.group_window,
-            windows.group_kind,
-            self._scratch,
-            self._stats,
-        )
-        for group, number, slots in self._sets:
-            tiers, rows, _ = covers[number]
-            self._stats[group, COUNT] = store.distinct(slots, tiers, _step_numbers(tiers, rows, end))
-        if self._figures:
-            fill_figures(self._figures, store, end, self._stats)
-        for source, first in self._views:
-            self._stats[first : first + len(source.keys), LAST] = source.values(store, end, reloaded)
-        value, condition, recover = np.full((3, len(programs.has_recover)), np.nan)
-        run_programs(
-            self._stats,
-            covered,
-            windows.group_window,
-            windows.group_kind,
-            programs.reference,
-            programs.code,
-            programs.operand,
-            programs.constant,
-            programs.program_offset,
-            programs.instance_offset,
-            self._stack,
-            value,
-            condition,
-            recover,
-        )
-        return condition, np.where(programs.has_recover, recover, 1.0 - condition), value
-
-
-def _covered(reach: NDArray[np.int64], end: int, first_second: int, reloaded: Reloaded) -> NDArray[np.int64]:
-    """How many seconds are known of windows that reach so far back from `end`."""
-    if end - WINDOW_SECONDS_MAX - TIER_SECONDS[-1] >= first_second:
-        return reach
-    known = [
-        seconds - reloaded.unknown_seconds(end - seconds, end, first_second) if seconds else 0
-        for seconds in reach.tolist()
-    ]
-    return np.array(known, np.int64)
-
-
-def _step_numbers(tiers: NDArray[np.int64], slots: NDArray[np.int64], end: int) -> NDArray[np.int64]:
-    """The numbers of the steps (since 1970, of their tier) that stand in these slots before second `end`."""
-    newest = (end - 1) // np.array(TIER_SECONDS)[tiers]
-    return newest - (newest - slots) % SLOTS
 
 
 def bind_view(view: View, source_of: Callable[[SourceKey], Source], recall: Recall | None) -> Stepped | Recalled:
@@ -402,7 +264,7 @@ def query_now(
     if len(rule.instances) > INSTANCES_MAX:
         raise error_at(plan.text, 0, f"the answer has {len(rule.instances)} values, {INSTANCES_MAX} are allowed")
     end = store.sealed_second + 1 if end is None else end
-    _, _, value = _Machine(Arrangement([rule]), store).run(store, end, reloaded)
+    _, _, value = Machine(Arrangement([rule]), store).run(store, end, reloaded)
     return [(dict(key), result) for (_, key), result in zip(rule.instances, value.tolist(), strict=True)]
 
 

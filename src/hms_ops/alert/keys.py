@@ -17,6 +17,8 @@ from hms_ops.yamlfile import nearest
 
 NAME_BYTES_MAX: Final = 200
 RECEIVERS_MAX: Final = 32
+TAGS_MAX: Final = 32
+TAG_CHARS_MAX: Final = 200
 
 Read = Callable[[Any], Any]
 
@@ -79,6 +81,12 @@ def read_duration(value: Any) -> float:
     if value == 0 and not isinstance(value, bool):
         return 0.0
     raise ValueError(f"expected a duration such as 500ms, 10s, 3m or 1h, found {value!r}")
+
+
+def read_seconds(value: Any) -> float:
+    """Seconds of a duration, or a number of them; the caller says which are allowed."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number else read_duration(value)
 
 
 def cut(chars: int) -> Reader[str]:
@@ -146,6 +154,20 @@ def read_mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"expected keys with values, found {value!r}")
     return value
+
+
+@takes(
+    type="object",
+    maxProperties=TAGS_MAX,
+    propertyNames=read_name.schema,
+    additionalProperties=read_text.schema,
+)
+def read_tags(value: Any) -> dict[str, str]:
+    """Of an alert or an event: what is longer than TAG_CHARS_MAX is cut."""
+    tags = read_mapping(value)
+    if len(tags) > TAGS_MAX:
+        raise ValueError(f"{len(tags)} tags are more than {TAGS_MAX}")
+    return {read_name(tag): read_text(text)[:TAG_CHARS_MAX] for tag, text in tags.items()}
 
 
 @takes(

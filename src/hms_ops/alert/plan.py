@@ -8,7 +8,7 @@ knows no store, so it may be shared, and made on any thread.
 
 What is no plain window of memory (an OFFSET, more than an hour, a fold of steps such as `zscore` or an aggregate of a
 calculation) is a reading of a view (view.py), which has a plan of its own. ANOMALY and burn_rate are written out first
-(desugar.py). A query by step has windows of one step each, whatever is written, and no views.
+(desugar.py). In a query by step a reading without a written window covers each step (BY_STEP), and there are no views.
 Units are settled here: a number with a unit is counted in the unit of what it stands against.
 Errors: what cannot be evaluated at all is an ExpressionError with its column.
 """
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from hms_ops.alert.figure import SHARES, Figure, figure_of
 from hms_ops.alert.language.desugar import Objectives, anomaly_condition, burn_rate, none_known
 from hms_ops.alert.language.functions import function_named
-from hms_ops.alert.language.tokens import error_at
+from hms_ops.alert.language.tokens import duration_text, error_at
 from hms_ops.alert.language.tree import (
     CONDITIONS,
     GROUP_BY_ALL,
@@ -57,6 +57,7 @@ from hms_ops.tiers import WINDOW_SECONDS_MAX
 DEFAULT_WINDOW_SECONDS: Final = 60
 LAST_SECONDS: Final = 300  # how old the `last` of an earlier time may be, where no window is written
 WINDOW_DAYS_MAX: Final = 400  # as long as history is kept by default
+BY_STEP: Final = 0  # the window of a reading that covers the step it is evaluated in
 
 UnitLookup: TypeAlias = Callable[[str], str | None]
 
@@ -69,6 +70,7 @@ _COMPARE: Final = {
     "=": op.EQUAL,
     "!=": op.NOT_EQUAL,
 }
+_RANGE: Final = "a query by step"
 _FOLD: Final = "(…)"  # ends the name of what steps are folded by
 _JUNCTION: Final = {"AND": op.AND, "OR": op.OR, "UNLESS": op.UNLESS}
 
@@ -158,10 +160,10 @@ def compile_query(
     query: Query, unit: UnitLookup = no_units, objective: Objectives = none_known, *, by_step: bool = False
 ) -> Plan:
     """The plan of a query; its result is the value. A bare selector is per series. by_step: it is run on each step of
-    a range, and every aggregate covers that step."""
+    a range; an aggregate without a written window covers that step, one with it the window that ends with the step."""
     is_bare = isinstance(query.expression, Selector) and not query.group_by
     group_by = GROUP_BY_ALL if is_bare else query.group_by
-    inside = "a query by step" if by_step else ""
+    inside = _RANGE if by_step else ""
     assembler = _Assembler(query.where, group_by, query.text, unit, DEFAULT_WINDOW_SECONDS, objective, inside)
     return assembler.value_plan(query.expression)
 
@@ -245,14 +247,16 @@ class _Assembler:
         self.add(opcode, number, at=at)
 
     def window(self, series: Selector) -> int:
-        """A plain window's seconds; in steps none counts."""
-        if self.inside:
-            return self.window_seconds
+        """A plain window's seconds; inside views none counts."""
+        if self.inside and (self.inside != _RANGE or series.window_seconds is None):
+            return BY_STEP
         return self.whole(self.window_seconds if series.window_seconds is None else series.window_seconds, series.at)
 
     def whole(self, seconds: float, at: int) -> int:
         if seconds != int(seconds) or not 1 <= seconds <= WINDOW_DAYS_MAX * 86_400:
-            raise self.error(at, f"a window of {seconds:g} s is none of whole seconds from 1s to {WINDOW_DAYS_MAX}d")
+            raise self.error(
+                at, f"a window of {duration_text(seconds)} is none of whole seconds from 1s to {WINDOW_DAYS_MAX}d"
+            )
         return int(seconds)
 
     # ---- views
@@ -267,7 +271,7 @@ class _Assembler:
     def check_inside(self, series: Selector) -> None:
         if series.offset_seconds:
             raise self.error(series.at, f"OFFSET does not stand inside {self.inside}")
-        if series.window_seconds is not None and self.inside != "a query by step":
+        if series.window_seconds is not None and self.inside != _RANGE:
             raise self.error(series.at, f"inside {self.inside} every aggregate covers one step; write no window there")
 
     def shifted(self, node: Arith | Condition, series: Selector, fold: str = "", is_long: bool = False) -> None:
@@ -295,7 +299,7 @@ class _Assembler:
         offset = self.whole(offset_seconds, at) if offset_seconds else 0
         group_by = GROUP_BY_ALL if sums_series else self.group_by
         inner = _Assembler(
-            self.where, group_by, self.text, self.unit, 1, self.objective, f"{fold}{_FOLD}" if fold else "a view"
+            self.where, group_by, self.text, self.unit, BY_STEP, self.objective, f"{fold}{_FOLD}" if fold else "a view"
         )
         plan = inner.value_plan(node)
         is_long |= window + offset > MEMORY_SECONDS_MAX or window > WINDOW_SECONDS_MAX

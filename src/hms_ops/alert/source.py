@@ -74,8 +74,8 @@ def tags_of(store: Store, slot: int) -> Mapping[str, str] | None:
 
 
 class Source:
-    """The groups of one SourceKey. keys: of G groups; member: int32[M] slots, group by group; offset: int64[G + 1];
-    sizes: int64[G].
+    """The groups of one SourceKey. keys: of G groups, the same list as long as they are the same; member: int32[M]
+    slots, group by group; offset: int64[G + 1]; sizes: int64[G].
     table: the tags of its metric; shared by the metric's sources, whose owner makes it follow the store first."""
 
     def __init__(self, key: SourceKey, table: TagTable | None = None) -> None:
@@ -132,8 +132,10 @@ class Source:
         self.sizes = counts.astype(np.int64)
         self.offset = np.concatenate(([0], np.cumsum(self.sizes)))
         found = [keys[number] for number in present.tolist()]
-        before, self.keys = self.keys, found
-        return before != self.keys
+        if found == self.keys:
+            return False  # and it stays the same list, by which others know
+        self.keys = found
+        return True
 
 
 def follow_table(table: TagTable, metric: str, store: Store, stale: NDArray[np.int32]) -> None:

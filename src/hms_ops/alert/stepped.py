@@ -127,13 +127,13 @@ class Stepped:
     def join(self) -> bool:
         """Find the groups; True when they are others than before."""
         self.rule.join()
-        inner = [key for _, key in self.rule.instances]
-        before = self.keys
+        found = [key for _, key in self.rule.instances]
         if self.view.sums_series:
-            self.keys, self._places = regrouped(self.view.group_by, inner)
-        else:
-            self.keys = inner
-        return before != self.keys
+            found, self._places = regrouped(self.view.group_by, found)
+        if found == self.keys:
+            return False
+        self.keys = found
+        return True
 
     def is_whole(self, end: int, first_second: int, reloaded: Reloaded) -> bool:
         last = end - self.view.offset_seconds

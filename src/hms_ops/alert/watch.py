@@ -26,6 +26,7 @@ class Watch:
         self._store = store
         self._cursor = 0
         self._sources: dict[SourceKey, Source] = {}
+        self._sources_of: dict[str, list[Source]] = {}  # by metric
         self._tables: dict[str, TagTable] = {}  # by metric, of those whose tags a source looks at
         self._kinds: dict[str, int] = {}  # of the metrics that are watched
         self._metrics: list[str] = []
@@ -38,6 +39,7 @@ class Watch:
         if source is None:
             source = self._sources[key] = Source(key, self._table(key))
             source.follow(self._store, _NONE)
+            self._sources_of.setdefault(key.metric, []).append(source)
             self._note(source)
         return source
 
@@ -48,9 +50,10 @@ class Watch:
         self._sources = {key: source for key, source in self._sources.items() if key in keys}
         metrics = {key.metric for key in keys}
         self._tables = {metric: table for metric, table in self._tables.items() if metric in metrics}
-        self._kinds, self._metrics, self._numbers = {}, [], {}
+        self._kinds, self._metrics, self._numbers, self._sources_of = {}, [], {}, {}
         self._metric_of_slot[:] = -1
         for source in self._sources.values():
+            self._sources_of.setdefault(source.key.metric, []).append(source)
             self._note(source)
 
     def follow(self) -> set[str]:
@@ -58,10 +61,9 @@ class Watch:
         stale = self._stale_slots()
         for metric in stale.keys() & self._tables.keys():
             follow_table(self._tables[metric], metric, self._store, stale[metric])
-        for key, source in self._sources.items() if stale else ():
-            if key.metric in stale:
-                source.follow(self._store, stale[key.metric])
-        for metric in stale:
+        for metric, slots in stale.items():
+            for source in self._sources_of.get(metric, ()):
+                source.follow(self._store, slots)
             self._note_slots(metric)
         return set(stale)
 

@@ -4,6 +4,7 @@
 metric, METRICS_MAX metrics at most; what comes beyond is counted in `left_out`.
 """
 
+import math
 import re
 import threading
 from collections import deque
@@ -142,8 +143,12 @@ ORDERS: Final[dict[str, Callable[[Row], Any]]] = {
 
 
 def spark(points: Sequence[tuple[int, float]], end: int, ramp: str, width: int = SECONDS_KEPT) -> str:
-    """The last `width` seconds as blocks, between their least and most; a blank where there was no sample."""
-    return line_of(points, end - width + 1, 1.0, width, ramp)
+    """The last minute as up to `width` blocks of as many whole seconds each, between their least and most; a blank
+    where there was no sample. Blocks begin at multiples of their span, so that they move and do not flicker."""
+    span = math.ceil(SECONDS_KEPT / width)
+    columns = math.ceil(SECONDS_KEPT / span)
+    first = (end // span + 1 - columns) * span
+    return line_of([point for point in points if point[0] >= first], first, span, columns, ramp)
 
 
 def figure(value: float | None, unit: str = "") -> str:

@@ -15,11 +15,11 @@ from textual.containers import Vertical
 from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Input, Static
 
-from hms_ops.cli.board import SORTS, Board, Row, figure, spark
+from hms_ops.cli.board import SORTS, Board
+from hms_ops.cli.columns import NARROW, SERIES_TITLES, Cells, metric_rows, series_rows, titles
 from hms_ops.cli.following import Event, follow
 from hms_ops.cli.options import series_text
 from hms_ops.cli.reach import RequestRefused
-from hms_ops.cli.sparkline import BLOCKS
 from hms_ops.cli.top import ALL_KEPT, P95_MAX, learn, percentiles
 from hms_ops.errors import HmsOpsError
 from hms_ops.escape import printable
@@ -28,13 +28,7 @@ ROWS_MAX: Final = 500
 LEARN_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.2  # the screen looks for news; the threads never touch it
 RETRY_SECONDS: Final = 2.0
-LIGHT_SHOWN: Final = {
-    "firing": ("◆ firing", "bold white on red"),
-    "pending": ("▲ pending", "yellow"),
-    "fine": ("● fine", "green"),
-    "": ("", ""),
-}
-COLUMNS: Final = ("Light", "Metric", "Kind", "Rate/s", "Last", "p95", "Last minute")
+MAIN_ONLY: Final = frozenset({"filter", "sort", "pause", "open", "unfilter"})
 
 
 class Followed:
@@ -83,7 +77,7 @@ class Followed:
 class MetricScreen(Screen[None]):
     """The series of one metric."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "app.pop_screen", "Back")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "app.pop_screen", "Back")]
 
     def __init__(self, url: str, metric: str) -> None:
         super().__init__()
@@ -96,21 +90,24 @@ class MetricScreen(Screen[None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        self.query_one(DataTable).add_columns("Series", "Rate/s", "Last", "Last minute")
+        self.query_one(DataTable).add_columns(*SERIES_TITLES)
         self._followed.start()
         self.set_interval(LOOK_SECONDS, self.look)
 
     def on_unmount(self) -> None:
         self._followed.stop()
 
+    def on_resize(self) -> None:
+        self.show()
+
     def look(self) -> None:
         if self._followed.has_news():
             self.show()
 
     def show(self) -> None:
-        table, board = self.query_one(DataTable), self._followed.board
+        board = self._followed.board
         rows = board.rows(sort="rate")[:ROWS_MAX]
-        fill(table, [(row.metric, *series_cells(row, board)) for row in rows])
+        fill(self.query_one(DataTable), series_rows(rows, board, self.size.width))
 
 
 class Top(App[None]):
@@ -126,7 +123,8 @@ class Top(App[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit"),
-        Binding("slash", "filter", "Filter", key_display="/"),
+        # Before the table sees it, so that what is typed on at once is in the field.
+        Binding("slash", "filter", "Filter", key_display="/", priority=True),
         Binding("s", "sort", "Sort"),
         Binding("p", "pause", "Pause"),
         Binding("enter", "open", "Series", show=True, priority=False),
@@ -150,7 +148,6 @@ class Top(App[None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        self.query_one(DataTable).add_columns(*COLUMNS)
         self._followed.start()
         self.set_interval(LOOK_SECONDS, self.look)
         threading.Thread(target=self._learn, name="hms-top-learn", daemon=True).start()
@@ -169,12 +166,26 @@ class Top(App[None]):
         rows = board.rows(self._filter, self._sort)
         self.query_one("#head", Static).update(self._head(board, len(rows)))
         if not self._is_paused:
-            fill(self.query_one(DataTable), [(row.metric, *cells_of(row, board)) for row in rows[:ROWS_MAX]])
+            table, width = self.query_one(DataTable), self.size.width
+            shown = titles(width < NARROW)
+            if shown != tuple(str(column.label) for column in table.columns.values()):
+                table.clear(columns=True)
+                table.add_columns(*shown)
+            fill(table, metric_rows(rows[:ROWS_MAX], board, width))
+
+    def on_resize(self) -> None:
+        self.show()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What is about the metrics' table is asleep behind a metric's series; a / in the field is a letter."""
+        if action in MAIN_ONLY and len(self.screen_stack) > 1:
+            return False
+        return not (action == "filter" and isinstance(self.focused, Input))
 
     def action_filter(self) -> None:
         field = self.query_one(Input)
         field.add_class("shown")
-        self.screen.set_focus(field)  # at once, for whoever types on
+        self.screen.set_focus(field)
 
     def action_unfilter(self) -> None:
         self.query_one(Input).value = ""
@@ -207,12 +218,15 @@ class Top(App[None]):
     def _head(self, board: Board, count: int) -> Text:
         parts = [f"HMS-OPS {self._url}", self._followed.said, f"{count:,} metrics", f"by {self._sort}"]
         parts += [f"filter {self._filter!r}"] if self._filter else []
-        parts += ["PAUSED"] if self._is_paused else []
         parts += [f"{board.gaps} gaps"] if board.gaps else []
         parts += [f"{board.left_out:,} left out"] if board.left_out else []
         head = Text(printable("  ·  ".join(parts)))
-        if board.firing:
-            head.append(f"  ·  {board.firing} firing", "bold white on red")
+        # First what must not be cut off on a narrow screen.
+        for is_so, text, style in (
+            (board.firing, f"{board.firing} firing", "bold white on red"),
+            (self._is_paused, "PAUSED", "bold"),
+        ):
+            head = Text.assemble((text, style), "  ·  ", head) if is_so else head
         return head
 
     def _learn(self) -> None:
@@ -234,41 +248,17 @@ def by_series(event: Event) -> Event:
     return {**event, "cells": cells}
 
 
-def series_cells(row: Row, board: Board) -> tuple[Text | str, ...]:
-    return plain(row.metric), figure(row.rate), figure(row.value), minute(row, board)
-
-
-def cells_of(row: Row, board: Board) -> tuple[Text | str, ...]:
-    return (
-        Text(*LIGHT_SHOWN.get(row.light, ("", ""))),
-        plain(row.metric),
-        row.kind,
-        Text(figure(row.rate), justify="right"),
-        Text(figure(row.value, row.unit), justify="right"),
-        Text(figure(row.p95, row.unit), justify="right"),
-        minute(row, board),
-    )
-
-
-def plain(text: str) -> Text:
-    return Text(printable(text))
-
-
-def minute(row: Row, board: Board) -> str:
-    return spark(row.points, board.second, BLOCKS)
-
-
-def fill(table: "DataTable[Any]", rows: list[tuple[Any, ...]]) -> None:
+def fill(table: "DataTable[Any]", rows: list[tuple[str, Cells]]) -> None:
     """The rows by their keys, the first of each: cells are changed in place, so that cursor and scroll stay."""
-    keys = [str(key) for key, *_ in rows]
-    if keys != [str(key.value) for key in table.rows]:
+    keys = [key for key, _ in rows]
+    if keys != [key.value for key in table.rows]:
         chosen = table.cursor_row
         table.clear()
-        for key, *cells in rows:
-            table.add_row(*cells, key=str(key))
+        for key, cells in rows:
+            table.add_row(*cells, key=key)
         table.move_cursor(row=min(chosen, max(0, len(rows) - 1)))
         return
     columns = list(table.columns)
-    for key, *cells in rows:
+    for key, cells in rows:
         for column, cell in zip(columns, cells, strict=True):
-            table.update_cell(str(key), column, cell, update_width=True)
+            table.update_cell(key, column, cell, update_width=True)

@@ -15,7 +15,7 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -26,6 +26,7 @@ from hms_ops.collector._udp import Loop
 from hms_ops.collector.sockets import open_udp, open_unix
 from hms_ops.errors import StartError
 from hms_ops.quantity import Address
+from hms_ops.threads import StartThread
 
 SO_RCVBUFFORCE: Final = 33
 SO_MEMINFO: Final = 55
@@ -37,7 +38,6 @@ STOP_POLL_SECONDS: Final = 0.1
 DATAGRAM_CHARGE_BYTES: Final = 2304
 DATAGRAMS_PER_MS: Final = 350
 
-StartThread = Callable[[str, Callable[[], None]], threading.Thread]
 
 log = logging.getLogger("hms_ops.collector")
 

@@ -3,8 +3,9 @@
     request ──► Accept-Encoding, If-None-Match, If-Match put in order ──► GZipMiddleware ──► ETag, 304 ──► routes
     answer  ◄─────────────────────────── packed ◄──────────────── in pieces ◄──── tagged ◄────────────────┘
 
-A whole answer to GET gets a strong ETag, its content's hash; where the answer is packed it ends in `-gzip`, since those
-are other bytes, and either is taken back. One that the handler tagged itself keeps its tag. Answers that belong to who
+A whole answer to GET gets a strong ETag, its content's hash; where the answer is packed, here or by its handler, it
+ends in `-gzip`, since those are other bytes, and either is taken back. One that the handler tagged itself keeps its
+tag. Every 304 is made here, of the 200 in whose place it stands, so it bears the same tag. Answers that belong to who
 asks are `private, no-cache`: kept, and asked for again each time; the handler's own Cache-Control wins, and what is no
 plain success is not kept at all (the guard's `no-store`).
 
@@ -98,11 +99,9 @@ class Tagging:
         """Hold the head of a whole answer back until its body is known; a stream's goes at once."""
         headers = MutableHeaders(raw=message["headers"])
         size = int(headers.get("content-length", -1))
-        packs = self._packs and size >= PACKED_BYTES_MIN and is_packable(headers)
-        if message["status"] == 304 and "etag" in headers and self._packs:
-            headers["etag"] = marked(headers["etag"])
+        self._packs = self._packs and size >= PACKED_BYTES_MIN and is_packable(headers)
         if message["status"] == 200 and size >= 0:
-            self._start, self._packs = message, packs
+            self._start = message
         else:
             await self._send(message)
 
@@ -113,7 +112,7 @@ class Tagging:
             if "cache-control" not in headers:
                 headers["cache-control"] = PRIVATE
                 headers.add_vary_header(VARY)
-            headers["etag"] = marked(tag) if self._packs else tag
+            headers["etag"] = marked(tag) if self._packs or "content-encoding" in headers else tag
             if is_known(tag, self._known):
                 await self._not_modified(start, headers)
                 return
@@ -124,9 +123,10 @@ class Tagging:
                 await asyncio.sleep(0)
 
     async def _not_modified(self, start: Message, headers: MutableHeaders) -> None:
-        for name in ("content-length", "content-type"):
+        for name in ("content-length", "content-type", "content-encoding"):
             del headers[name]
-        headers.add_vary_header("Accept-Encoding")
+        if "accept-encoding" not in headers.get("vary", "").lower():
+            headers.add_vary_header("Accept-Encoding")
         await self._send({**start, "status": 304})
         await self._send({"type": "http.response.body", "body": b""})
 
@@ -155,7 +155,7 @@ def is_packable(headers: MutableHeaders) -> bool:
 
 def marked(tag: str) -> str:
     """The tag of the packed answer."""
-    return tag if tag.endswith(PACKED_MARK + '"') else tag.removesuffix('"') + PACKED_MARK + '"'
+    return tag.removesuffix('"') + PACKED_MARK + '"'
 
 
 def is_known(tag: str, conditions: Sequence[str]) -> bool:

@@ -18,15 +18,9 @@ from hms_ops.http.endpoint import Docs, Endpoint, Media
 from hms_ops.http.languagepage import EXAMPLES
 from hms_ops.http.openapi import ANY, PROBLEM_MEDIA
 from hms_ops.http.schematext import linked, type_text
+from hms_ops.http.scopes import ALLOWS
 
 POLICY: Final = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-SCOPES: Final = {
-    "public": "Anybody who reaches the engine: pages, probes, the log-in, the status page.",
-    "ingest": "Send samples and events, fire alerts by hand.",
-    "read": "Everything that only looks.",
-    "silence": "What people do about alerts: acknowledge, silence.",
-    "admin": "The rest, and all of the above.",
-}
 PAGE: Final = """\
 <!doctype html>
 <html lang="en">
@@ -99,7 +93,7 @@ def contents_of(groups: Iterable[tuple[Mapping[str, Any], Sequence[Operation]]])
 
 def access_section() -> str:
     """What holds for all of them."""
-    scopes = table("Scopes", ("Scope", "Allows"), [(code(name), escape(about)) for name, about in SCOPES.items()])
+    scopes = table("Scopes", ("Scope", "Allows"), [(code(name), escape(about)) for name, about in ALLOWS.items()])
     problems = table(
         "Problems that any request may meet",
         ("Status", "Kind", "Why"),

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, TypedDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hms_ops.alert.keys import DURATION, KeyProblem, cut, read_duration, read_keys, read_mapping, read_name, read_text
+from hms_ops.alert.keys import DURATION, KeyProblem, cut, read_keys, read_name, read_seconds, read_tags
 from hms_ops.alert.language.tokens import duration_text
 from hms_ops.http.alerts import ALERT_NAME, bad_keys
 from hms_ops.http.answer import Json, Problem
@@ -15,8 +15,6 @@ from hms_ops.http.parameters import invalid, read_document
 from hms_ops.http.site import site_of
 from hms_ops.reader import Reader, takes
 
-TAGS_MAX: Final = 32
-TAG_CHARS_MAX: Final = 200
 REASON_CHARS_MAX: Final = 1000
 TTL_SECONDS_MAX: Final = 86_400.0
 VALUE_MAX: Final = 1e150  # as for samples: sums and squares stay finite
@@ -67,24 +65,10 @@ def read_value(value: Any) -> float:
 )
 def read_ttl(value: Any) -> float:
     """A duration such as 5m, or seconds."""
-    is_seconds = isinstance(value, int | float) and not isinstance(value, bool)
-    seconds = float(value) if is_seconds else read_duration(value)
+    seconds = read_seconds(value)
     if not 1 <= seconds <= TTL_SECONDS_MAX:
         raise ValueError(f"expected a duration from 1s to {duration_text(TTL_SECONDS_MAX)}, found {value!r}")
     return seconds
-
-
-@takes(
-    type="object",
-    maxProperties=TAGS_MAX,
-    propertyNames=read_name.schema,
-    additionalProperties=read_text.schema,
-)
-def read_tags(value: Any) -> dict[str, str]:
-    tags = read_mapping(value)
-    if len(tags) > TAGS_MAX:
-        raise ValueError(f"{len(tags)} tags are more than {TAGS_MAX}")
-    return {read_name(tag): read_text(tags[tag])[:TAG_CHARS_MAX] for tag in tags}
 
 
 FIRE_READERS: Final[dict[str, Reader[Any]]] = {

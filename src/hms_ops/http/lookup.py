@@ -73,7 +73,8 @@ class Ledger(InputLedger):
 
 
 class QuerySeries(TypedDict):
-    """One group: its points are [Unix seconds, value or null], a point at t covers [t, t + step)."""
+    """One group: its points are [Unix seconds, value or null]; a point at t covers [t, t + step), and where a window is
+    written that which ends at t + step."""
 
     metric: str
     tags: dict[str, str]
@@ -81,10 +82,12 @@ class QuerySeries(TypedDict):
 
 
 class QueryAnswer(TypedDict):
-    """step: in seconds. remote: why the part before local history is missing."""
+    """step: in seconds. grain: what windows' begins are rounded down to, in seconds, where any is written. remote: why
+    the part before local history is missing."""
 
     expr: str
     step: int
+    grain: NotRequired[int]
     series: list[QuerySeries]
     remote: NotRequired[str]
 
@@ -227,7 +230,7 @@ DOCS: Final[Docs] = {
             Refusal(502, "remote", "The remote was asked for and does not answer."),
         ),
         more="Without start and end the value now. With points the engine chooses the step: the smallest that is kept "
-        "of the range and makes at most so many points.",
+        "of the range and makes at most so many points. A written window ends with each step.",
         query="?expr=avg(finance.api_ms)&start=1700000000&points=300",
     ),
     series: Endpoint(

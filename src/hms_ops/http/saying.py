@@ -11,11 +11,19 @@ from starlette.requests import Request
 
 from hms_ops.alert.dispatch.matching import Matchers, parse_matchers, read_match
 from hms_ops.alert.dispatch.silence import SILENCE_SECONDS_MAX
-from hms_ops.alert.keys import DURATION, NOT_BLANK, KeyProblem, read_duration, read_keys, read_name, read_text
+from hms_ops.alert.keys import (
+    DURATION,
+    NOT_BLANK,
+    KeyProblem,
+    read_keys,
+    read_name,
+    read_seconds,
+    read_tags,
+    read_text,
+)
 from hms_ops.alert.language.tokens import duration_text
 from hms_ops.clock import SECOND_NS
 from hms_ops.errors import ExpressionError
-from hms_ops.http.firing import read_tags
 from hms_ops.http.operations import who_of
 from hms_ops.http.parameters import UNIX_SECONDS_END, invalid, read_document
 from hms_ops.http.site import Site
@@ -68,8 +76,7 @@ def now_of(engine: "Engine") -> float:
 )
 def read_span(value: Any) -> float:
     """A duration such as 2h, or seconds; longer than nothing."""
-    is_seconds = isinstance(value, int | float) and not isinstance(value, bool)
-    seconds = float(value) if is_seconds else read_duration(value)
+    seconds = read_seconds(value)
     if not 0 < seconds <= SILENCE_SECONDS_MAX:
         raise ValueError(f"expected a duration of up to {duration_text(SILENCE_SECONDS_MAX)}, found {value!r}")
     return seconds

@@ -1,10 +1,5 @@
-"""What each request needs: one table of methods and paths, held in front of every handler.
-
-    public    anybody who reaches the engine: the screens' files, probes, the log-in itself, the status page
-    ingest    samples, events of others, alerts fired by hand
-    read      everything that only looks
-    silence   what people do about alerts: acknowledge, silence
-    admin     the rest, and all of the above
+"""What each request needs: one table of methods and paths, held in front of every handler. ALLOWS says what each scope
+is for.
 
 A path here is a route's own text, as in `Route("/v1/alerts/{name:path}/ack", …)`, never a request's: what is checked
 belongs to the handler that will run, however the request spells its path. A `*` at the end stands for any rest. The
@@ -24,6 +19,13 @@ from hms_ops.http.caller import Caller, caller_in
 
 PUBLIC: Final = "public"
 ADMIN: Final = "admin"
+ALLOWS: Final = {
+    PUBLIC: "Anybody who reaches the engine: pages, probes, the log-in, the status page.",
+    "ingest": "Send samples and events, fire alerts by hand.",
+    "read": "Everything that only looks.",
+    "silence": "What people do about alerts: acknowledge, silence.",
+    ADMIN: "The rest, and all of the above.",
+}
 
 # Methods, path, scope. HEAD is GET.
 TABLE: Final[tuple[tuple[str, str, str], ...]] = (
@@ -58,7 +60,6 @@ TABLE: Final[tuple[tuple[str, str, str], ...]] = (
     ("POST", "/api/v1/series", "read"),
     ("POST", "/api/v1/labels", "read"),
     ("POST", "/api/v1/format_query", "read"),
-    ("POST", "/api/v1/parse_query", "read"),
 )
 
 

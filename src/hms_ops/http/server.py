@@ -33,8 +33,8 @@ from hms_ops.http.routes import application
 from hms_ops.http.site import site_for
 from hms_ops.http.tls import Handshake, Tls, TlsFiles, certificate_ends, context_of, ending_text
 from hms_ops.http.token import Token, token_warnings
-from hms_ops.http.worker import StartThread
 from hms_ops.quantity import Address
+from hms_ops.threads import StartThread
 
 if TYPE_CHECKING:
     from threading import Thread

@@ -99,7 +99,7 @@ async def silenced(request: Request, site: Site, wanted: Matchers, given: Mappin
         )
     except SilenceRefused as error:
         raise Problem(409, "silences-full", str(error)) from None
-    return Json(silence_document(made, now), 201)
+    return Json(silence_document(made, now_of(site.engine)), 201)  # it begins later than it was asked for
 
 
 async def unsilence(request: Request) -> Response:

@@ -12,8 +12,9 @@ from starlette.requests import Request
 
 from hms_ops.boards.folder import Folders
 from hms_ops.http.answer import Problem
-from hms_ops.http.worker import StartThread, Worker
+from hms_ops.http.worker import Worker
 from hms_ops.statuspage.maker import StatusMaker
+from hms_ops.threads import StartThread
 
 if TYPE_CHECKING:
     from hms_ops.engine import Engine

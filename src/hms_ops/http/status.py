@@ -18,7 +18,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hms_ops.http.answer import Problem
-from hms_ops.http.delivery import PACKED_MARK
 from hms_ops.http.endpoint import Docs, Endpoint, Media, Refusal
 from hms_ops.http.site import Site, site_of
 from hms_ops.reader import TEXT
@@ -63,13 +62,11 @@ async def make(site: Site) -> Made:
 
 
 def shared(request: Request, found: Rendered, media_type: str, headers: Mapping[str, str] = SHARED) -> Response:
-    """The bytes as they were made, packed where that is taken; 304 for whoever has them."""
+    """The bytes as they were made, packed where that is taken."""
     given = {**headers, "ETag": f'"{found.etag}"'}
-    if found.etag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers={**given, "Vary": "Accept-Encoding"})
     if "gzip" not in request.headers.get("accept-encoding", ""):
         return Response(found.content, headers=given, media_type=media_type)
-    packed = {**given, "ETag": f'"{found.etag}{PACKED_MARK}"', "Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    packed = {**given, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
     return Response(found.packed, headers=packed, media_type=media_type)
 
 

@@ -3,7 +3,8 @@
     {"words": ["Fires when …", "Ends when …"],
      "parts": [{"expression", "query", "role", "depth", "is_condition", "unit", "values": [{"tags", "value"}], "count",
                 "problem"?}],
-     "drawn": {"query", "operator", "threshold", "unit"} | null}        what to draw: the first comparison's left side
+     "drawn": {"query", "operator", "threshold", "unit"} | null}        what to draw: the first comparison's left side,
+                                                                        as the rule sees it, at every point
 
 As `rules explain --url` prints it. Read by the dashboard's page of an alert. A worker's call: each part is a query of
 now. Bounds: PARTS_MAX parts are asked, VALUES_MAX values of each are told, the greatest first; `count` is of all.
@@ -12,8 +13,8 @@ now. Bounds: PARTS_MAX parts are asked, VALUES_MAX values of each are told, the 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict
 
-from hms_ops.alert.language.explaining import Part, parts_of, words_of
-from hms_ops.alert.language.tree import CONDITIONS, Arith, Compare, Condition, Number, children
+from hms_ops.alert.language.explaining import Part, parts_of, seen_query, words_of
+from hms_ops.alert.language.tree import CONDITIONS, Arith, Compare, Condition, Number, children, selectors
 from hms_ops.alert.language.units import number_value, unit_name, unit_of
 from hms_ops.alert.rule import Rule
 from hms_ops.errors import HmsOpsError
@@ -65,7 +66,7 @@ def why_document(engine: "Engine", name: str, tags: Mapping[str, str] | None) ->
     return {
         "words": words_of(rule),
         "parts": [part_document(engine, part, tags or {}) for part in parts[:PARTS_MAX]],
-        "drawn": drawn(engine, rule, parts),
+        "drawn": drawn(engine, rule),
     }
 
 
@@ -93,16 +94,21 @@ def numbers_of(engine: "Engine", query: str, tags: Mapping[str, str]) -> dict[st
     return {"values": found[:VALUES_MAX], "count": len(found)}
 
 
-def drawn(engine: "Engine", rule: Rule, parts: list[Part]) -> dict[str, Any] | None:
-    """The left side of the first comparison, which is the value of its alerts; None where nothing is compared."""
+def drawn(engine: "Engine", rule: Rule) -> dict[str, Any] | None:
+    """The left side of the first comparison, which is the value of its alerts, with the windows that the rule looks at;
+    None where nothing is compared."""
     compare = next(comparisons(rule.condition), None)
-    query = next((part.query for part in parts if compare and part.node == compare.left), None)
-    if compare is None or query is None:
+    if compare is None or next(selectors(compare.left), None) is None:
         return None
     unit, threshold = unit_of(compare.left, engine.described_unit), None
     if isinstance(compare.right, Number):
         threshold = number_value(compare.right.value, compare.right.unit, unit)
-    return {"query": query, "operator": compare.op, "threshold": threshold, "unit": unit_name(unit)}
+    return {
+        "query": seen_query(rule, compare.left),
+        "operator": compare.op,
+        "threshold": threshold,
+        "unit": unit_name(unit),
+    }
 
 
 def value_unit(engine: "Engine", rule: Rule) -> str:

@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from hms_ops.http.answer import Problem
+from hms_ops.threads import StartThread
 
 T = TypeVar("T")
-StartThread = Callable[[str, Callable[[], None]], Thread]
 Waiting = tuple[Future[Any], Callable[[], Any]]
 
 

@@ -125,7 +125,7 @@ def _largest_step(at: int, end: int) -> int:
 def _fold_block(cols, row_tier, row_slot, mask, member, at, scratch):  # type: ignore[no-untyped-def]
     """All rows of one window for the block of members at `at`, into rows COUNT to MAX of scratch."""
     stop = at + len(member)
-    dense = member[-1] - member[0] == len(member) - 1
+    dense = _are_neighbours(member)
     with_m2, with_min, with_max = mask >> M2 & 1, mask >> MIN & 1, mask >> MAX & 1
     with_sum = mask >> SUM & 1 | with_m2
     into_count, into_sum, into_m2 = scratch[COUNT, at:stop], scratch[SUM, at:stop], scratch[M2, at:stop]
@@ -153,6 +153,17 @@ def _fold_block(cols, row_tier, row_slot, mask, member, at, scratch):  # type: i
         if with_max:
             _fold_max(into_max, count, _line_up(cols[tier, MAX, slot], member, dense, buffer))
         _fold_count(into_count, count)
+
+
+@njit(nogil=True, error_model="numpy")
+def _are_neighbours(member):  # type: ignore[no-untyped-def]
+    """Whether each is one more than the one before; what was born late may stand behind higher ones."""
+    if member[-1] - member[0] != len(member) - 1:
+        return False
+    for i in range(len(member)):
+        if member[i] - member[0] != i:
+            return False
+    return True
 
 
 @njit(nogil=True, error_model="numpy")
@@ -366,7 +377,9 @@ _WINDOW_GROUPS = types.void(
     _i8,
     _i4,
     _i8,
+    _i8,
     _i4,
+    _i8,
     _i8,
     _i8,
     types.Array(types.int8, 1, "C", readonly=True),
@@ -388,9 +401,11 @@ def window_groups(
     covered: NDArray[np.int64],
     field_mask: NDArray[np.int64],
     member: NDArray[np.int32],
-    member_offset: NDArray[np.int64],
+    member_first: NDArray[np.int64],
+    member_stop: NDArray[np.int64],
     group_member: NDArray[np.int32],
-    group_offset: NDArray[np.int64],
+    group_first: NDArray[np.int64],
+    group_stop: NDArray[np.int64],
     group_window: NDArray[np.int64],
     group_kind: NDArray[np.int8],
     scratch: NDArray[np.float64],
@@ -406,13 +421,13 @@ def window_groups(
     covered                          int64[W], seconds from the window's start to `end`
     field_mask                       int64[W]: bit f asks for stats[:, f]. COUNT and SEEN are always there; what is not
                                      asked for is NaN and costs nothing
-    member                           int32[M], series slots, ascending and unique within a window
-    member_offset                    int64[W + 1]: window w has members member_offset[w]:member_offset[w + 1]
-    group_member                     int32[], positions in `member` (not in its window), group after group
-    group_offset                     int64[G + 1]
+    member                           int32[M], series slots, unique within a window; fastest where they ascend
+    member_first, member_stop        int64[W]: window w has members member_first[w]:member_stop[w]
+    group_member                     int32[], positions in `member` (not in its window)
+    group_first, group_stop          int64[G]: group g is group_member[group_first[g]:group_stop[g]]
     group_window, group_kind         int64[G], int8[G] (hms_ops.kinds)
     scratch                          float64[SCRATCH_ROWS, M], contents do not matter
-    stats                            float64[G, 8], out:
+    stats                            float64[G or more, 8], out:
         COUNT, SUM   pooled, weighted; 0 when empty
         M2           Σ w (x - mean)² by Chan's merge; 0 when empty. Variance is M2 / COUNT
         MIN, MAX     NaN when empty
@@ -427,8 +442,8 @@ def window_groups(
     """
     for w in range(len(covered)):
         first, last = row_offset[w], row_offset[w + 1]
-        for at in range(member_offset[w], member_offset[w + 1], _BLOCK):
-            stop = min(at + _BLOCK, member_offset[w + 1])
+        for at in range(member_first[w], member_stop[w], _BLOCK):
+            stop = min(at + _BLOCK, member_stop[w])
             block = member[at:stop]
             _fold_block(cols, row_tier[first:last], row_slot[first:last], field_mask[w], block, at, scratch)
             for i in range(len(block)):
@@ -450,7 +465,7 @@ def window_groups(
                 )
     counts, sums, ever_seen = scratch[COUNT], scratch[SUM], scratch[_SEEN_ROW]
     for g in range(len(group_window)):
-        w, first, stop = group_window[g], group_offset[g], group_offset[g + 1]
+        w, first, stop = group_window[g], group_first[g], group_stop[g]
         mask, kind = field_mask[w], group_kind[g]
         if mask & ~_PLAIN:
             _pool(group_member, first, stop, mask, scratch, stats, g)

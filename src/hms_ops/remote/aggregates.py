@@ -109,11 +109,12 @@ class Aggregates:
         if kind == kinds.COUNTER:
             if self.outside.over_seconds is None:
                 self.note("a counter's last is the mean second of its last step")
-            seconds = self.outside.over_seconds or self.outside.step_seconds
+            over = self.outside.over_seconds if series.window_seconds is None else None
+            seconds = over or self.outside.step_seconds
             return f"{inside(self.or_silent(self.total(series, 'sum', seconds), series))} / {seconds}"
         if self.group_by != GROUP_BY_ALL:
             self.note("of several series the greatest last value, not the newest")
-        is_gauge = kind not in SKETCHED and self.outside.over_seconds is None
+        is_gauge = kind not in SKETCHED and (self.outside.over_seconds is None or series.window_seconds is not None)
         seconds = max(LAST_SECONDS, self.outside.step_seconds) if is_gauge else self.window(series)
         return self.pooled("max", self.rolled("last_over_time", series, "last", seconds))
 
@@ -197,8 +198,8 @@ class Aggregates:
         return f"({text})" if len(chosen) > 1 else text
 
     def window(self, series: Selector) -> int:
-        """Whole steps, as many as hold the window."""
-        if self.outside.over_seconds is not None:
+        """Whole steps, as many as hold the window; without one a query's step."""
+        if self.outside.over_seconds is not None and series.window_seconds is None:
             return self.outside.over_seconds
         seconds = self.window_seconds if series.window_seconds is None else series.window_seconds
         step = self.outside.step_seconds

@@ -8,7 +8,7 @@ A number is a vector with one element for each group, its labels just those of G
 TRUE, valued as its first comparison's left side, and those where it is FALSE; what is in neither is NULL. So AND, OR,
 NOT and UNLESS come out as SQL's, and a rule may hold an alert until its condition is FALSE.
 
-A range query covers a step by each point, whatever window is written (docs/queries.md): `over_seconds`.
+A point of a range query covers its step where no window is written (docs/queries.md): `over_seconds`.
 What is only approximate is told in `notes`, once each. Errors: ExpressionError for what no back end evaluates;
 everything else that cannot be said is `unsupported`.
 Not here: rule files (export.py), asking a server (reading.py).

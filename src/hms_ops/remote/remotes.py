@@ -142,7 +142,7 @@ def joined(answer: dict[str, Any], before: Sequence[tuple[str, dict[str, str], P
         known = found.get(outer_key(tags), (metric, tags, []))
         found[outer_key(tags)] = known[0], known[1], [*points, *known[2]]
     series = sorted((one for one in found.values() if one[2]), key=lambda one: sorted(one[1].items()))
-    return shaped(answer["expr"], answer["step"], series)
+    return {**answer, **shaped(answer["expr"], answer["step"], series)}
 
 
 def outer_key(tags: dict[str, str]) -> tuple[tuple[str, str], ...]:

@@ -9,5 +9,5 @@
 
 `wanted` says what one stream asks for, `members` follows which series these metrics have, `table` pools and encodes the
 cells of a second, `documents` and `ring` do the same for events, `frame` is the wire format, `outflow` one client's
-queue, `follower` one client as the hub sees it, `hub` the thread that joins them.
+queue, `feed` what each turn sends to whom, the past included, `hub` the thread that joins them.
 """

@@ -195,17 +195,35 @@ class Feed:
     # ---- the past
 
     def catch_up(self, follower: Follower) -> None:
-        """Send the next slice of what a follower has missed; at its end it is live."""
+        """Send the next slice of what a follower has missed; at its end it is live. So it is where its past cannot be
+        had: who is neither live nor sent anything asks for no more, and would wait for ever."""
+        second, sequence = follower.second, follower.sequence
         frames, follower.debts = follower.debts, []
+        try:
+            past = self._past(follower)
+        except Exception:
+            self._fail("the past of a stream")
+            past = [self._past_lost(second, self.ring.sequence - sequence)]
+            follower.second, follower.sequence = self.second, self.ring.sequence
+        if follower.second == self.second:
+            self._go_live(follower)
+        if frames or past:
+            self._post([(follower.outflow, together([*frames, *past]))], 0)
+
+    def _past(self, follower: Follower) -> list[Frame]:
+        """A slice of it; the events behind the last second are in the last slice."""
+        frames: list[Frame] = []
         size = 0
         while follower.second < self.second and size < SLICE_BYTES:
             frames += self._past_second(follower)
             size += len(frames[-1].data)
         if follower.second == self.second:
             frames += self._past_events(follower, self.second + 1)
-            self._go_live(follower)
-        if frames:
-            self._post([(follower.outflow, together(frames))], 0)
+        return frames
+
+    def _past_lost(self, second: int, events: int) -> Frame:
+        """All since a second that was sent."""
+        return self._gap(self._place(), min(second + 1, self.second), self.second, "too-old", events)
 
     def _past_second(self, follower: Follower) -> list[Frame]:
         """The next second of a follower, with the events before it; a gap when it is not kept any more."""

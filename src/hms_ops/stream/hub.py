@@ -29,7 +29,7 @@ from hms_ops.stream.frame import Frame, Place
 from hms_ops.stream.outflow import Outflow
 from hms_ops.stream.table import Table
 from hms_ops.stream.wanted import Wanted
-from hms_ops.threads import wait_for
+from hms_ops.threads import StartThread, wait_for
 
 if TYPE_CHECKING:
     from hms_ops.engine import Engine
@@ -42,8 +42,6 @@ ALIVE_SECONDS: Final = 10.0
 LAG_SECONDS_MAX: Final = 3.0
 SETTLE_SECONDS_MAX: Final = 5.0
 ERRORS_LOGGED: Final = 10
-
-StartThread = Callable[[str, Callable[[], None]], threading.Thread]
 
 
 class Hub:

@@ -1,4 +1,4 @@
-"""A second's cells of many groups of series, pooled: array in, array out.
+"""A second's cells of many groups of series, pooled: array in, array out; and the members of sets, counted.
 
     columns   float64[6, capacity]   one second of the store's tier 0: COUNT SUM M2 MIN MAX LAST by slot
     slots     int32[k]               the groups' series, group after group
@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hms_ops import kinds
+from hms_ops._ring import Store
 
 COUNT: Final = 0
 SUM: Final = 1
 MIN: Final = 3
 MAX: Final = 4
 LAST: Final = 5
+SECONDS_TIER: Final = np.zeros(1, np.int64)
 
 Floats = NDArray[np.float64]
 
@@ -64,3 +66,8 @@ def pool(columns: Floats, slots: NDArray[np.int32], owner: NDArray[np.int32]) ->
         np.add.reduceat(lasts, begins) / np.maximum(sizes, 1),
         np.maximum.reduceat(lasts, begins),
     )
+
+
+def distinct_in(store: Store, slots: NDArray[np.int32], second: int) -> float:
+    """How many members all these set series have together in a second, as an estimate; 0 where they have none."""
+    return store.distinct(slots, SECONDS_TIER, np.array([second], np.int64))

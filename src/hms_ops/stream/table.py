@@ -19,7 +19,7 @@ from hms_ops import kinds
 from hms_ops._ring import Store
 from hms_ops.stream.layout import Ints, Layout, layout_of
 from hms_ops.stream.members import Members
-from hms_ops.stream.pooling import pool
+from hms_ops.stream.pooling import distinct_in, pool
 from hms_ops.stream.wanted import Wanted
 
 CELLS_MAX: Final = 2_000
@@ -28,7 +28,6 @@ SETS_MAX: Final = 500
 CACHE_BYTES_MAX: Final = 16 * 1024 * 1024
 HEADS_MAX: Final = 100_000
 TRIES: Final = 3
-SECONDS_TIER: Final = np.zeros(1, np.int64)
 
 
 class Figures(msgspec.Struct):
@@ -167,7 +166,7 @@ class Table:
             if not (self._store.last_second[slots] >= second).any():
                 continue
             skipped[group] = len(found) == SETS_MAX
-            count = 0.0 if skipped[group] else self._store.distinct(slots, SECONDS_TIER, np.array([second], np.int64))
+            count = 0.0 if skipped[group] else distinct_in(self._store, slots, second)
             if count:
                 found[group] = count
         return np.array(list(found), np.int32), list(found.values()), skipped

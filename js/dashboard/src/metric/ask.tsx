@@ -36,7 +36,7 @@ export function Ask({ preset, unit }: { readonly preset: string; readonly unit: 
     setBusy(false);
   };
   return (
-    <Section title="Ask" note={<>Any expression: <Code>p99(api_ms)</Code>, <Code>rate(errors) / rate(requests)</Code>, <Code>avg(api_ms) GROUP BY agency</Code>. <a href="/docs#language">The language</a>. Over a range each step of the chart is counted by itself, whatever window is written.</>}>
+    <Section title="Ask" note={<>Any expression: <Code>p99(api_ms)</Code>, <Code>rate(errors) / rate(requests)</Code>, <Code>avg(api_ms) GROUP BY agency</Code>. <a href="/docs#language">The language</a>. A window, as in <Code>avg(api_ms, 10m)</Code>, ends with each step of the chart; without one a step is counted by itself.</>}>
       <div className="stack">
         <form className="ask" onSubmit={(event) => void submit(event)}>
           <TextField label="Expression" spellCheck={false} value={text} error={mistake?.place ? mistake.words : null} onValue={setText} />

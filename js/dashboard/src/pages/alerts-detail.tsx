@@ -15,7 +15,7 @@ import { link, useParameter } from "../router";
 import { Standings } from "./alerts-list";
 import { AlertActions } from "./parts/alertactions";
 import { alertLink, eventsPath, explainPath, type AlertData } from "./parts/alertdata";
-import { alertKey, eachOf, filled, hasWindow, stateWord, valueText, whyText } from "./parts/alertwords";
+import { alertKey, eachOf, filled, stateWord, valueText, whyText } from "./parts/alertwords";
 import { receiverName } from "./parts/decisionwords";
 import { readExplain, type AlertDoc, type RuleDoc } from "./parts/documents";
 import { readEvents } from "./parts/happenings";
@@ -121,12 +121,11 @@ function Drawing({ name, tags, alert }: { readonly name: string; readonly tags: 
   const drawn = data?.drawn ?? null;
   const query = drawn?.query ?? "";
   const exprs = useMemo(() => [query], [query]);
-  const isWindowed = hasWindow(query);
-  const limit = isWindowed ? null : (drawn?.threshold ?? null);
+  const limit = drawn?.threshold ?? null;
   const thresholds = useMemo(() => (limit === null ? [] : [{ value: limit, name: `fires ${drawn?.operator ?? ""}`, tone: "bad" as const }]), [limit, drawn?.operator]);
   if (!drawn) return null;
   return (
-    <Section title="Its value over time" note={isWindowed ? "The left side of the condition in each step of the chart, without the rule’s window: what the rule compares stands above." : limit === null ? "The left side of the condition." : "The left side of the condition, and the line it fires at."} actions={<Choice label="How far back" value={String(seconds)} choices={RANGES} onValue={(next) => setRange(next)} />}>
+    <Section title="Its value over time" note={limit === null ? "The left side of the condition, as the rule sees it." : "The left side of the condition, as the rule sees it, and the line it fires at."} actions={<Choice label="How far back" value={String(seconds)} choices={RANGES} onValue={(next) => setRange(next)} />}>
       <MetricChart exprs={exprs} unit={drawn.unit} range={seconds} height={220} title={`${visible(name)}: the last ${span(seconds)}`} thresholds={thresholds} every={alert ? 5 : 15} />
     </Section>
   );

@@ -14,7 +14,7 @@ import { alertLink } from "./parts/alertdata";
 import { readSlos, type SloDoc, type SloGroup } from "./parts/engine";
 import { Meter } from "./parts/meter";
 import { Part } from "./parts/part";
-import { budgetWords, burnStates, keptText, overallWords, promise, sloState, spentIn, type BurnState, type SloTone } from "./parts/slowords";
+import { BURNS, budgetWords, burnStates, keptText, overallWords, promise, sloState, spentIn, type Burn, type BurnState, type SloTone } from "./parts/slowords";
 import { Said, Tags, Told } from "./parts/told";
 import { useNews, useRead } from "./parts/use";
 import "./parts/pages.css";
@@ -101,30 +101,37 @@ interface BurnRow extends BurnState {
 
 function Charts({ slo }: { readonly slo: SloDoc }) {
   const [range, setRange] = useParameter("range", "21600");
+  const [pair, setPair] = useParameter("burn", BURNS[0]!.name);
   const rows = slo.groups.flatMap((group) => burnStates(slo, group).map((state) => ({ ...state, group, key: `${tagText(group.tags)} ${state.burn.name}` })));
   const by = slo.groupBy.length ? ` GROUP BY ${slo.groupBy.join(", ")}` : "";
+  const burn = BURNS.find(({ name }) => name === pair) ?? BURNS[0]!;
   const budget = useMemo(() => [`100 * last(${slo.name}.budget)${by}`], [slo.name, by]);
-  const burn = useMemo(() => [`burn_rate(${slo.name}, 1h)${by}`], [slo.name, by]);
+  const rates = useMemo(() => [burn.longSeconds, burn.shortSeconds].map((seconds) => `burn_rate(${slo.name}, ${duration(seconds)})${by}`), [slo.name, by, burn]);
+  const limits = useMemo(() => [{ value: burn.factor, name: "limit", tone: "bad" as const }], [burn]);
   const seconds = Number(range) > 0 ? Number(range) : 21_600;
   return (
     <div className="stack">
       <Table caption={`Burn rates of ${slo.name}`} isCaptionUnseen={false} columns={COLUMNS} rows={rows} rowKey={(row) => row.key} empty={<Empty title="Nothing was counted yet." />} rowClass={(row) => (row.state === "fires" ? "is-bad" : "")} />
       <Choice label="How far back" value={String(seconds)} choices={RANGES} onValue={(next) => setRange(next)} />
+      <Choice label="Burn rate over" value={burn.name} choices={PAIRS} onValue={(next) => setPair(next)} />
       <div className="columns">
         <MetricChart exprs={budget} title="Error budget left, in percent" unit="%" range={seconds} every={30} thresholds={SPENT} />
-        <MetricChart exprs={burn} title="Burn rate of each step of the chart: times too fast" range={seconds} every={30} />
+        <MetricChart exprs={rates} title={`Burn rate over ${windowsOf(burn)}: times too fast`} range={seconds} every={30} thresholds={limits} />
       </div>
     </div>
   );
 }
 
+const windowsOf = (burn: Burn): string => `${span(burn.longSeconds)} and ${span(burn.shortSeconds)}`;
+const duration = (seconds: number): string => (seconds % 3600 ? `${seconds / 60}m` : `${seconds / 3600}h`);
+const PAIRS = BURNS.map((burn) => [burn.name, windowsOf(burn)] as const);
 const SPENT = [{ value: 0, name: "spent", tone: "bad" as const }];
 const WORDS: Readonly<Record<string, readonly [SloTone | "off", string]>> = { fires: ["bad", "Fires"], half: ["warn", "One window is over it"], ok: ["good", "Below"], "no data": ["waiting", "No data"], never: ["off", "Cannot happen"] };
 
 const COLUMNS: readonly Column<BurnRow>[] = [
   { key: "state", title: "State", value: (row) => row.state, cell: (row) => { const [light, word] = WORDS[row.state] ?? ["off", row.state]; return <Light state={light} word={word} />; } },
   { key: "group", title: "Of", value: (row) => tagText(row.group.tags), cell: (row) => (Object.keys(row.group.tags).length ? <Tags tags={row.group.tags} /> : "all") },
-  { key: "windows", title: "Windows", isHead: true, value: (row) => row.burn.longSeconds, cell: (row) => `${span(row.burn.longSeconds)} and ${span(row.burn.shortSeconds)}` },
+  { key: "windows", title: "Windows", isHead: true, value: (row) => row.burn.longSeconds, cell: (row) => windowsOf(row.burn) },
   { key: "long", title: "Long", align: "end", value: (row) => row.long, cell: (row) => times(row.long) },
   { key: "short", title: "Short", align: "end", value: (row) => row.short, cell: (row) => times(row.short) },
   { key: "limit", title: "Limit", align: "end", value: (row) => row.burn.factor, cell: (row) => times(row.burn.factor) },

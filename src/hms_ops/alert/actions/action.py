@@ -38,12 +38,12 @@ from hms_ops.alert.actions.run import Run, run_of
 from hms_ops.alert.actions.runlog import UNKNOWN, Commit, RunLog
 from hms_ops.alert.actions.runqueue import RunQueue
 from hms_ops.alert.actions.verifying import NO_ROOM, IsCleared, Verdict, Verifying
-from hms_ops.alert.actions.workers import StartThread, Workers
+from hms_ops.alert.actions.workers import Workers
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.receivers.post import Post, post_json
 from hms_ops.alert.rule import ActionRule
 from hms_ops.clock import SECOND_NS, Clock
-from hms_ops.threads import wait_for
+from hms_ops.threads import StartThread, wait_for
 
 LOGGER: Final = logging.getLogger("hms_ops.alert")
 

@@ -12,11 +12,9 @@ from typing import Final
 
 from hms_ops.alert.actions.run import Run
 from hms_ops.alert.actions.runqueue import Kind, RunQueue
-from hms_ops.threads import wait_for
+from hms_ops.threads import StartThread, wait_for
 
 WORKERS_MAX: Final[dict[Kind, int]] = {"service": 8, "command": 4}
-
-StartThread = Callable[[str, Callable[[], None]], threading.Thread]
 
 
 class Workers:

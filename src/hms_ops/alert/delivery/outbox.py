@@ -29,7 +29,7 @@ import itertools
 import logging
 import os
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,6 +40,7 @@ from hms_ops.alert.notification import Alert, Dead, Notification, Outcome, Profi
 from hms_ops.alert.receivers import parse_target, route
 from hms_ops.change import Change
 from hms_ops.clock import SECOND_NS, Clock
+from hms_ops.threads import StartThread
 
 if TYPE_CHECKING:
     from hms_ops.storage.alerting import AlertStore
@@ -51,8 +52,6 @@ LANE_IDLE_SECONDS: Final = 300.0
 DROPS_LOGGED_SECONDS: Final = 60.0
 DROPS_SHOWN_SECONDS: Final = 3600.0
 FAILING_SHOWN: Final = 10  # receivers in `problems`; each is logged when it begins to fail
-
-StartThread = Callable[[str, Callable[[], None]], threading.Thread]
 
 
 class Outbox:

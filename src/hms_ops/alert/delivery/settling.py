@@ -11,12 +11,13 @@ Errors: none is raised. Without a store nothing is kept anywhere.
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from hms_ops.change import Change
 from hms_ops.clock import SECOND_NS, Clock
 from hms_ops.errors import StorageError
+from hms_ops.threads import StartThread
 
 if TYPE_CHECKING:
     from hms_ops.storage.alerting import AlertStore
@@ -26,8 +27,6 @@ LOGGER: Final = logging.getLogger("hms_ops.alert")
 LEFT_MAX: Final = 100_000
 AT_ONCE_MAX: Final = 1_000
 TRY_AGAIN_SECONDS: Final = 5.0
-
-StartThread = Callable[[str, Callable[[], None]], threading.Thread]
 
 
 class Settler:

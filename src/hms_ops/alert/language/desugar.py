@@ -3,15 +3,30 @@
     ANOMALY(x, factor=2, window=10m)   avg(x[1s]) > 2 * avg(x[10m] OFFSET 1s)
     burn_rate(n, 1h)                   (1 - increase(n.good, 1h) / increase(n.total, 1h)) / (1 - objective)
 
+    avg(x) / y                         avg(x[1m]) / y[1m]
+
 The first is the score of the moving-mean detector without its memory of episodes: the second's mean against the mean of
-the window before it, group by group. Errors: ValueError with what is wrong; the compiler adds the column.
+the window before it, group by group. The last is what a rule means, and what a query over a range is asked instead, to
+see what the rule does. Errors: ValueError with what is wrong; the compiler adds the column.
 """
 
 import difflib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final, TypeAlias
 
-from hms_ops.alert.language.tree import Aggregate, Anomaly, Arith, Binary, Compare, Number, Option, Selector
+from hms_ops.alert.language.tree import (
+    Aggregate,
+    Anomaly,
+    Arith,
+    Binary,
+    Compare,
+    Negative,
+    Number,
+    Option,
+    Scalar,
+    Selector,
+)
 
 Objectives: TypeAlias = Callable[[str], float | None]
 """The objective of a service level by its name, a share such as 0.999; None for an unknown one."""
@@ -62,6 +77,23 @@ def burn_rate(node: Aggregate, objectives: Objectives, names: Iterable[str] = ()
     )
     lost = Binary("-", Number(1.0, at=at), Binary("/", good, total, at), at)
     return Binary("/", lost, Number(1.0 - objective, at=at), at)
+
+
+def with_windows(node: Arith, seconds: float) -> Arith:
+    """The same with all its windows written, `seconds` where none is; inside a calculation that is folded there are
+    none."""
+    match node:
+        case Selector(window_seconds=None) | Aggregate(series=Scalar() | Negative() | Binary(), window_seconds=None):
+            return replace(node, window_seconds=seconds)
+        case Aggregate(series=Selector() as series):
+            return replace(node, series=with_windows(series, seconds))
+        case Scalar(arguments=arguments):
+            return replace(node, arguments=tuple(with_windows(one, seconds) for one in arguments))
+        case Negative(operand=operand):
+            return replace(node, operand=with_windows(operand, seconds))
+        case Binary(left=left, right=right):
+            return replace(node, left=with_windows(left, seconds), right=with_windows(right, seconds))
+    return node
 
 
 def _numbers(options: Iterable[Option]) -> dict[str, float]:

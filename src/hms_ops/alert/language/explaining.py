@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from hms_ops.alert.address import shown_receiver
+from hms_ops.alert.language.desugar import with_windows
 from hms_ops.alert.language.phrases import condition_phrase, groups_phrase, tags_phrase
 from hms_ops.alert.language.tokens import duration_text
 from hms_ops.alert.language.tree import (
@@ -27,6 +28,7 @@ from hms_ops.alert.language.tree import (
     valued,
 )
 from hms_ops.alert.language.wording import format, format_tags
+from hms_ops.alert.plan import DEFAULT_WINDOW_SECONDS
 from hms_ops.alert.rule import DEFAULT_SEVERITY, Rule
 
 _NODATA: Final = {
@@ -156,6 +158,11 @@ def parts_of(rule: Rule) -> list[Part]:
     for part in found:
         once.setdefault(part.query, part)
     return list(once.values())
+
+
+def seen_query(rule: Rule, node: Arith) -> str:
+    """The text to ask for a part over a range, every point as the rule saw it then: with the windows it means."""
+    return _query_text(with_windows(node, DEFAULT_WINDOW_SECONDS), rule.where, rule.group_by, "condition")
 
 
 def parts_of_query(query: Query) -> list[Part]:

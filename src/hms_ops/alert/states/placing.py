@@ -5,14 +5,16 @@
 
 Instances that have ended are remembered for `REMEMBERED_SECONDS`, so that no episode is numbered twice.
 Limits: as many are remembered as may live; beyond, what ended first is forgotten.
-Cost: 30 ms when the keys change among 100,000 of which some are live or remembered, nothing while they are the same.
+An evaluation hands over the same key objects while its instances are the same, so after a change nearly all are found
+by what they are, and only the others by what they say.
+Cost: 12 ms when the keys change among 100,000, whether live or not, nothing while they are the same.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hms_ops.alert.states.instance import Key
 from hms_ops.alert.states.places import At, Places
@@ -21,6 +23,8 @@ from hms_ops.kernels.phases import CHANGED, ENDED, EPISODE, INACTIVE
 
 REMEMBERED_SECONDS: Final = 15 * 60
 UNPLACED_DEAD_MAX: Final = 1_000  # places behind the keys of which nothing is remembered
+
+Ids = NDArray[np.int64]
 
 
 class Placing:
@@ -32,6 +36,8 @@ class Placing:
         self.placed = 0
         self.gone: list[Key] = []  # left out of the arrays with a record on disk
         self._keys: Sequence[Key] = ()
+        self._ids = _ids_of(())  # of the keys
+        self._rows: Mapping[str, int] = {}
         self._unplaced: list[Key] = []
         self._forget_at = 0
 
@@ -46,14 +52,31 @@ class Placing:
     def lay_out(self, keys: Sequence[Key], rows: Mapping[str, int]) -> None:
         self._forget_oldest()
         tracked = self._tracked()
-        names = [self.key(place) for place in tracked.tolist()]
-        at = {key: place for place, key in enumerate(keys)} if names else {}
-        unplaced = [key for key in names if key not in at]
-        at |= {key: len(keys) + n for n, key in enumerate(unplaced)}
-        places = Places(len(keys) + len(unplaced))
-        self.places.copy(tracked, places, np.array([at[key] for key in names], np.intp))
-        self._keys, self._unplaced, self.places, self.placed = keys, unplaced, places, len(keys)
-        self._find_rules(rows)
+        ids = _ids_of(keys)
+        known = found_again(np.concatenate((self._ids, _ids_of(self._unplaced))), ids)
+        is_found = np.zeros(len(self.places), np.bool_)
+        is_found[known[known >= 0]] = True
+        left = {self.key(place): place for place in tracked[~is_found[tracked]].tolist()}
+        if left:
+            for at in np.flatnonzero(known < 0).tolist():
+                known[at] = left.pop(keys[at], -1)
+        self._arrange(keys, ids, known, left, rows)
+
+    def _arrange(
+        self, keys: Sequence[Key], ids: Ids, known: Ids, left: Mapping[Key, int], rows: Mapping[str, int]
+    ) -> None:
+        """Take this order. known: the place of each key so far, -1 for none; left: the places of what has no key any
+        more."""
+        source = np.concatenate((known, np.fromiter(left.values(), np.int64, len(left))))
+        at = np.flatnonzero(source >= 0)
+        at_rules = at if rows is self._rows else at[:0]
+        places, unplaced = Places(len(source)), list(left)
+        places.rule[at_rules] = self.places.rule[source[at_rules]]
+        at = at[self._is_tracked()[source[at]]]
+        self.places.copy(source[at], places, at)
+        self._keys, self._ids, self._unplaced = keys, ids, unplaced
+        self.places, self.placed = places, len(keys)
+        self._find_rules(rows, np.setdiff1d(np.arange(len(source)), at_rules, assume_unique=True))
 
     def append(self, keys: Iterable[Key], rows: Mapping[str, int]) -> range:
         """New places behind all others, in the order of `keys`."""
@@ -63,7 +86,7 @@ class Placing:
         everywhere = np.arange(begin)
         self.places.copy(everywhere, places, everywhere)
         self.places = places
-        self._find_rules(rows)
+        self._find_rules(rows, np.arange(len(places)))
         self._forget_at = 0
         return range(begin, len(places))
 
@@ -101,15 +124,20 @@ class Placing:
         self.places.move_clocks(seconds)
         self._forget_at = 0
 
-    def _find_rules(self, rows: Mapping[str, int]) -> None:
-        found = (rows.get(key[0], -1) for key in chain(self._keys, self._unplaced))
-        self.places.rule = np.fromiter(found, np.int32, len(self.places))
+    def _find_rules(self, rows: Mapping[str, int], at: At) -> None:
+        found = (rows.get(self.key(place)[0], -1) for place in at.tolist())
+        self.places.rule[at] = np.fromiter(found, np.int32, len(at))
+        self._rows = rows
+
+    def _is_tracked(self) -> NDArray[np.bool_]:
+        """Whether a new order must keep what a place has."""
+        is_tracked: NDArray[np.bool_] = (self.places.phase != INACTIVE) | (self.places.clocks[EPISODE] != 0)
+        return is_tracked
 
     def _tracked(self) -> At:
         """The places that a new order must keep; the others' records must go."""
-        places = self.places
-        is_tracked = (places.phase != INACTIVE) | (places.clocks[EPISODE] != 0)
-        dropped = np.flatnonzero(~is_tracked & ((places.marks & CHANGED) != 0))
+        is_tracked = self._is_tracked()
+        dropped = np.flatnonzero(~is_tracked & ((self.places.marks & CHANGED) != 0))
         self.gone += [self.key(place) for place in dropped.tolist()]
         return np.flatnonzero(is_tracked)
 
@@ -130,3 +158,24 @@ class Placing:
         dead = int(np.count_nonzero(is_dead))
         if dead > UNPLACED_DEAD_MAX and dead > len(self._unplaced) // 2:
             self.lay_out(self._keys, rows)
+
+
+def _ids_of(keys: Sequence[Key]) -> Ids:
+    """What tells the objects apart, as long as somebody holds them."""
+    return np.fromiter(map(id, keys), np.int64, len(keys))
+
+
+def found_again(before: Ids, after: Ids) -> Ids:
+    """int64[len(after)]: where each of `after` stands in `before`, -1 where it does not; each is there once at most."""
+    found = np.full(len(after), -1, np.int64)
+    shared = min(len(before), len(after))
+    differs = np.flatnonzero(before[:shared] != after[:shared])
+    head = int(differs[0]) if len(differs) else shared
+    found[:head] = np.arange(head)  # a key more or less moves all behind it: those in front need no search
+    rest = before[head:]
+    order = np.argsort(rest)
+    at = np.searchsorted(rest, after[head:], sorter=order)
+    candidates = order[np.minimum(at, len(order) - 1)] if len(order) else np.zeros(0, np.intp)
+    if len(candidates):
+        found[head:] = np.where(rest[candidates] == after[head:], head + candidates, -1)
+    return found

@@ -101,7 +101,12 @@ def _duration(given: Given, name: str) -> float:
 
 
 def _timeout(given: Given) -> float:
-    return min(QUERY_SECONDS_MAX, _duration(given, "timeout")) if one(given, "timeout") else QUERY_SECONDS_MAX
+    if not one(given, "timeout"):
+        return QUERY_SECONDS_MAX
+    seconds = _duration(given, "timeout")
+    if seconds < 0:
+        raise bad_parameter("timeout", "a negative timeout is not accepted. Try a positive duration")
+    return min(QUERY_SECONDS_MAX, seconds)
 
 
 def _number(text: str) -> float:

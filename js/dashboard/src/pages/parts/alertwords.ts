@@ -130,6 +130,3 @@ export function filled(template: string, alert: AlertDoc, rule: RuleDoc): string
     return Object.hasOwn(tags, tag) ? tags[tag] ?? found : found;
   });
 }
-
-/** Whether an expression has a window, `[5m]` or `, 5m)`: over a range history answers for each step, and leaves it out. */
-export const hasWindow = (query: string): boolean => /\[\s*\d|,\s*\d+(\.\d+)?\s*(ms|s|m|h|d|w)\b/.test(query);
