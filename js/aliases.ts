@@ -6,6 +6,7 @@ const source = (path: string): string => fileURLToPath(new URL(path, import.meta
 export const packages = (entry: "node" | "browser"): Record<string, string> => ({
   "@hms-ops/client": source(`client/src/${entry}.ts`),
   "@hms-ops/core": source("core/src/index.ts"),
+  "@hms-ops/react/style.css": source("react/src/style.css"), // before the package: a name is one of its parts as well
   "@hms-ops/react": source("react/src/index.ts"),
   "@hms-mfe/bricks": source("bricks/src/index.ts"),
   "@hms-act/client": source("act/src/index.ts"),

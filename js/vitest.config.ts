@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 import { packages, preact } from "./aliases.ts";
-import { jsxInJs } from "./examples/jsx.ts";
+import { docsPortal, jsxInJs } from "./examples/jsx.ts";
 
 // As modules: what is required by CommonJS would have React 19 itself.
 const testing = { "@testing-library/react": "@testing-library/react/dist/@testing-library/react.esm.js" };
@@ -11,7 +11,7 @@ const asList = (alias: Record<string, string>) => Object.entries(alias).map(([fi
 
 // The pieces run on React 18 and 19 in portals and on preact in the dashboard, so their tests run on all three.
 export default defineConfig({
-  plugins: [jsxInJs()],
+  plugins: [jsxInJs(), docsPortal()],
   resolve: { alias: packages("node") },
   test: {
     testTimeout: 20_000,

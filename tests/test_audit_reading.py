@@ -49,10 +49,11 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """One that runs, with records of its own and five of ours; the commands find it."""
     add_routes(monkeypatch)
     with manual(data_dir=tmp_path / "running", http="127.0.0.1:0") as made:
-        assert made._storage is not None
-        fill(made._storage.audit, 5)
-        monkeypatch.setattr(made, "audit_log", made._storage.audit.tail, raising=False)
-        monkeypatch.setattr(made, "audit_export", made._storage.audit.export, raising=False)
+        storage = made.account.storage
+        assert storage is not None
+        fill(storage.audit, 5)
+        monkeypatch.setattr(made, "audit_log", storage.audit.tail, raising=False)
+        monkeypatch.setattr(made, "audit_export", storage.audit.export, raising=False)
         assert made.http_address is not None
         monkeypatch.setenv("HMS_OPS_HTTP", "{}:{}".format(*made.http_address))
         yield made

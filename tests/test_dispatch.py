@@ -191,9 +191,9 @@ def test_ten_thousand_alerts_at_once_are_one_page_and_their_ends_another() -> No
     desk = Desk()
     desk.step()
     many = [alert(tags={"host": str(n)}) for n in range(10_000)]
-    began = time.perf_counter()
+    began = time.process_time()
     told = desk.at(1, *many)
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     assert [(one.why, len(one.alerts) + one.left_out) for one in told] == [("first", 10_000)]
     assert seconds < 5  # 0.3 s on the machine this was written on
     assert [(one.why, one.state) for one in desk.at(60, *map(ended, many))] == [("resolved", "resolved")]

@@ -1,11 +1,13 @@
-// Builds the packages into their dist/, and looks at what would be published: publint, types as a stranger's compiler
-// sees them, sizes. `node scripts/packages.mjs [NAME…]`; exits with 1 when anything is wrong.
+// Builds the packages into their dist/, packs them into packed/, and looks at what would be published: publint, what is in
+// the tarballs, types as strangers' compilers see them (strangers.mjs), sizes. `node scripts/packages.mjs [NAME…]`; exits
+// with 1 when anything is wrong.
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
 import { gzippedSize } from "./sizes.mjs";
+import { checkAsStrangers } from "./strangers.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const at = (path) => `${root}${path}`;
@@ -36,6 +38,7 @@ function build(name) {
   tsc("-p", `${name}/tsconfig.build.json`);
   const own = manifestOf(name).scripts?.build; // what tsc does not do: style sheets
   if (own) execFileSync("npm", ["run", "--silent", "build"], { cwd: at(name), stdio: "inherit" });
+  copyFileSync(at("../LICENSE"), at(`${name}/LICENSE`));
 }
 
 async function lint(name) {
@@ -43,25 +46,28 @@ async function lint(name) {
   for (const message of messages) problem(`publint: ${formatMessage(message, manifestOf(name))}`);
 }
 
-/** Every entry, imported by a program of somebody else's, with the strictest resolution there is. */
-function checkTypes(names) {
-  const directory = at("node_modules/.cache/consumer");
-  mkdirSync(directory, { recursive: true });
-  const imports = names.flatMap((name) => {
-    const { name: called, exports } = manifestOf(name);
-    const entries = Object.keys(exports).filter((entry) => !/\.(css|json)$/.test(entry));
-    return entries.map((entry) => `export * as ${name}${entry.replace(/\W/g, "_")} from "${called}${entry.slice(1)}";`);
-  });
-  writeFileSync(`${directory}/all.mts`, `${imports.join("\n")}\n`);
-  tsc(
-    "--noEmit", "--strict", "--exactOptionalPropertyTypes", "--target", "es2022", "--module", "nodenext", "--jsx", "react-jsx",
-    "--lib", "es2023,dom,dom.iterable", "--types", "node", `${directory}/all.mts`,
-  );
+/** The tarballs as `npm publish` would send them, each with what belongs into it and nothing else. Returns their paths. */
+function pack(names) {
+  rmSync(at("packed"), { recursive: true, force: true });
+  mkdirSync(at("packed"));
+  const given = ["pack", "--json", "--pack-destination", "packed", "--no-update-notifier", ...names.flatMap((name) => ["-w", name])];
+  const packed = JSON.parse(execFileSync("npm", given, { cwd: root, stdio: ["ignore", "pipe", "ignore"] }));
+  packed.forEach(({ files }, place) => checkFiles(names[place], files.map(({ path }) => path)));
+  return packed.map(({ filename }) => at(`packed/${filename}`));
 }
 
+function checkFiles(name, files) {
+  for (const path of files) if (!PACKED.test(path)) problem(`${name}: ${path} is no file to publish`);
+  const wanted = ["README.md", "LICENSE", ...targetsOf(manifestOf(name).exports)];
+  for (const path of wanted) if (!files.includes(path.replace("./", ""))) problem(`${name}: ${path} is not in the tarball`);
+}
+
+const PACKED = /^(README\.md|LICENSE|package\.json|dist\/[\w/-]+(\.js|\.d\.ts|\.css))$/;
+
+const targetsOf = (value) => (typeof value === "string" ? [value] : Object.values(value).flatMap(targetsOf));
+
 function entriesOf(name) {
-  const targets = (value) => (typeof value === "string" ? [value] : Object.values(value).flatMap(targets));
-  const files = Object.values(manifestOf(name).exports).flatMap(targets).filter((path) => path.endsWith(".js"));
+  const files = targetsOf(manifestOf(name).exports).filter((path) => path.endsWith(".js"));
   return [...new Set(files)].map((path) => `${name}/${path.replace("./", "")}`);
 }
 
@@ -86,6 +92,7 @@ for (const name of names) {
   await lint(name);
   await measure(name);
 }
-checkTypes(names);
+const tarballs = pack(names);
+if (names.length === ALL.length) checkAsStrangers(tarballs, tsc);
 console.log(wrong ? `${wrong} wrong` : "all well");
 process.exitCode = wrong ? 1 : 0;

@@ -12,6 +12,7 @@ KEY_BYTES_MAX: Final = 200
 
 TABLES: Final = (
     "instances",  # live instances of rules and of alert_now (book)
+    "anomalies",  # episodes that last (anomalies)
     "groups",  # groups of alerts, by route (dispatcher)
     "members",  # the alerts in them: what was told of each, acknowledgements, flapping (dispatcher)
     "silences",  # (dispatcher)

@@ -29,7 +29,8 @@ from hms_ops.alert.rule import AnomalyRule, Rule, rule_from_keys
 from hms_ops.alert.rulefile import RuleFile
 from hms_ops.alert.states.book import Book
 from hms_ops.alertevents import alert_event, notification_event
-from hms_ops.anomalies import Anomalies, Desk, Episode
+from hms_ops.anomalies import Anomalies, Desk
+from hms_ops.anomaly.episode import Episode
 from hms_ops.change import Change
 from hms_ops.clock import SECOND_NS, Clock
 from hms_ops.errors import ConfigError
@@ -220,8 +221,8 @@ class Duty:
         if self.judging.is_warm:
             self.judging.replace({name: plan for name, (_, plan) in prepared.plans.items()})
             with self._handover.lock:
-                self.anomalies.watch(file.anomalies, detector)
-                self._handover.put_gathered()
+                self.anomalies.watch(file.anomalies, detector, self._now())
+                self._handover.put_gathered(self.anomalies.changes())
 
     def _warn(self, rules: RuleFile) -> None:
         """Log what is new among the warnings of rules in force."""
@@ -244,6 +245,7 @@ class Duty:
             alive = int(store.load("marks").get("alive", {}).get("second", 0))
             with self._handover.lock:
                 events = self.book.restore(store.load("instances"), alive, now_ns // SECOND_NS + 1)
+                self.anomalies.restore(store.load("anomalies"), alive, now_ns // SECOND_NS + 1)
             tables = {name: store.load(name) for name in ("groups", "members", "silences")}
             now = now_ns / SECOND_NS
             self.keeper.ask(lambda dispatcher: dispatcher.restore(tables, now))
@@ -255,7 +257,7 @@ class Duty:
             self.actions.restore(store.load("runs"), store.load("marks").get("halted"))
             self.outbox.restore()
             with self._handover.lock:
-                self._handover.put(events)
+                self._handover.put(events, self.anomalies.changes())
         # What fired just before the end may not have reached its actions; one that ran for its episode is refused.
         for alert in self.book.alerts():
             if now - alert.episode < OFFERED_AGAIN_SECONDS:  # episodes are numbered by the second they fired in
@@ -292,13 +294,14 @@ class Duty:
         with self._lock:
             self.judging.warm({name: plan for name, (_, plan) in self.rulebook.plans.items()})
             anomalies = self.rulebook.file.anomalies
-            self.anomalies.watch(anomalies, self.anomalies.detector_of(anomalies))
+            self.anomalies.watch(anomalies, self.anomalies.detector_of(anomalies), self._now())
             self.book.warm()
 
     def take_reloaded(self, reloaded: Reloaded) -> None:
         """What was put back into the store's columns: windows are whole that much sooner."""
         with self._lock:
             self.judging.take_reloaded(reloaded)
+            self.anomalies.reloaded = reloaded
 
     def judge(self, end: int) -> None:
         """Everything that looks at the seconds before `end`, which are sealed."""
@@ -307,7 +310,7 @@ class Duty:
                 self._follow_units()
             with self._handover.lock:
                 self.anomalies.judge(end)
-                self._handover.put_gathered()
+                self._handover.put_gathered(self.anomalies.changes())
             found = self.judging.evaluate(end)
             with self._handover.lock:
                 events = self.book.advance(
@@ -409,6 +412,7 @@ class Duty:
         self.judging.stop()
         # First the actions: what fails by it calls a human, whom the keeper brings to the disk at least.
         self.actions.stop(min(deadline_ns, self._steady.now_ns() + int(ACTIONS_SECONDS * SECOND_NS)))
+        self._keep_anomalies()
         self.keeper.stop()
         if self._keeping is not None:
             wait_for(self._keeping, KEEPER_SECONDS)
@@ -417,6 +421,16 @@ class Duty:
         self.outbox.drain(deadline_ns)
         self.outbox.stop(deadline_ns)
         self.hooks.crew.stop(HOOKS_SECONDS)
+
+    def _keep_anomalies(self) -> None:
+        """Where each stands, to the second; while a tick hangs, as of its last transition."""
+        if not self._lock.acquire(timeout=KEEPER_SECONDS):
+            return
+        try:
+            self.anomalies.keep_all()
+            self._handover.keep(*self.anomalies.changes())
+        finally:
+            self._lock.release()
 
     def counters(self) -> dict[str, dict[str, int]]:
         book = {"live": self.book.live_count, "refused": self.book.refused, "rules": len(self.rulebook.plans)}

@@ -12,9 +12,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from hms_ops.alert.dispatch.routing import LOG
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.states.book import Book
-from hms_ops.anomalies import Episode
+from hms_ops.anomaly.episode import Episode
 from hms_ops.change import Change
 from hms_ops.keeper import Keeper
 
@@ -74,16 +75,17 @@ class Handover:
             self._gathered.append(alert)
 
     def end_anomaly(self, episode: Episode, reason: str) -> None:
-        self._gathered += self._book.end_now(episode.rule.name, episode.tags, self._now(), reason)
+        ended = self._book.end_now(episode.rule.name, episode.tags, self._now(), reason)
+        self._gathered += [replace(event, notify=(LOG,)) for event in ended]  # its rule may be gone already
 
-    def put_gathered(self) -> None:
+    def put_gathered(self, more: Iterable[Change] = ()) -> None:
         events, self._gathered = self._gathered, []
-        self.put(events)
+        self.put(events, more)
 
     def _hushed(self, events: Sequence[Alert]) -> list[Alert]:
         """An anomaly's end is no news: there is no "cleared" page, only a line in the log."""
         quiet = self._quiet()
         return [
-            replace(event, notify=("log:",)) if event.state == "resolved" and event.name in quiet else event
+            replace(event, notify=(LOG,)) if event.state == "resolved" and event.name in quiet else event
             for event in events
         ]

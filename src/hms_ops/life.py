@@ -198,7 +198,7 @@ class Life:
         from hms_ops.refill import reload_windows
 
         parts = self._parts
-        wanted = parts.duty.rulebook.metrics_read()
+        wanted = parts.duty.rulebook.metrics_read() | parts.duty.anomalies.metrics_waiting()
         parts.past.reloaded = reload_windows(parts.store, parts.past, parts.clock.now_ns() // SECOND_NS, wanted)
         parts.duty.take_reloaded(parts.past.reloaded)
 

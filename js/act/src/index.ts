@@ -9,9 +9,9 @@
 export interface Run {
   /** What to run. */
   readonly template: string;
-  readonly input?: Readonly<Record<string, unknown>> | undefined;
+  readonly input?: object | undefined;
   /** The alert that is the reason, as onAlert hands it over. */
-  readonly alert?: Readonly<Record<string, unknown>> | undefined;
+  readonly alert?: object | undefined;
   /** Runs of the same key are one run; a new one without it. */
   readonly idempotencyKey?: string | undefined;
 }

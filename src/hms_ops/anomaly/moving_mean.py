@@ -6,12 +6,13 @@ sealing and rollup, and gives the events to the alerts. One call of the kernel j
 A second is **anomalous** when all of these hold; what is judged is the second's mean, or its largest value (`on: max`):
 - the value is above `factor` times the baseline, and at least `min_difference` above it
 - the baseline, the mean of the `window_seconds` before the second, is positive and of at least `min_samples` samples;
-  the judged second is never part of it
+  the judged second is never part of it, what was put back of the time before a restart is
 A second without samples is no judgement: nothing changes.
 
 An **episode** starts with the first anomalous second (one event, however long it lasts), is **held** once 3 of the last
 5 judged seconds were anomalous (what an action waits for; one event), and ends after 5 normal ones (one event). Its
-baseline stands still, so that a slow disaster does not become the new normal, for 10 minutes at most.
+baseline stands still, so that a slow disaster does not become the new normal, for 10 minutes at most. `standing` tells
+where a series stands in its episode and `resume` puts it back there: a restart, a reload (hms_ops.anomaly.episode).
 
 `on: max` on a busy series meets a lone outlier every second: healthy latencies are skewed. `min_share` holds it back:
 the share of the last 5 judged seconds that must exceed before an episode starts. 0.2, the default, is one of five: any
@@ -31,7 +32,18 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hms_ops.kernels.score import ENDED, HELD, JUDGED_SECONDS, SCRATCH, STARTED, moving_mean_score
+from hms_ops.anomaly.episode import Standing
+from hms_ops.kernels.score import (
+    ENDED,
+    EPISODE,
+    HAS_HELD,
+    HELD,
+    JUDGED_SECONDS,
+    MEMORY,
+    SCRATCH,
+    STARTED,
+    moving_mean_score,
+)
 from hms_ops.kernels.window import MAX, SUM, cover
 from hms_ops.tiers import WINDOW_SECONDS_MAX
 
@@ -86,6 +98,7 @@ class Detector:
     def __init__(self, *rules: MovingMeanRule) -> None:
         self.rules = rules
         self.deferred = 0  # events that had to wait for another second
+        self._number = {rule.name: number for number, rule in enumerate(rules)}
         self._field = np.array([SUM if rule.on == "mean" else MAX for rule in rules], np.int64)
         self._start_seconds = np.array([_start_seconds(rule) for rule in rules], np.int64)
         self._factor = np.array([rule.factor for rule in rules], np.float64)
@@ -125,11 +138,38 @@ class Detector:
         """The wall clock was set: episodes go on as long as they would have."""
         self._since[self._since != 0] += seconds
 
-    def judge(self, cols: NDArray[np.float64], end: int, first_second: int) -> list[AnomalyEvent]:
-        """Judge second `end - 1`, the one sealed last; the store's columns must be rolled up already."""
+    def standing(self, rule: str, slot: int) -> Standing:
+        """Where a member whose episode is on stands in it. KeyError for what is no member."""
+        m = self._place(rule, slot)
+        if m < 0:
+            raise KeyError(f"series {slot} is no member of the anomaly rule {rule!r}")
+        history = int(self._history[m])
+        return Standing(history & MEMORY, bool(history & HAS_HELD), float(self._frozen[m]), int(self._since[m]))
+
+    def resume(self, rule: str, slot: int, standing: Standing) -> bool:
+        """Go on with an episode of before; False when the series is no member."""
+        m = self._place(rule, slot)
+        if m < 0:
+            return False
+        self._history[m] = standing.judged & MEMORY | EPISODE | (HAS_HELD if standing.is_held else 0)
+        self._frozen[m], self._since[m] = standing.baseline, standing.since
+        return True
+
+    def _place(self, rule: str, slot: int) -> int:
+        """Where a series stands among the members of the rule, -1 if it does not."""
+        first, stop = self._offset[self._number[rule] : self._number[rule] + 2].tolist()
+        m = first + int(np.searchsorted(self._member[first:stop], np.int32(slot)))
+        return m if m < stop and int(self._member[m]) == slot else -1
+
+    def judge(
+        self, cols: NDArray[np.float64], end: int, first_second: int, known_second: int | None = None
+    ) -> list[AnomalyEvent]:
+        """Judge second `end - 1`, the one sealed last; the store's columns must be rolled up already.
+
+        known_second: from where on steps of before `first_second` were put back, as in `kernels.window.cover`."""
         if not self.rules:
             return []
-        rows = [_baseline_rows(rule.window_seconds, end - 1, first_second) for rule in self.rules]
+        rows = [_baseline_rows(rule.window_seconds, end - 1, first_second, known_second) for rule in self.rules]
         events = moving_mean_score(
             cols,
             end - 1,
@@ -177,11 +217,13 @@ def _start_seconds(rule: MovingMeanRule) -> int:
     return 1 if rule.on == "mean" else math.ceil(rule.min_share * JUDGED_SECONDS - 1e-9)
 
 
-def _baseline_rows(window_seconds: int, second: int, first_second: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _baseline_rows(
+    window_seconds: int, second: int, first_second: int, known_second: int | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The steps of the window that ends before `second`.
 
     A minute before the second that was sealed last is one second more than the 60 stored: it is read from 10-s steps.
     """
     span = window_seconds + 1 if window_seconds == 60 else window_seconds
-    tiers, slots, _ = cover(second - span, second, first_second)
+    tiers, slots, _ = cover(second - span, second, first_second, known_second)
     return tiers, slots

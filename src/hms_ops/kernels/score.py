@@ -27,9 +27,9 @@ STARTED: Final = 1  # bits of `event_state`; one second may start and hold an ep
 HELD: Final = 2
 ENDED: Final = 4
 
-_MEMORY: Final = 0b0001_1111
-_EPISODE: Final = 0b0010_0000
-_HAS_HELD: Final = 0b0100_0000
+MEMORY: Final = 0b0001_1111  # bits of `history`
+EPISODE: Final = 0b0010_0000
+HAS_HELD: Final = 0b0100_0000
 _BLOCK: Final = 2048  # members judged together, as in kernels.window
 
 SCRATCH: Final = (2, _BLOCK)  # the shape of `scratch`
@@ -78,14 +78,14 @@ def _ones(bits):  # type: ignore[no-untyped-def]
 @njit(nogil=True, error_model="numpy")
 def _follow(state, anomalous, start_seconds):  # type: ignore[no-untyped-def]
     """The state after one more judged second, and the events it makes."""
-    memory = (state << 1 | anomalous) & _MEMORY
-    episode, has_held = state & _EPISODE, state & _HAS_HELD
+    memory = (state << 1 | anomalous) & MEMORY
+    episode, has_held = state & EPISODE, state & HAS_HELD
     event = 0
     if not episode and anomalous and _ones(memory) >= start_seconds:
-        episode = _EPISODE
+        episode = EPISODE
         event |= STARTED
     if episode and not has_held and _ones(memory) >= HELD_SECONDS:
-        has_held = _HAS_HELD
+        has_held = HAS_HELD
         event |= HELD
     if episode and memory == 0:
         episode = has_held = 0
@@ -176,7 +176,7 @@ def moving_mean_score(
                 if n <= 0:
                     continue
                 x = value[block[i]] / n if field[r] == SUM else value[block[i]]
-                is_frozen = history[m] & _EPISODE and second - since[m] < FROZEN_SECONDS_MAX
+                is_frozen = history[m] & EPISODE and second - since[m] < FROZEN_SECONDS_MAX
                 baseline = frozen[m] if is_frozen else total[i] / seen[i]
                 anomalous = x > factor[r] * baseline and x - baseline >= min_difference[r] and baseline > 0
                 if not is_frozen:

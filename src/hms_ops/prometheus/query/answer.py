@@ -20,6 +20,7 @@ from hms_ops.prometheus.query.instant import Instant, Labels, Scalar, Text, Valu
 from hms_ops.prometheus.query.parsing import milliseconds, offset_ms, parsed
 from hms_ops.prometheus.query.reader import Reader
 from hms_ops.prometheus.query.refused import BAD_DATA, LIMIT, Refused
+from hms_ops.prometheus.query.repeated import Repeated
 from hms_ops.prometheus.query.slots import windows
 from hms_ops.steps import VALUES_MAX
 
@@ -29,7 +30,7 @@ ORDERED: Final = ("sort", "sort_desc")
 def instant_answer(asked: Asked, reader: Reader) -> dict[str, Any]:
     """The data of `/api/v1/query`."""
     node = parsed(asked.text)
-    evaluation = Evaluation(asked.text, asked.times, reader)
+    evaluation = Evaluation(asked.text, asked.times, reader, Repeated(reader.budget))
     time = seconds(int(asked.times[0]))
     if type(node).__name__ == "MatrixSelector":
         return {"resultType": "matrix", "result": raw_samples(evaluation, node)}
@@ -55,7 +56,7 @@ def range_answer(asked: Asked, reader: Reader) -> dict[str, Any]:
         raise Refused(
             BAD_DATA, "invalid expression type for range query, must be Scalar or instant Vector: put it in a function"
         )
-    found = Evaluation(asked.text, asked.times, reader).result(node)
+    found = Evaluation(asked.text, asked.times, reader, Repeated(reader.budget)).result(node)
     return {"resultType": "matrix", "result": matrix(found, asked, reader)}
 
 

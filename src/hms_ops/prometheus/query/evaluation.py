@@ -3,7 +3,8 @@
     sum by (agency) (rate(orders_total[5m])) > 10
     selector ─► Samples ─► rates ─► Instant ─► grouping ─► Instant ─► operators ─► Instant
 
-No time is evaluated by itself: a selector is read once over all windows together. What is not in these tables is
+No time is evaluated by itself: a selector is read once over all windows together, and what stands in a query more than
+once is calculated once (repeated.py). What is not in these tables is
 refused with its name and its place in the text.
 
 Errors: Refused; StorageError. Threads: one Evaluation for each query. Not here: the tables themselves (windows.py,
@@ -32,6 +33,7 @@ from hms_ops.prometheus.query.parsing import (
 )
 from hms_ops.prometheus.query.reader import Pooling, Reader, Samples, is_total
 from hms_ops.prometheus.query.refused import EXECUTION, SUBQUERY, Refused, unsupported
+from hms_ops.prometheus.query.repeated import Repeated
 from hms_ops.prometheus.query.slots import Floats, Integers, Windows, windows, without_open
 from hms_ops.prometheus.query.windows import OVER_TIME, last_over_time, quantile_over_time
 
@@ -50,11 +52,13 @@ class Evaluation:
     text: str
     times: Integers
     reader: Reader
+    repeated: Repeated
     pooling: Pooling | None = None
 
     def result(self, node: Any) -> Value:
         """The value of the whole expression."""
         self.reader.settle([span_of(selector, window, self.times) for selector, window in reads(node)])
+        self.repeated.look(node)
         with np.errstate(all="ignore"):
             return self.value(node)
 
@@ -63,7 +67,7 @@ class Evaluation:
         read = NODES.get(type(node).__name__)
         if read is None:
             raise self.without(node)
-        return read(self, node)
+        return self.repeated.value(node, self.pooling, lambda: read(self, node))
 
     def without(self, node: Any) -> Refused:
         """For what is no value here."""
@@ -93,7 +97,7 @@ class Evaluation:
         samples = self.read(node, 0)
         lookback = max(LOOKBACK_MS, self.reader.row_seconds * 1000)
         of = windows(samples.slots, self.times - offset_ms(node), lookback)
-        self.reader.budget.hold(2 * len(samples.labels) * len(self.times))
+        self.repeated.charge(held=2 * len(samples.labels) * len(self.times))
         values = self.plain(samples)
         newest, closed = last_over_time(values, of), last_over_time(values, without_open(samples.slots, of))
         added = np.array([family.is_added for family in samples.families], bool)[:, None]
@@ -190,8 +194,8 @@ class Evaluation:
         if ms < row_ms:
             self.reader.infos[SHORT.format(ms / 1000, row_ms // 1000)] = None
         of = windows(samples.slots, self.times - offset_ms(selector), max(ms, row_ms))._replace(asked_ms=ms)
-        self.reader.budget.hold(2 * len(samples.labels) * len(self.times))
-        self.reader.budget.work(len(samples.labels) * int((of.high - of.low).sum()))
+        cells = int((of.high - of.low).sum())
+        self.repeated.charge(2 * len(samples.labels) * len(self.times), len(samples.labels) * cells)
         return samples, of
 
     def rate(self, name: str, node: Any) -> Value:
@@ -222,7 +226,7 @@ class Evaluation:
                        "sum_over_time of {0}, a counter: ask for increase({0}[5m])")  # fmt: skip
         values, of = self.plain(samples), without_open(samples.slots, of)
         if name == "quantile_over_time":
-            self.reader.budget.work(10 * len(samples.labels) * int((of.high - of.low).sum()))
+            self.repeated.charge(worked=10 * len(samples.labels) * int((of.high - of.low).sum()))
             found = quantile_over_time(self.scalar(arguments[0]), values, of)
         else:
             found = OVER_TIME[name](values, of)

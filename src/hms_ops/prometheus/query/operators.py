@@ -20,6 +20,7 @@ from hms_ops.prometheus.query.instant import (
     Labels,
     Scalar,
     Value,
+    are_nameless,
     check_apart,
     key_of,
     merged,
@@ -40,12 +41,12 @@ MANY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """names: the labels of `on`, or of `ignoring`."""
+    """names: the labels of `on`, or of `ignoring`. Called with labels it is what these are matched by."""
 
     names: tuple[str, ...] = ()
     is_on: bool = False
 
-    def key(self, labels: Labels) -> Key:
+    def __call__(self, labels: Labels) -> Key:
         if self.is_on:
             return tuple(sorted((name, labels[name]) for name in self.names if labels.get(name)))
         return key_of(labels, (NAME, *self.names))
@@ -81,23 +82,24 @@ def _with_number(operator: str, is_bool: bool, of: Instant, left: Floats, right:
     found = _function(operator)(left, right)
     if operator in CALCULATIONS or is_bool:
         return renamed(of, np.broadcast_to(found, of.values.shape).astype(float))
-    return Instant(of.labels, of.values, of.there & found)
+    return of.alike(of.values, of.there & found)
 
 
 def _matched(operator: str, is_bool: bool, matching: Matching, left: Instant, right: Instant) -> Instant:
     """One to one. The right side has one element for each key wherever the left side has any, the left side one of
     those that are matched."""
-    wanted = Instant(right.labels, right.values, right.there & left.there.any(axis=0))
-    right = merged(wanted, matching.key, MANY.format(side="right", operator=operator))
-    places = {matching.key(labels): row for row, labels in enumerate(right.labels)}
-    pairs = [(row, places[key]) for row, labels in enumerate(left.labels) if (key := matching.key(labels)) in places]
+    wanted = right.alike(right.values, right.there & left.there.any(axis=0))
+    right = merged(wanted, matching, MANY.format(side="right", operator=operator))
+    places = {key: rows[0] for key, rows in right.matched(matching).rows.items()}
+    pairs = [(row, places[key]) for row, key in enumerate(left.matched(matching).keys) if key in places]
     one, other = left.rows([row for row, _ in pairs]), right.rows([row for _, row in pairs])
     keeps = operator in COMPARISONS and not is_bool
     found, there = _function(operator)(one.values, other.values), one.there & other.there
-    there = there & found if keeps else there
-    check_apart(Instant(one.labels, one.values, there), matching.key, MANY.format(side="left", operator=operator))
-    labels = [matching.labels(own, keeps) for own in one.labels]
-    return unique(Instant(labels, one.values if keeps else found.astype(float), there))
+    made = one.alike(one.values if keeps else found.astype(float), there & found if keeps else there)
+    check_apart(made, matching, MANY.format(side="left", operator=operator))
+    if matching == Matching() and (keeps or are_nameless(one.labels)):
+        return unique(made)
+    return unique(Instant([matching.labels(own, keeps) for own in one.labels], made.values, made.there))
 
 
 # ---- and, or, unless
@@ -106,24 +108,26 @@ def _matched(operator: str, is_bool: bool, matching: Matching, left: Instant, ri
 def _covered(matching: Matching, left: Instant, right: Instant) -> Any:
     """bool[left's elements, times]: where the right side has an element for the same labels."""
     by_key: dict[Key, Any] = {}
-    for labels, there in zip(right.labels, right.there, strict=True):
-        key = matching.key(labels)
+    for key, there in zip(right.matched(matching).keys, right.there, strict=True):
         by_key[key] = by_key[key] | there if key in by_key else there
     none = np.zeros(left.there.shape[1], bool)
-    rows = [by_key.get(matching.key(labels), none) for labels in left.labels]
+    rows = [by_key.get(key, none) for key in left.matched(matching).keys]
     return np.array(rows, bool).reshape(left.there.shape)
 
 
 def _and(matching: Matching, left: Instant, right: Instant) -> Instant:
-    return Instant(left.labels, left.values, left.there & _covered(matching, left, right))
+    return left.alike(left.values, left.there & _covered(matching, left, right))
 
 
 def _unless(matching: Matching, left: Instant, right: Instant) -> Instant:
-    return Instant(left.labels, left.values, left.there & ~_covered(matching, left, right))
+    return left.alike(left.values, left.there & ~_covered(matching, left, right))
 
 
 def _or(matching: Matching, left: Instant, right: Instant) -> Instant:
     more = _unless(matching, right, left)
+    more = more.rows(np.flatnonzero(more.there.any(axis=1)).tolist())
+    if not more.labels:
+        return unique(left)
     joined = Instant(
         [*left.labels, *more.labels],
         np.concatenate([left.values, more.values]),

@@ -1,0 +1,73 @@
+// The packages as others' programs have them: unpacked from their tarballs, compiled by TypeScript as strictly as it can,
+// every entry and every code block of docs/javascript.md and of the READMEs.
+//
+//     node      Node 20 without a browser's types    client, core, act
+//     react-18  React 18's types, nodenext           everything
+//     react-19  React 19's types, as bundlers do     everything
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const here = `${root}node_modules/.cache/strangers`;
+
+const NODENEXT = ["--module", "nodenext"];
+const BUNDLER = ["--module", "esnext", "--moduleResolution", "bundler"];
+const DOM = ["--lib", "es2023,dom,dom.iterable"];
+
+const STRANGERS = {
+  node: { has: /client|core/, given: [...NODENEXT, "--lib", "es2023"] },
+  "react-18": { has: /./, given: [...NODENEXT, ...DOM], react: `${root}react-18/node_modules/@types/react` },
+  "react-19": { has: /./, given: [...BUNDLER, ...DOM], react: `${root}node_modules/@types/react` },
+};
+
+const STRICT = ["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--target", "es2022", "--jsx", "react-jsx", "--types", "node"];
+const EXAMPLES = ["--allowJs", "--checkJs", "--noImplicitAny", "false"]; // JavaScript: its parameters need no types
+
+/** `tsc` is called with its arguments, and says itself what is wrong. */
+export function checkAsStrangers(tarballs, tsc) {
+  rmSync(here, { recursive: true, force: true });
+  for (const [name, { has, given, react }] of Object.entries(STRANGERS)) {
+    const directory = `${here}/${name}`;
+    const names = tarballs.map((tarball) => unpacked(tarball, directory)).filter((one) => has.test(one.name));
+    writeFileSync(`${directory}/package.json`, '{"type":"module"}');
+    if (react) linked(react, `${directory}/node_modules/@types/react`);
+    writeFileSync(`${directory}/entries.mts`, names.flatMap(entriesOf).join("\n"));
+    const examples = examplesFor(has).map(({ text, language }, place) => {
+      const path = `${directory}/example-${place}.${language}`;
+      writeFileSync(path, text);
+      return path;
+    });
+    tsc(...STRICT, ...EXAMPLES, ...given, `${directory}/entries.mts`, ...examples);
+  }
+}
+
+function unpacked(tarball, directory) {
+  const { name, exports } = JSON.parse(execFileSync("tar", ["-xzOf", tarball, "package/package.json"], { encoding: "utf8" }));
+  const into = `${directory}/node_modules/${name}`;
+  mkdirSync(into, { recursive: true });
+  execFileSync("tar", ["-xzf", tarball, "-C", into, "--strip-components=1"]);
+  return { name, exports };
+}
+
+function linked(target, path) {
+  mkdirSync(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+  symlinkSync(target, path);
+}
+
+function entriesOf({ name, exports }) {
+  const entries = Object.keys(exports).filter((entry) => !/\.(css|json)$/.test(entry));
+  return entries.map((entry) => `export * as ${(name + entry).replace(/\W/g, "_")} from "${name}${entry.slice(1)}";`);
+}
+
+const LANGUAGES = { javascript: "mjs", typescript: "mts", jsx: "jsx", tsx: "tsx" };
+
+/** Code blocks that name no package but those. */
+function examplesFor(has) {
+  const readmes = readdirSync(root, { withFileTypes: true }).map(({ name }) => `${root}${name}/README.md`).filter(existsSync);
+  const texts = [`${root}../docs/javascript.md`, ...readmes].map((path) => readFileSync(path, "utf8"));
+  const blocks = texts.flatMap((text) => [...text.matchAll(/^```(\w+)\n(.*?)^```$/gms)]);
+  return blocks
+    .map(([, language, text]) => ({ language: LANGUAGES[language], text }))
+    .filter(({ language, text }) => language && [...text.matchAll(/"(@hms-\w+\/\w+)/g)].every(([, name]) => has.test(name)));
+}
