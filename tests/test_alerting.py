@@ -357,14 +357,14 @@ def test_an_alert_that_the_dispatcher_fails_on_is_paged_and_costs_its_neighbours
         rules = [{**hot, "alert": name, "notify": f"webhook:{server.url}/{name}"} for name in ("good", "odd", "other")]
         with manual(config={"rules": rules}) as engine:
             dispatcher = engine.duty.keeper.dispatcher
-            take = dispatcher._take
+            take = dispatcher._episodes.take
 
             def fail(alert: Alert, now: float) -> None:
                 if alert.name == "odd":
                     raise RuntimeError("planted")
                 take(alert, now)
 
-            monkeypatch.setattr(dispatcher, "_take", fail)
+            monkeypatch.setattr(dispatcher._episodes, "take", fail)
             feed(engine, "heat", 200.0, 2)
             wait_until(lambda: sorted(paths(server)) == ["/good", "/odd", "/other"])
             feed(engine, "heat", 200.0, 3)

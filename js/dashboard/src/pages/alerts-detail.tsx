@@ -5,7 +5,7 @@ import { visible } from "@hms-ops/core";
 import { MetricChart } from "@hms-ops/react";
 import { useNow } from "../kit/clock";
 import { Choice } from "../kit/form";
-import { span } from "../kit/format";
+import { span, withUnit } from "../kit/format";
 import { lightOf } from "../kit/lights";
 import { Badge, Light, Time } from "../kit/marks";
 import { Boundary, Empty } from "../kit/notes";
@@ -125,7 +125,7 @@ function Drawing({ name, tags, alert }: { readonly name: string; readonly tags: 
   const thresholds = useMemo(() => (limit === null ? [] : [{ value: limit, name: `fires ${drawn?.operator ?? ""}`, tone: "bad" as const }]), [limit, drawn?.operator]);
   if (!drawn) return null;
   return (
-    <Section title="Its value over time" note={limit === null ? "The left side of the condition, as the rule sees it." : "The left side of the condition, as the rule sees it, and the line it fires at."} actions={<Choice label="How far back" value={String(seconds)} choices={RANGES} onValue={(next) => setRange(next)} />}>
+    <Section title="Its value over time" note={limit === null ? "The left side of the condition, as the rule sees it." : `The left side of the condition, as the rule sees it, and the line it fires at: ${drawn.operator} ${withUnit(limit, drawn.unit)}.`} actions={<Choice label="How far back" value={String(seconds)} choices={RANGES} onValue={(next) => setRange(next)} />}>
       <MetricChart exprs={exprs} unit={drawn.unit} range={seconds} height={220} title={`${visible(name)}: the last ${span(seconds)}`} thresholds={thresholds} every={alert ? 5 : 15} />
     </Section>
   );

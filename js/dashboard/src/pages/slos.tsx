@@ -116,7 +116,7 @@ function Charts({ slo }: { readonly slo: SloDoc }) {
       <Choice label="Burn rate over" value={burn.name} choices={PAIRS} onValue={(next) => setPair(next)} />
       <div className="columns">
         <MetricChart exprs={budget} title="Error budget left, in percent" unit="%" range={seconds} every={30} thresholds={SPENT} />
-        <MetricChart exprs={rates} title={`Burn rate over ${windowsOf(burn)}: times too fast`} range={seconds} every={30} thresholds={limits} />
+        <MetricChart exprs={rates} title={`Burn rate over ${windowsOf(burn)}: times too fast, limit ${burn.factor}`} range={seconds} every={30} thresholds={limits} />
       </div>
     </div>
   );

@@ -26,7 +26,8 @@ What is held back (holding.py) stays in its group and is told as soon as nothing
 acknowledgement stops the levels of the alert's policy that are `until: ack`, and cancels what waits in the outbox of
 groups that have none but acknowledged alerts. An end cancels the levels' only: a page that could not leave still does.
 
-Parts: `desk` (what they share), `telling` (groups and budgets), `climbing` (policies), `hushing` (silences), `holding`.
+Parts: `desk` (what they share), `episodes` (begin, end, flap), `telling` (groups and budgets), `climbing` (policies),
+`hushing` (silences), `holding`, `standing` (what is answered).
 Bounds and counters: those of grouping, silence, storm and decision; see `counters`.
 """
 
@@ -41,18 +42,19 @@ from hms_ops.alert.dispatch.acknowledgement import Ack, Acked, Unack
 from hms_ops.alert.dispatch.climbing import Climber
 from hms_ops.alert.dispatch.decision import Decision
 from hms_ops.alert.dispatch.desk import Desk
-from hms_ops.alert.dispatch.flapping import STEP_SECONDS, changed, ends_at, forgotten_at, has_ended, is_beginning
-from hms_ops.alert.dispatch.grouping import Group, Member, Place, group_of_record, member_of_record
+from hms_ops.alert.dispatch.episodes import Episodes
+from hms_ops.alert.dispatch.flapping import STEP_SECONDS, ends_at, forgotten_at
+from hms_ops.alert.dispatch.grouping import Group, Member, group_of_record, member_of_record
 from hms_ops.alert.dispatch.hushing import Hush
-from hms_ops.alert.dispatch.routing import LOG, Routing, Target
+from hms_ops.alert.dispatch.routing import Routing
 from hms_ops.alert.dispatch.silence import AddSilence, EndSilence, Silence
+from hms_ops.alert.dispatch.standing import Standings
 from hms_ops.alert.dispatch.telling import AGAIN_SECONDS, BUDGET_PREFIX, Teller, ordered
 from hms_ops.alert.notification import Alert, Notification
 from hms_ops.change import Change
 
 __all__ = ["AGAIN_SECONDS", "Command", "Dispatch", "Dispatcher"]
 
-STANDINGS_MAX: Final = 10_000
 ORPHANED: Final = "its state was lost in a restart"
 
 Command: TypeAlias = Ack | Unack | AddSilence | EndSilence
@@ -83,13 +85,15 @@ class Dispatcher:
         self._teller = Teller(desk)
         self._climber = Climber(desk, self._teller)
         self._hush = Hush(desk, self._teller)
+        self._episodes = Episodes(desk, self._teller, self._climber)
+        self._standings = Standings(desk, self._teller, self._climber)
         self._mutes_due: dict[str, float] = {}
         self._is_rerouted = True  # the routing is new: `step` looks at all of it
         self._handlers: Final[dict[str, Callable[[str, float], None]]] = {
             "ack": self._time_out,
             "escalate": self._climber.climb,
-            "flaps": self._calm,
-            "forget": self._forget,
+            "flaps": self._episodes.calm,
+            "forget": self._episodes.forget,
             "group": self._teller.flush,
             "mute": self._look,
             "silence": self._hush.turn,
@@ -112,7 +116,7 @@ class Dispatcher:
                 self._reroute(now)
             for name in [name for name, due in self._mutes_due.items() if due <= now]:
                 self._look(name, now)
-            failed = [alert for alert in events if not tried(self._take, alert, now)]
+            failed = [alert for alert in events if not tried(self._episodes.take, alert, now)]
             for command in commands:
                 tried(self._obey, command, now)
             tried(self._work, now)
@@ -187,8 +191,7 @@ class Dispatcher:
     def acks(self) -> list[dict[str, Any]]:
         """The acknowledgements in force."""
         with self._lock:
-            acked = ordered(member for member in self._board.firing() if member.ack is not None)
-            return [{"name": one.alert.name, "tags": dict(one.alert.tags), **ack_document(one)} for one in acked]
+            return self._standings.acks()
 
     def firing_count(self, name: str, tags: Mapping[str, str] | None = None) -> int:
         """How many alerts fire that an acknowledgement of this name and these tags would be for."""
@@ -199,15 +202,7 @@ class Dispatcher:
         """By Alert.key: who has acknowledged it, what holds it back, when those are told who wait for their group, and
         whom its policy tells next; of the alerts of which there is something to say, STANDINGS_MAX at most."""
         with self._lock:
-            found: dict[str, dict[str, Any]] = {}
-            is_holding = self._desk.holding.is_holding()
-            for member in self._board.firing():
-                if not (is_holding or member.stands_out):
-                    continue
-                standing = self._standing(member, now)
-                if len(found) < STANDINGS_MAX and any(standing.values()):
-                    found[member.key] = standing
-            return found
+            return self._standings.all(now)
 
     def counters(self) -> dict[str, int]:
         """Sizes now, and what was told, refused or damaged since the start."""
@@ -226,118 +221,6 @@ class Dispatcher:
             }
 
     # The lock is held from here on.
-    # ---- events
-
-    def _take(self, alert: Alert, now: float) -> None:
-        if alert.state == "firing":
-            self._begin(alert, now)
-        elif alert.state == "resolved":
-            self._end(alert, now)
-
-    def _begin(self, alert: Alert, now: float) -> None:
-        """An alert fires."""
-        member = self._member(alert, now)
-        if member is None:
-            return
-        is_known = bool(member.places) or member.escalation is not None
-        if is_known and member.is_firing and member.alert.episode == alert.episode:
-            self._desk.decisions.add(now, alert, "not told", "nothing new")
-            return
-        self._change(member, alert, now)
-        self._desk.holding.sources.begin(member.key, member.labels)
-        self._desk.timers.set("forget", member.key, math.inf)
-        why = self._flap(member)
-        for group, _ in self._board.groups_of(member):
-            self._board.move(member, group, "left", "")
-        targets = self._desk.routing.targets(alert, member.labels)
-        for target in targets:
-            group = self._group_of(member, target, now)
-            self._teller.queue(member, group, why or ("new in group" if group.sent else "first"), now)
-        self._climber.start(member, now)
-        if not targets and member.escalation is not None:
-            self._desk.decisions.add(now, alert, "escalation", f"left to policy {member.escalation.policy}")
-
-    def _end(self, alert: Alert, now: float) -> None:
-        """An alert has resolved: those who were told that it fires are told."""
-        member = self._board.members.get(alert.key)
-        if member is None or not member.is_firing:
-            self._desk.decisions.add(now, alert, "not told", "nothing new")
-            return
-        is_quiet = alert.notify == (LOG,) != member.alert.notify  # an anomaly's end is for the log alone
-        self._desk.is_freed |= self._desk.holding.sources.end(member.key, member.labels)
-        self._change(member, alert, now)
-        if member.flaps.is_flapping:
-            self._desk.endings.set("flaps", member.key, ends_at(member.flaps))
-        if is_quiet:
-            log = self._group_of(member, Target(self._desk.routing.first(member.labels), LOG), now)
-            self._board.move(member, log, "pending", "resolved")
-        self._tell_end(member, is_quiet, now)
-        self._desk.forget_in_time(member, now)
-
-    def _change(self, member: Member, alert: Alert, now: float) -> None:
-        """The alert has begun or ceased to fire: what belonged to its episode is over."""
-        self._climber.stop(member)
-        self._desk.timers.set("ack", member.key, math.inf)
-        member.ack = None
-        member.take(alert)
-        member.flaps = changed(member.flaps, now)
-        self._board.touch(member)
-
-    def _tell_end(self, member: Member, is_quiet: bool, now: float) -> None:
-        told: set[str] = set()
-        for group, place in self._board.groups_of(member):
-            group.firing.discard(member.key)
-            if group.level and not group.firing:
-                self._desk.cancel(group)
-            reason = untold_end(member, group, place, is_quiet) or ("nothing new" if group.receiver in told else "")
-            if reason:
-                self._desk.decisions.add(now, member.alert, "not told", reason, group.receiver)
-                self._board.leave(member, group)
-                self._teller.wait_for(group)
-            else:
-                told.add(group.receiver)
-                self._teller.queue(member, group, "resolved", now)
-
-    def _member(self, alert: Alert, now: float) -> Member | None:
-        key = alert.key
-        member = self._board.members.get(key) or self._board.add(key, alert)
-        if member is None:
-            self._desk.counts["members_refused"] += 1
-            self._desk.decisions.add(now, alert, "not told", "too many alerts")
-        return member
-
-    def _group_of(self, member: Member, target: Target, now: float) -> Group:
-        route, receiver = target
-        return self._board.group(route.name, route.group_labels(member.labels), receiver, 0, now)
-
-    # ---- flapping
-
-    def _flap(self, member: Member) -> str:
-        """Note whether the alert flaps; returns the reason for its one page about that."""
-        is_new = is_beginning(member.flaps)
-        if is_new:
-            member.flaps = member.flaps._replace(is_flapping=True)
-        if member.flaps.is_flapping:
-            self._desk.endings.set("flaps", member.key, ends_at(member.flaps))
-        return "flapping" if is_new else ""
-
-    def _calm(self, key: str, now: float) -> None:
-        """The alert flaps no more, or is looked at again later."""
-        member = self._board.members[key]
-        if not has_ended(member.flaps, now):
-            self._desk.endings.set("flaps", key, max(ends_at(member.flaps), now + STEP_SECONDS))
-            return
-        member.flaps = member.flaps._replace(is_flapping=False)
-        self._board.touch(member)
-        self._desk.decisions.add(now, member.alert, "released", "flapping ended")
-        self._teller.release_one(member, now)
-        self._climber.resume_one(member, now)
-
-    def _forget(self, key: str, now: float) -> None:
-        member = self._board.members[key]
-        if not member.is_firing and not member.places:
-            self._board.forget(member)
-
     # ---- commands
 
     def _obey(self, command: Command, now: float) -> None:
@@ -411,7 +294,7 @@ class Dispatcher:
     def _rejoin(self, member: Member, now: float) -> None:
         """Put a firing alert into the groups that its routes lead to now, and take it out of the others."""
         targets = self._desk.routing.targets(member.alert, member.labels)
-        wanted = {group.key: group for group in (self._group_of(member, target, now) for target in targets)}
+        wanted = {group.key: group for group in (self._episodes.group_of(member, target, now) for target in targets)}
         for group, place in self._board.groups_of(member):
             if group.level or group.key in wanted:
                 continue
@@ -452,24 +335,6 @@ class Dispatcher:
             timers.set("forget", member.key, forgotten_at(member.flaps) if is_over else math.inf)
             self._climber.wait(member)
 
-    def _standing(self, member: Member, now: float) -> dict[str, Any]:
-        silence = self._desk.holding.silences.active(member.labels, now)
-        return {
-            "acknowledged": None if member.ack is None else ack_document(member),
-            "silenced_by": "" if silence is None else silence.id,
-            "held_by": self._desk.holding.reason(member, now),
-            "told_at": self._teller.told_at(member),
-            "next_escalation": self._climber.next_level(member),
-        }
-
-
-def untold_end(member: Member, group: Group, place: Place, is_quiet: bool) -> str:
-    """Why a receiver is not told of an end; "" when it is."""
-    if is_quiet:
-        return "" if group.receiver == LOG and not group.level else "the end of an anomaly is no news"
-    is_page = member.is_urgent and place.status == "pending" and not group.level
-    return "" if place.told or is_page else "resolved before it was told"
-
 
 def shift(member: Member, seconds: float) -> None:
     """The member on a clock that was set forward by so much."""
@@ -480,13 +345,6 @@ def shift(member: Member, seconds: float) -> None:
         one = member.escalation
         member.escalation = one._replace(began=one.began + seconds, paused=one.paused + seconds if one.paused else 0.0)
     member.flaps = member.flaps._replace(step=member.flaps.step + round(seconds / STEP_SECONDS))
-
-
-def ack_document(member: Member) -> dict[str, Any]:
-    ack = member.ack
-    assert ack is not None
-    until = None if ack.until == math.inf else ack.until
-    return {"who": ack.who, "comment": ack.comment, "at": ack.at, "until": until}
 
 
 def tried(work: Callable[..., None], *arguments: Any) -> bool:
