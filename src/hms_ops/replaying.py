@@ -22,11 +22,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from hms_ops.alert.evaluate import Floats, RuleSet
+from hms_ops.alert.evaluate import RuleSet
 from hms_ops.alert.language.desugar import Objectives, none_known
 from hms_ops.alert.language.reach import comparisons
 from hms_ops.alert.language.tree import Compare
 from hms_ops.alert.layout import InstanceKey
+from hms_ops.alert.machine import Floats
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.plan import Plan, UnitLookup, compile_rule, no_units
 from hms_ops.alert.rule import Rule
