@@ -20,7 +20,8 @@ Threads: `publish` is the tick's; the rest is anybody's, under one lock. It is h
 history of an SLO that is new (some ms, or seconds), and not while a status is; who cannot have the tick wait says
 `is_filled=False` and calls `fill_waiting` after, when no lock is held: only the last step is read under the lock then.
 Errors: ConfigError from `replace`, and then nothing has changed.
-Not here: the burn-rate rules (alert/slo.py makes them, they are rules like others), their states (book.py).
+Not here: how an SLO stands (slostatus.py), the burn-rate rules (alert/slo.py makes them, they are rules like others),
+their states (book.py).
 """
 
 import threading
@@ -36,16 +37,17 @@ from hms_ops._ring import Store
 from hms_ops.alert.language.tree import Selector
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.plan import SourceKey
-from hms_ops.alert.slo import BURNS, Goal, Ratio, Slo, Threshold
+from hms_ops.alert.slo import Goal, Ratio, Slo, Threshold
 from hms_ops.alert.source import GroupKey, Source
 from hms_ops.alert.watch import Watch
-from hms_ops.budget import Budget, burn_rate, left
+from hms_ops.budget import Budget, left
 from hms_ops.clock import SECOND_NS
 from hms_ops.counts import Counts, Part, Row
 from hms_ops.errors import ConfigError, StorageError
 from hms_ops.goals import Goals, check
 from hms_ops.past import Past
-from hms_ops.spending import Spent, spent, windows
+from hms_ops.slostatus import status_of
+from hms_ops.spending import Spent, spent
 
 SLOS_MAX: Final = 1_000
 GROUPS_MAX: Final = 4_096
@@ -214,7 +216,7 @@ class Objectives:
                 one.budget.move_on(second)
             samples = self._take(rows)
             if second % BUDGET_SECONDS == 0:
-                samples += [sample for one in self._followed for sample in budget_samples(one, second)]
+                samples += [sample for one in self._followed for sample in budget_samples(one.slo, one.budget, second)]
             self._send(samples)
 
     def _due(self, second: int) -> range:
@@ -355,61 +357,10 @@ def counter_samples(slo: Slo, key: GroupKey, second: int, good: float, total: fl
     ]
 
 
-def budget_samples(one: Followed, second: int) -> list[dict[str, Any]]:
-    name = one.slo.published[2]
-    shares = left(one.budget.sums(), one.slo.allowed).tolist()
+def budget_samples(slo: Slo, budget: Budget, second: int) -> list[dict[str, Any]]:
+    name = slo.published[2]
+    shares = left(budget.sums(), slo.allowed).tolist()
     return [
         {"name": name, "kind": "gauge", "value": share, "time": second, "tags": dict(key)}
-        for key, share in zip(one.budget.keys, shares, strict=True)
+        for key, share in zip(budget.keys, shares, strict=True)
     ]
-
-
-# ---- status
-
-WINDOWS: Final = tuple(sorted({seconds for burn in BURNS for seconds in (burn.short_seconds, burn.long_seconds)}))
-
-
-def status_of(
-    slo: Slo, keys: Sequence[GroupKey], sums: Floats, past: Past | None, end: int, firing: Sequence[Alert]
-) -> dict[str, Any]:
-    spending = windows(past, slo, end, WINDOWS) if past is not None else {}
-    shares = left(sums, slo.allowed).tolist()
-    names = {f"{slo.name}.{burn.name}" for burn in BURNS}
-    ours = [alert for alert in firing if alert.name in names]
-    groups = [
-        group_status(slo, dict(key), good, total, share, spending.get(key), ours)
-        for key, good, total, share in zip(keys, *sums.tolist(), shares, strict=True)
-    ]
-    return {
-        "slo": slo.name,
-        "objective": slo.objective,
-        "good": slo.text,
-        "window_seconds": slo.window_seconds,
-        "group_by": list(slo.group_by),
-        "source": slo.source,
-        "groups": groups or ([] if slo.group_by else [group_status(slo, {}, 0.0, 0.0, 1.0, None, ours)]),
-    }
-
-
-def group_status(
-    slo: Slo,
-    tags: dict[str, str],
-    good: float,
-    total: float,
-    budget: float,
-    spending: Floats | None,
-    firing: Sequence[Alert],
-) -> dict[str, Any]:
-    burning = sorted(alert.name for alert in firing if tags.items() <= dict(alert.tags).items())
-    nothing = np.zeros((2, len(WINDOWS)))
-    rates = zip(WINDOWS, *(nothing if spending is None else spending).tolist(), strict=True)
-    return {
-        "tags": tags,
-        "good": good,
-        "total": total,
-        "compliance": good / total if total > 0 else None,
-        "budget": budget,
-        "burn": {str(seconds): burn_rate(good, total, slo.allowed) for seconds, good, total in rates},
-        "firing": burning,
-        "state": "no data" if total <= 0 else "burning" if burning else "exhausted" if budget <= 0 else "ok",
-    }
