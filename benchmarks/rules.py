@@ -6,11 +6,13 @@ by a WHERE each. Every shape is checked to be evaluated whole before it is timed
 series is born that the store did not have before, of another metric each time.
 """
 
+import statistics
 import time
 from typing import Final
 
 from benchmarks.apart import apart
 from benchmarks.bench_rules import END, OF_1000_METRICS, RULE, SEED_RULE, SHAPES, GrowingFleet, fleet, rules_of
+from benchmarks.bench_states import INSTANCES, turning
 from benchmarks.figure import Figure, Pace
 from hms_ops.alert.language.grammar import parse_statement
 from hms_ops.alert.plan import compile_statement
@@ -18,6 +20,7 @@ from hms_ops.alert.rule import rule_of
 from hms_ops.alert.states.book import Book
 
 TICK_MS_AT_MOST: Final = 100.0
+CROWD_MS_AT_MOST: Final = 1000.0  # a tick must end in its second
 RULE_US_AT_MOST: Final = 200.0
 ALL_SHAPES: Final = SHAPES | OF_1000_METRICS
 WANTED: Final = {
@@ -56,6 +59,20 @@ def ticks_ms(shape: str, rounds: int, is_born: bool = False) -> dict[str, list[f
     return {"ms": costs[2:], "instances": [float(len(found.keys))]}
 
 
+def crowds_ms(rounds: int) -> dict[str, list[float]]:
+    """{"ms": of a tick in which 100,000 instances fire, "records": of making their records, which the keeper does}."""
+    ticks, records = [], []
+    for _ in range(rounds):
+        (ticking, seen), _ = turning(INSTANCES)()
+        begun = time.perf_counter()
+        assert ticking.tick(seen) == INSTANCES
+        states = ticking.book.take_changes(ticking.second)
+        ticks.append((time.perf_counter() - begun) * 1e3)
+        assert len(states.make()) == INSTANCES + 1  # and the mark of being alive
+        records.append((time.perf_counter() - begun) * 1e3 - ticks[-1])
+    return {"ms": ticks, "records": records}
+
+
 def parse_and_compile_us(text: str, rounds: int) -> list[float]:
     costs = []
     for _ in range(rounds):
@@ -92,6 +109,11 @@ def measure(pace: Pace) -> list[Figure]:
                 note=f"dearest {max(found['ms']):.0f} ms, {found['instances'][0]:,.0f} instances",
             )
         )
+    found = apart(crowds_ms, rounds=pace.part(7, 2))
+    records = statistics.median(found["records"])
+    note = f"dearest {max(found['ms']):.0f} ms; making their records, on another thread, {records:.0f}"
+    what = "states and events of a tick in which 100,000 instances fire"
+    figures.append(Figure("rules.crowd", what, "ms", found["ms"], at_most=CROWD_MS_AT_MOST, note=f"{note} ms"))
     for name, text in (("short", SEED_RULE), ("long", RULE)):
         costs = parse_and_compile_us(text, pace.part(50, 5))
         what = f"parse and compile a {name} rule"

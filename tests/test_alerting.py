@@ -299,7 +299,7 @@ def test_an_action_that_was_not_offered_yet_is_offered_after_a_crash(
     with answering(status(200, "{}")) as service:
         config = {"rules": [str(rules)], "actions": {"url": service.url}}
         with manual(config=config, data_dir=tmp_path / "data") as engine:
-            monkeypatch.setattr(engine.duty, "_offer", lambda alert: None)
+            monkeypatch.setattr(engine.duty._sequel, "offer", lambda alert: None)
             feed(engine, "heat", 200.0, 3 if for_ == "0s" else 910, kind="gauge")
             assert states(engine) == {"hot": "firing"}
         with manual(now=engine.clock.now_ns() / 1e9 + 5, config=config, data_dir=tmp_path / "data") as engine:

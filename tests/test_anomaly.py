@@ -9,6 +9,7 @@ from tests.reference import windows
 from tests.reference.anomaly import Watch
 
 from hms_ops.anomaly import moving_mean
+from hms_ops.anomaly.episode import Standing
 from hms_ops.anomaly.moving_mean import AnomalyEvent, Detector, MovingMeanRule
 from hms_ops.kernels.rollup import rollup_step
 
@@ -221,6 +222,65 @@ def test_binding_anew_keeps_the_state_of_the_members_that_stay() -> None:
     assert [(event.slot, event.state) for event in first] == [(0, "started"), (2, "started")]
     assert [(event.slot, event.state) for event in second] == [(1, "started"), (3, "started")]
     assert [(event.slot, event.state) for event in third] == [(2, "held")]
+
+
+def test_a_detector_that_takes_over_goes_on_where_the_one_before_stood() -> None:
+    rng = np.random.default_rng(9)
+    rule, series = make_rule(min_difference=5.0), list(range(6))
+    columns, alone, old = Columns(len(series)), Detector(rule), Detector(rule)
+    members = np.array(series, np.int32)
+    alone.bind(members)
+    old.bind(members)
+    is_open: set[int] = set()
+    told = 0
+    for second in range(400):
+        end = columns.seal({slot: _draw(rng, slot, second) for slot in series})
+        want, got = alone.judge(columns.cols, end, FIRST), old.judge(columns.cols, end, FIRST)
+        assert got == want
+        told += len(want)
+        for event in got:
+            (is_open.discard if event.state == "ended" else is_open.add)(event.slot)
+        if second % 7 == 0:
+            new = Detector(rule)
+            new.bind(members)
+            assert all(new.resume(rule.name, slot, old.standing(rule.name, slot)) for slot in is_open)
+            old = new
+    assert told > 10
+
+
+def test_only_a_member_has_a_standing_and_can_go_on() -> None:
+    strict, loose = make_rule(), MovingMeanRule("loose", "db.write_ms")
+    detector = Detector(strict, loose)
+    detector.bind(np.array([0, 3], np.int32), np.array([1, 3, 5], np.int32))
+    standing = Standing(0b00111, True, 100.0, FIRST)
+    assert [detector.resume("loose", slot, standing) for slot in range(7)] == [
+        False,
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert detector.standing("loose", 3) == standing
+    with pytest.raises(KeyError, match=r"series 1 is no member of the anomaly rule 'finance\.anomaly'"):
+        detector.standing(strict.name, 1)
+
+
+def test_what_was_put_back_of_the_time_before_is_in_the_baseline() -> None:
+    columns, detector = Columns(1), Detector(make_rule(window_seconds=300))
+    detector.bind(np.array([0], np.int32))
+    for _ in range(240):
+        columns.seal({0: [50.0]})
+    first = columns.end - columns.end % 10
+    columns.cols[0, 0] = 0.0  # of the run before there are no single seconds
+    for _ in range(30):
+        assert detector.judge(columns.cols, columns.seal({0: [90.0]}), first, first) == []
+    end = columns.seal({0: [150.0]})
+    assert detector.judge(columns.cols, end, first, first) == []
+    (event,) = detector.judge(columns.cols, end, first, FIRST)
+    assert (event.state, event.value) == ("started", 150.0)
+    assert event.baseline == pytest.approx((240 * 50 + 30 * 90) / 270)
 
 
 def test_more_events_than_are_listed_come_a_second_later_and_none_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from hms_ops.alert.rule import AnomalyRule
 from hms_ops.anomalies import Anomalies, Desk
 from hms_ops.anomaly.waiting import TABLE
 from hms_ops.change import Change
+from hms_ops.refill import EVERY_SERIES_MAX, metrics_wanted
 from hms_ops.storage.store import open_storage
 
 WaitUntil = Callable[..., None]
@@ -44,7 +45,7 @@ class Told:
     def note(self, event: dict[str, Any]) -> None:
         if event["kind"] == "anomaly":
             self.anomalies.append((event["second"] - NOW, event["state"], event["value"], event["baseline"]))
-            self.reasons += [event["reason"]] * (event["state"] == "ended")
+            self.reasons += [event["reason"]] if event["state"] == "ended" else []
         if event["kind"] == "alert":
             self.alerts.append((event["time_ns"] // 1_000_000_000 - NOW, event["state"], event["episode"]))
 
@@ -96,14 +97,37 @@ def test_restarts_in_the_midst_of_an_anomaly_change_nothing_that_is_told(tmp_pat
     assert len({episode for _, _, episode in told["plain"].alerts}) == 1
 
 
-def test_what_was_before_a_restart_is_in_the_baseline_of_after(tmp_path: Path) -> None:
+def test_an_action_that_a_held_anomaly_did_not_reach_runs_after_the_restart(
+    tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    cut_off_at(tmp_path)
+    with answering() as server:
+        actions = {"url": server.url, "run": [{"on": "db.anomaly", "act": {"template": "infra.scale-db"}}]}
+        for second in (CUT, CUT + 1):
+            with engine_on(tmp_path, second, actions=actions) as engine:
+                feed(engine, METRIC, 300.0, 1)
+                wait_until(lambda: server.requests)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("metric", [METRIC, "*"])
+def test_what_was_before_a_restart_is_in_the_baseline_of_after(tmp_path: Path, metric: str) -> None:
     """The series rose a minute before: of the run's own seconds alone, 150 would be nothing special."""
     story = [50.0] * 120 + [90.0] * 60 + [150.0] * 4
-    rules = [{**ODD, "window": "2m"}]
+    rules = [{**ODD, "metric": metric, "window": "2m"}]
     plain = lived(tmp_path / "plain", story, rules=rules)
     restarted = lived(tmp_path / "restarted", story, [120], rules=rules)
     assert plain.states == restarted.states == ["started", "held"]
     assert restarted.anomalies == [pytest.approx(event) for event in plain.anomalies]
+
+
+def test_all_series_of_a_large_history_are_not_put_back_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    one, every = AnomalyRule("one", METRIC), AnomalyRule("every", "*")
+    assert metrics_wanted({METRIC}, [one], EVERY_SERIES_MAX + 1) == {METRIC}
+    assert metrics_wanted({METRIC}, [one, every], EVERY_SERIES_MAX) is None
+    assert caplog.text == ""
+    assert metrics_wanted({METRIC}, [one, every], EVERY_SERIES_MAX + 1) == {METRIC}
+    assert "the anomaly rules on every metric know nothing of before this start" in caplog.text
 
 
 def test_after_a_crash_it_goes_on_from_its_last_transition(tmp_path: Path) -> None:
@@ -122,14 +146,14 @@ def test_after_a_crash_it_goes_on_from_its_last_transition(tmp_path: Path) -> No
         assert (told.states, [state for _, state, _ in told.alerts]) == (["ended"], ["resolved"])
 
 
-def test_one_that_ended_while_the_engine_was_down_gets_its_end(tmp_path: Path) -> None:
+def test_one_that_ended_while_the_engine_was_down_gets_its_end(tmp_path: Path, wait_until: WaitUntil) -> None:
     cut_off_at(tmp_path)
     told = Told()
     with told.watch(engine_on(tmp_path, CUT + 40)) as engine:
         feed(engine, METRIC, 100.0, 20)
         assert (told.states, told.reasons) == (["ended"], ["back to normal"])
         assert engine.alerts() == []
-        assert journal_of(engine) == ["started", "held", "ended"]
+        wait_until(lambda: journal_of(engine) == ["started", "held", "ended"])
 
 
 def test_its_ten_minutes_do_not_run_while_nobody_judges(tmp_path: Path) -> None:
@@ -182,7 +206,7 @@ def test_a_reload_keeps_the_episodes_of_rules_that_look_for_the_same(tmp_path: P
     ],
 )
 def test_one_that_cannot_go_on_ends_with_the_reason(
-    tmp_path: Path, second: int, rules: list[dict[str, Any]], reason: str
+    tmp_path: Path, wait_until: WaitUntil, second: int, rules: list[dict[str, Any]], reason: str
 ) -> None:
     cut_off_at(tmp_path)
     told = Told()
@@ -190,7 +214,7 @@ def test_one_that_cannot_go_on_ends_with_the_reason(
         engine.advance(1)
         assert (told.states, told.reasons) == (["ended"], [reason])
         assert [state for _, state, _ in told.alerts] == ["resolved"]
-        assert journal_of(engine) == ["started", "held", "ended"]
+        wait_until(lambda: journal_of(engine) == ["started", "held", "ended"])
         assert engine.counters()["anomalies"]["cut_off"] == 1
     with engine_on(tmp_path, second + 5) as engine:
         engine.advance(2)

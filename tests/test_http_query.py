@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tests.serving import Serving, serving
 
+from hms_ops.asked import POINTS_MAX, STEPS, step_of_points
 from hms_ops.csvtext import csv_text
 from hms_ops.errors import StorageError
-from hms_ops.query import POINTS_MAX, STEPS, step_of_points
 
 SECONDS = 40
 

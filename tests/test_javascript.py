@@ -22,8 +22,8 @@ TIMEOUT_SECONDS = 300
 def what_is_missing() -> str:
     if shutil.which("node") is None:
         return "node is not installed (make servers, or apt-get install nodejs)"
-    if not (JS / "node_modules" / "vitest").is_dir():
-        return "js/node_modules is not installed (npm ci --prefix js)"
+    if not all((JS / part).is_dir() for part in ("node_modules/vitest", "react-18/node_modules/react")):
+        return "what js/package-lock.json names is not installed (npm ci --prefix js)"
     return ""
 
 

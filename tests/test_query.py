@@ -12,11 +12,12 @@ from tests.recording import FIRST, Recording, random_samples
 from tests.reference import expression
 from tests.reference import ranges as twin
 
-from hms_ops import query as queries
-from hms_ops import steps
+from hms_ops import answerable, steps
 from hms_ops.alert.language.grammar import parse_query
+from hms_ops.answerable import SERIES_MAX
+from hms_ops.asked import DEFAULT_POINTS, POINTS_MAX
 from hms_ops.errors import ExpressionError, UnknownMetricError
-from hms_ops.query import DEFAULT_POINTS, POINTS_MAX, SERIES_MAX, answer, query_range
+from hms_ops.query import Points, answer, query_range
 from hms_ops.retained import minutes_end
 
 STDDEV_ERROR = 0.022  # on disk the squares are kept by their logarithm
@@ -68,13 +69,11 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recording]:
         yield made
 
 
-def ask(
-    recording: Recording, text: str, start: int, end: int, step: int
-) -> list[tuple[dict[str, str], queries.Points]]:
+def ask(recording: Recording, text: str, start: int, end: int, step: int) -> list[tuple[dict[str, str], Points]]:
     return query_range(parse_query(text), recording.past, recording.store, start, end, step)
 
 
-def one(recording: Recording, text: str, start: int, end: int, step: int) -> queries.Points:
+def one(recording: Recording, text: str, start: int, end: int, step: int) -> Points:
     [(_, points)] = ask(recording, text, start, end, step)
     return points
 
@@ -408,11 +407,11 @@ def test_points_are_limited(recording):
 
 def test_series_and_values_and_rows_are_limited(recording, monkeypatch):
     assert SERIES_MAX == 1_000
-    monkeypatch.setattr(queries, "SERIES_MAX", 2)
+    monkeypatch.setattr(answerable, "SERIES_MAX", 2)
     with pytest.raises(ValueError, match="2 are allowed"):
         ask(recording, "depth", FIRST, FIRST + 600, 10)
     monkeypatch.undo()
-    monkeypatch.setattr(queries, "VALUES_MAX", 100)
+    monkeypatch.setattr(answerable, "VALUES_MAX", 100)
     with pytest.raises(ValueError, match="100 points are allowed in all"):
         ask(recording, "depth", FIRST, FIRST + 600, 10)
     monkeypatch.undo()

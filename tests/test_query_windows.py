@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from tests.recording import FIRST, Recording, Sample, random_samples
 
-from hms_ops import query as queries
-from hms_ops import steps, trailing, trailing_figures
+from hms_ops import answerable, folded, steps, trailing, trailing_figures
 from hms_ops._sketch import from_values, quantiles, share_le
 from hms_ops.alert.evaluate import query_now
 from hms_ops.alert.language.grammar import parse_query
@@ -30,6 +29,12 @@ EXACT = [
     "moving_mean(depth, 3m)", "avg(api_ms, 1m) / avg(api_ms, 1h)", "ABSENT(hits[1m]) GROUP BY agency",
     "avg(api_ms, 5m) > 3 AND rate(hits, 1m) > 0.1 GROUP BY agency",
     "avg(api_ms{agency='irs'}, 5m) WHERE zone = 'a'", "coalesce(avg(depth, 10s), max(depth, 1h), 0) GROUP BY *",
+]  # fmt: skip
+FOLDS = [
+    "first(depth, 5m)", "zscore(depth, 5m)", "ewma(depth, 20m, half_life=2m) GROUP BY agency",
+    "changes(depth, 4m) GROUP BY zone", "avg(max(depth) - min(depth), 5m) GROUP BY agency",
+    "max(sum(hits) / count(api_ms), 1h)", "rate(avg(depth), 30m)", "quantile(avg(api_ms), 0.9, 20m)",
+    "zscore(api_ms, 3h)", "avg(api_ms, 5m) - avg(avg(api_ms) * 2, 5m)",
 ]  # fmt: skip
 NEARLY = ["stddev(api_ms, 5m)", "stddev(depth, 1h) GROUP BY agency"]  # on disk within 2.2 %
 
@@ -83,7 +88,7 @@ def now_of(recording: Recording, text: str) -> dict[str, float]:
     return {str(sorted(tags.items())): value for tags, value in found if not math.isnan(value)}
 
 
-@pytest.mark.parametrize("text", [*EXACT, *NEARLY])
+@pytest.mark.parametrize("text", [*EXACT, *FOLDS, *NEARLY])
 def test_a_whole_step_ends_with_what_a_rule_sees_then(recording, text):
     expected = now_of(recording, text)
     assert expected
@@ -92,7 +97,7 @@ def test_a_whole_step_ends_with_what_a_rule_sees_then(recording, text):
         assert got == pytest.approx(expected, rel=0.022 if text in NEARLY else 1e-9), step
 
 
-@pytest.mark.parametrize("text", EXACT[::3])
+@pytest.mark.parametrize("text", [*EXACT[::3], *FOLDS[::4]])
 def test_the_step_that_is_not_over_has_the_value_now_of_windows(later, text):
     got = {key: value for key, value in ends_of(later, text, 60).items() if not math.isnan(value)}
     assert got == now_of(later, text)
@@ -188,7 +193,7 @@ def test_runs_of_cells_are_those_cells_merged(cells):
 @pytest.mark.parametrize(
     ("text", "grain"),
     [("avg(api_ms)", None), ("avg(api_ms, 5s)", 10), ("avg(api_ms, 5m)", 10), ("avg(api_ms, 20m)", 60),
-     ("sum(hits, 1m) / sum(hits, 3d)", 3600)],
+     ("sum(hits, 1m) / sum(hits, 3d)", 3600), ("zscore(depth, 5m)", 10), ("avg(hits / depth, 20m)", 60)],
 )  # fmt: skip
 def test_the_answer_says_what_windows_begin_at(later, text, grain):
     assert answer(text, later.past, later.store, NOW - 300, NOW, 10).get("grain") == grain
@@ -206,9 +211,14 @@ def test_seconds_over_windows_within_the_last_minute(later):
     assert answer("sum(slo.total, 5m)", later.past, later.store, later.now - 40, points=40)["step"] == 10
 
 
-@pytest.mark.parametrize(("text", "problem"), [("avg(hits, 5m) OFFSET 1h", "column 5.*OFFSET"),
-                                               ("avg(api_ms, 999d)", "a window of"),
-                                               ("1 + delta(hits, 5m)", "column 11: hits is a counter")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("avg(hits, 5m) OFFSET 1h", "column 5.*OFFSET"), ("zscore(depth, 5m) OFFSET 1h", "column 8: OFFSET"),
+     ("1 + first(depth)", "column 5: first over a range needs its window"), ("avg(api_ms, 999d)", "a window of"),
+     ("ANOMALY(depth)", "OFFSET"), ("max(avg(depth, 1m), 1h)", "write no window there"),
+     ("1 + delta(hits, 5m)", "column 11: hits is a counter"),
+     ("max(delta(hits), 5m)", "column 11: hits is a counter")],
+)  # fmt: skip
 def test_what_has_no_meaning_over_a_range_is_refused_with_its_column(later, text, problem):
     with pytest.raises(ExpressionError, match=problem):
         answer(text, later.past, later.store, NOW - 600)
@@ -220,7 +230,8 @@ def test_what_has_no_meaning_over_a_range_is_refused_with_its_column(later, text
     (trailing, "ROWS_MAX", "delta(depth, 5m)", "10"),
     (trailing_figures, "TABLE_MAX", "p99(api_ms, 5m)", "10 cells are allowed"),
     (trailing_figures, "SKETCHES_MAX", "p99(api_ms, 5m)", "more than 10 sketches"),
-    (queries, "STATS_MAX", "avg(depth, 5m) - avg(depth, 1h)", "10 statistics"),
+    (folded, "FOLDED_MAX", "max(avg(depth), 5m)", "10 steps are allowed"),
+    (answerable, "STATS_MAX", "avg(depth, 5m) - avg(depth, 1h)", "10 st"),
 ])  # fmt: skip
 def test_windows_are_limited(later, monkeypatch, module, limit, text, problem):
     monkeypatch.setattr(module, limit, 10)
@@ -229,11 +240,18 @@ def test_windows_are_limited(later, monkeypatch, module, limit, text, problem):
 
 
 def test_chunks_of_any_size_give_the_same(recording, monkeypatch):
-    texts = ["delta(depth, 5m) GROUP BY *", "sum(hits, 1h)", "p99(api_ms, 5m) GROUP BY agency", "last(depth, 1m)"]
+    texts = [
+        "delta(depth, 5m) GROUP BY *",
+        "sum(hits, 1h)",
+        "p99(api_ms, 5m) GROUP BY agency",
+        "last(depth, 1m)",
+        "ewma(depth, 5m)",
+    ]
     whole = [ends_of(recording, text, 60) for text in texts]
     monkeypatch.setattr("hms_ops.past.CHUNK_ROWS", 10)
     monkeypatch.setattr(trailing, "CELLS_AT_ONCE", 1)
     monkeypatch.setattr(trailing, "CHANGES_AT_ONCE", 1)
+    monkeypatch.setattr(folded, "FOLDED_AT_ONCE", 1)
     monkeypatch.setattr(trailing_figures, "CHUNK_SKETCHES", 10)
     monkeypatch.setattr(trailing_figures, "CELLS_AT_ONCE", 1)
     assert [ends_of(recording, text, 60) for text in texts] == [pytest.approx(one, rel=1e-12) for one in whole]

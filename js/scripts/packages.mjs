@@ -1,9 +1,10 @@
 // Builds the packages into their dist/, packs them into packed/, and looks at what would be published: publint, what is in
 // the tarballs, types as strangers' compilers see them (strangers.mjs), sizes. `node scripts/packages.mjs [NAME…]`; exits
 // with 1 when anything is wrong.
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
 import { gzippedSize } from "./sizes.mjs";
@@ -25,17 +26,14 @@ function problem(text) {
   console.error(`  ✗ ${text}`);
 }
 
-function tsc(...given) {
-  try {
-    execFileSync(process.execPath, [at("node_modules/typescript/bin/tsc"), ...given], { cwd: root, stdio: "pipe" });
-  } catch (error) {
-    problem(`tsc ${given.join(" ")}\n${error.stdout}${error.stderr}`);
-  }
+async function tsc(...given) {
+  const ended = promisify(execFile)(process.execPath, [at("node_modules/typescript/bin/tsc"), ...given], { cwd: root });
+  await ended.catch((error) => problem(`tsc ${given.join(" ")}\n${error.stdout}${error.stderr}`));
 }
 
-function build(name) {
+async function build(name) {
   rmSync(at(`${name}/dist`), { recursive: true, force: true });
-  tsc("-p", `${name}/tsconfig.build.json`);
+  await tsc("-p", `${name}/tsconfig.build.json`);
   const own = manifestOf(name).scripts?.build; // what tsc does not do: style sheets
   if (own) execFileSync("npm", ["run", "--silent", "build"], { cwd: at(name), stdio: "inherit" });
   copyFileSync(at("../LICENSE"), at(`${name}/LICENSE`));
@@ -88,11 +86,11 @@ const asked = process.argv.slice(2);
 const names = ALL.filter((name) => (asked.length ? asked.includes(name) : existsSync(at(`${name}/tsconfig.build.json`))));
 for (const name of names) {
   console.log(manifestOf(name).name);
-  build(name);
+  await build(name);
   await lint(name);
   await measure(name);
 }
 const tarballs = pack(names);
-if (names.length === ALL.length) checkAsStrangers(tarballs, tsc);
+if (names.length === ALL.length) await checkAsStrangers(tarballs, tsc);
 console.log(wrong ? `${wrong} wrong` : "all well");
 process.exitCode = wrong ? 1 : 0;

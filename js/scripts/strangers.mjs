@@ -24,22 +24,21 @@ const STRANGERS = {
 const STRICT = ["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--target", "es2022", "--jsx", "react-jsx", "--types", "node"];
 const EXAMPLES = ["--allowJs", "--checkJs", "--noImplicitAny", "false"]; // JavaScript: its parameters need no types
 
-/** `tsc` is called with its arguments, and says itself what is wrong. */
-export function checkAsStrangers(tarballs, tsc) {
+/** `tsc` is called with its arguments, all strangers' at once, and says itself what is wrong. */
+export async function checkAsStrangers(tarballs, tsc) {
   rmSync(here, { recursive: true, force: true });
-  for (const [name, { has, given, react }] of Object.entries(STRANGERS)) {
-    const directory = `${here}/${name}`;
-    const names = tarballs.map((tarball) => unpacked(tarball, directory)).filter((one) => has.test(one.name));
-    writeFileSync(`${directory}/package.json`, '{"type":"module"}');
-    if (react) linked(react, `${directory}/node_modules/@types/react`);
-    writeFileSync(`${directory}/entries.mts`, names.flatMap(entriesOf).join("\n"));
-    const examples = examplesFor(has).map(({ text, language }, place) => {
-      const path = `${directory}/example-${place}.${language}`;
-      writeFileSync(path, text);
-      return path;
-    });
-    tsc(...STRICT, ...EXAMPLES, ...given, `${directory}/entries.mts`, ...examples);
-  }
+  await Promise.all(Object.entries(STRANGERS).map(([name, stranger]) => tsc(...STRICT, ...EXAMPLES, ...moved(name, stranger, tarballs))));
+}
+
+/** A stranger moves in: a folder with the packages, and programs that use them. Returns what its compiler is given. */
+function moved(name, { has, given, react }, tarballs) {
+  const directory = `${here}/${name}`;
+  const packages = tarballs.map((tarball) => unpacked(tarball, directory)).filter((one) => has.test(one.name));
+  if (react) linked(react, `${directory}/node_modules/@types/react`);
+  const programs = { "entries.mts": packages.flatMap(entriesOf).join("\n"), ...examplesFor(has) };
+  writeFileSync(`${directory}/package.json`, '{"type":"module"}');
+  for (const [path, text] of Object.entries(programs)) writeFileSync(`${directory}/${path}`, text);
+  return [...given, ...Object.keys(programs).map((path) => `${directory}/${path}`)];
 }
 
 function unpacked(tarball, directory) {
@@ -62,12 +61,12 @@ function entriesOf({ name, exports }) {
 
 const LANGUAGES = { javascript: "mjs", typescript: "mts", jsx: "jsx", tsx: "tsx" };
 
-/** Code blocks that name no package but those. */
+/** Code blocks that name no package but those, by the file they are written to. */
 function examplesFor(has) {
   const readmes = readdirSync(root, { withFileTypes: true }).map(({ name }) => `${root}${name}/README.md`).filter(existsSync);
   const texts = [`${root}../docs/javascript.md`, ...readmes].map((path) => readFileSync(path, "utf8"));
   const blocks = texts.flatMap((text) => [...text.matchAll(/^```(\w+)\n(.*?)^```$/gms)]);
-  return blocks
-    .map(([, language, text]) => ({ language: LANGUAGES[language], text }))
-    .filter(({ language, text }) => language && [...text.matchAll(/"(@hms-\w+\/\w+)/g)].every(([, name]) => has.test(name)));
+  const isTheirs = (text) => [...text.matchAll(/"(@hms-\w+\/\w+)/g)].every(([, name]) => has.test(name));
+  const theirs = blocks.filter(([, language, text]) => LANGUAGES[language] && isTheirs(text));
+  return Object.fromEntries(theirs.map(([, language, text], place) => [`example-${place}.${LANGUAGES[language]}`, text]));
 }

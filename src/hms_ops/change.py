@@ -5,7 +5,8 @@ Made by the parts of alerting (book, dispatcher, outbox, actions), gathered by t
 Records are plain: maps of text, numbers, truth, lists and maps, as msgpack has them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 KEY_BYTES_MAX: Final = 200
@@ -30,3 +31,15 @@ class Change(NamedTuple):
     table: str
     key: str
     record: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unmade:
+    """So many changes whose records are still to be made, by whoever commits them, of values that nobody changes any
+    more. Made once, on any thread."""
+
+    count: int
+    make: Callable[[], list[Change]]
+
+
+NO_CHANGES: Final = Unmade(0, list)

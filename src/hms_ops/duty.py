@@ -6,8 +6,8 @@
 
 The engine makes one, hands it rules, and calls `judge` once a sealed second. Nothing here waits: the disk has the
 keeper's thread, receivers, actions and handlers have their own. Which rules are in force is rulebook.py's affair, what
-they come to that of judging.py and anomalies.py, in which order it is told that of handover.py, and whom that of the
-dispatcher.
+they come to that of judging.py and anomalies.py, in which order it is told that of handover.py, what follows that of
+sequel.py, and who is told that of the dispatcher.
 
 Threads: `judge` is the tick's; the rest may be called by anyone, under one lock that is never held while waiting.
 Loading: until `warm` is called no kernel is imported, so that the engine receives before numba is there.
@@ -15,46 +15,35 @@ Loading: until `warm` is called no kernel is imported, so that the engine receiv
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from hms_ops._ring import Store
-from hms_ops.alert.actions.action import ActionRunner
-from hms_ops.alert.actions.run import Run
-from hms_ops.alert.delivery.outbox import Outbox
-from hms_ops.alert.dispatch.dispatcher import Dispatcher
-from hms_ops.alert.notification import Alert, Notification, Outcome, Profile, digest
+from hms_ops.alert.notification import Profile, digest
 from hms_ops.alert.plan import UnitLookup
 from hms_ops.alert.rule import AnomalyRule, Rule, rule_from_keys
 from hms_ops.alert.rulefile import RuleFile
 from hms_ops.alert.states.book import Book
-from hms_ops.alertevents import alert_event, notification_event
 from hms_ops.anomalies import Anomalies, Desk
 from hms_ops.anomaly.episode import Episode
 from hms_ops.change import Change
 from hms_ops.clock import SECOND_NS, Clock
 from hms_ops.errors import ConfigError
-from hms_ops.handover import Handover
-from hms_ops.hooks import AlertHooks
 from hms_ops.judging import Judging
-from hms_ops.keeper import Keeper
 from hms_ops.objectives import Objectives
 from hms_ops.past import Past
 from hms_ops.reloaded import Reloaded
 from hms_ops.rulebook import Prepared, Rulebook, taken_names
+from hms_ops.sequel import KEEPER_SECONDS, Sequel
 from hms_ops.storage.alerting import AlertStore
-from hms_ops.threads import StartThread, wait_for
+from hms_ops.threads import StartThread
 
 log = logging.getLogger("hms_ops.alert")
 
 Emit = Callable[[dict[str, Any]], None]
 
 UNSERVED_SHOWN: Final = 10  # in `problems`; all are logged
-HOOKS_SECONDS: Final = 0.5  # what handlers of alerts get at a stop
-ACTIONS_SECONDS: Final = 1.0  # and runs of actions; commands are killed then
-KEEPER_SECONDS: Final = 1.0  # and the keeper, to bring the last transitions to the disk
 OFFERED_AGAIN_SECONDS: Final = 600  # after a restart actions are offered what has fired so lately
-ACTION_FAILED_SECONDS: Final = 900.0  # how long the alert of a failed action lasts
 POSTED: Final = "POST /v1/alerts"  # the source of rules that are kept on disk
 
 
@@ -77,46 +66,35 @@ class Duty:
         is_halted: bool = False,
     ) -> None:
         self.store = store
-        self.hooks = AlertHooks()
         self.book = Book()
         self.judging = Judging(store, past, clock)
-        self.outbox = Outbox(steady, start_thread, profiles, self._on_outcome)
-        self.actions = ActionRunner(
-            (),
+        self._sequel = Sequel(
+            self.book,
+            clock,
             steady,
-            self._on_action,
-            self._is_cleared,
-            base_url=action_url,
+            start_thread,
+            emit,
+            self._anomaly_names,
+            profiles=profiles,
             origin=origin,
-            on_failed=self._on_action_failed,
-            is_told=self._is_kept,
+            action_url=action_url,
         )
+        self.hooks, self.outbox, self.keeper = self._sequel.hooks, self._sequel.outbox, self._sequel.keeper
+        self.actions, self._handover = self._sequel.actions, self._sequel.handover
         if is_halted:
             self.actions.halt("the configuration (actions.stop)", is_kept=False)
-        self.keeper = Keeper(
-            Dispatcher(RuleFile().routing, origin=origin),
-            self.outbox,
-            clock,
-            origin,
-            tell=self._tell,
-            tell_decisions=self._tell_decisions,
-        )
-        self._handover = Handover(self.book, self.keeper, self._anomaly_names, self._now)
         self.rulebook = Rulebook(store, unit)
         self.objectives = Objectives(store, unit=unit)
         desk = Desk(self._handover.fire_anomaly, self._handover.end_anomaly, self._offer_held, emit)
         self.anomalies = Anomalies(store, desk)
         self._clock = clock
-        self._steady = steady
         self._start_thread = start_thread
-        self._emit = emit
         self._profiles = profiles
         self._action_url = action_url
         self._warnings: list[str] = []  # of the rules in force; logged when they are new
         self._unserved: list[str] = []  # those of them that are about receivers
         self._lock = threading.RLock()
         self._units_at = -1  # the store's changes up to which units were looked at
-        self._keeping: threading.Thread | None = None
 
     # ---- rules in
 
@@ -261,7 +239,7 @@ class Duty:
         # What fired just before the end may not have reached its actions; one that ran for its episode is refused.
         for alert in self.book.alerts():
             if now - alert.episode < OFFERED_AGAIN_SECONDS:  # episodes are numbered by the second they fired in
-                self._offer(alert)
+                self._sequel.offer(alert)
 
     def _restore_rules(self, records: Mapping[str, Mapping[str, Any]]) -> None:
         """Those that were posted, at once if they can be; one that cannot be any more is logged and stays on disk."""
@@ -320,8 +298,7 @@ class Duty:
 
     def settle(self) -> None:
         """Wait until what was found is on its way: for a clock that runs faster than time."""
-        if self._keeping is not None:
-            self.keeper.settle()
+        self._sequel.settle()
 
     def problems(self) -> list[str]:
         """Rules that cannot be evaluated now, or whose pages go to the log, and why; handlers that hang; notifications
@@ -349,78 +326,19 @@ class Duty:
         """Fire an alert without a rule; it resolves after its ttl without a repeat."""
         self._handover.fire(name, value, self._now(), **options)
 
-    def _tell(self, alerts: Sequence[Alert]) -> None:
-        """From the keeper, once they are kept."""
-        for alert in alerts:
-            self._emit(alert_event(alert))
-            self.hooks.put(alert)
-            self._offer(alert)
-
-    def _offer(self, alert: Alert) -> None:
-        if alert.name not in self._anomaly_names():
-            self.actions.offer(alert)  # an anomaly's actions wait until it is held
-
-    def _tell_decisions(self, decisions: Sequence[Mapping[str, Any]]) -> None:
-        for decision in decisions:
-            self._emit({"kind": "decision", **decision})
-
-    def _is_cleared(self, name: str, tags: Mapping[str, str]) -> bool:
-        """For an action's verification: the alert does not fire any more."""
-        return not self.book.is_firing(name, tags)
-
-    def _on_outcome(self, notification: Notification, outcome: Outcome) -> None:
-        self._emit(notification_event(notification, outcome))
-
-    def _on_action_failed(self, run: Run, why: str) -> None:
-        """It failed, did not help, or nobody knows: a human is called, those that the alert itself calls; again when
-        the last call has not ended yet."""
-        alert, name = run.alert, f"{run.alert.name}.action_failed"
-        with self._handover.lock:
-            self._handover.put(self.book.end_now(name, alert.tags, self._now(), "another run failed"))
-        self.alert_now(
-            name,
-            alert.value,
-            tags=alert.tags,
-            severity="page",
-            reason=f"{run.rule.name}: {why}",
-            notify=alert.notify,
-            policy=alert.policy,
-            rule_tags=alert.rule_tags,
-            ttl_seconds=ACTION_FAILED_SECONDS,
-        )
-
-    def _is_kept(self) -> bool:
-        """Whether all calls of humans so far are on disk."""
-        return self.keeper.settle(1.0) and not self.keeper.problem
-
-    def _on_action(self, record: dict[str, Any]) -> None:
-        self._emit({"kind": "action", **record})
-
     # ---- life
 
     def start(self) -> None:
-        if self.keeper.committer is not None:
-            self._start_thread("hms-committer", self.keeper.committer.run)
-        self._keeping = self._start_thread("hms-keeper", self.keeper.run)
+        self._sequel.start()
         self.judging.start(self._start_thread)
-        self.actions.start(self._start_thread)
-        self.hooks.crew.start(self._start_thread)
 
     def stop(self, deadline_ns: int) -> None:
         """Bring what was found to the disk, send what can be sent, end all workers; nothing is put in any more. The
         deadline is on the steady clock."""
         self.judging.stop()
-        # First the actions: what fails by it calls a human, whom the keeper brings to the disk at least.
-        self.actions.stop(min(deadline_ns, self._steady.now_ns() + int(ACTIONS_SECONDS * SECOND_NS)))
+        self._sequel.stop_actions(deadline_ns)
         self._keep_anomalies()
-        self.keeper.stop()
-        if self._keeping is not None:
-            wait_for(self._keeping, KEEPER_SECONDS)
-        if self.keeper.committer is not None:
-            self.keeper.committer.stop()
-        self.outbox.drain(deadline_ns)
-        self.outbox.stop(deadline_ns)
-        self.hooks.crew.stop(HOOKS_SECONDS)
+        self._sequel.stop(deadline_ns)
 
     def _keep_anomalies(self) -> None:
         """Where each stands, to the second; while a tick hangs, as of its last transition."""

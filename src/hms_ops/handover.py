@@ -16,7 +16,7 @@ from hms_ops.alert.dispatch.routing import LOG
 from hms_ops.alert.notification import Alert
 from hms_ops.alert.states.book import Book
 from hms_ops.anomaly.episode import Episode
-from hms_ops.change import Change
+from hms_ops.change import NO_CHANGES, Change
 from hms_ops.keeper import Keeper
 
 log = logging.getLogger("hms_ops.alert")
@@ -38,12 +38,13 @@ class Handover:
     def put(self, events: Sequence[Alert], more: Iterable[Change] = ()) -> None:
         """To the keeper; the lock is held."""
         try:
-            changes = [*self._book.changes(self._now()), *more]
+            states = self._book.take_changes(self._now())
         except Exception:  # a mistake of ours in a record must not cost a page
             log.exception("the states of alerts cannot be kept")
-            changes = list(more)
-        if events or changes:
-            self._keeper.put(self._hushed(events), changes)
+            states = NO_CHANGES
+        changes = list(more)
+        if events or changes or states.count:
+            self._keeper.put(self._hushed(events), changes, states)
 
     def keep(self, *changes: Change) -> None:
         """Records that are no alert's."""

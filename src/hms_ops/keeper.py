@@ -6,7 +6,7 @@
 
 A transition and the notifications that follow from it are one transaction, committed before anything leaves; so after
 a crash both are there or neither, and what was not there is found anew by the rules. Changes of one key replace each
-other while they wait.
+other while they wait. The records of many states that changed at once are made here, not in the tick that changed them.
 
 When the disk refuses, or hangs for some seconds, pages leave all the same and `problem` says so: what could not be kept
 waits for the next turn.
@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 from hms_ops.alert.delivery.outbox import Outbox
 from hms_ops.alert.dispatch.dispatcher import Command, Dispatch, Dispatcher
 from hms_ops.alert.notification import Alert, notifications_of
-from hms_ops.change import Change
+from hms_ops.change import NO_CHANGES, Change, Unmade
 from hms_ops.clock import SECOND_NS, Clock, steady_ns
 from hms_ops.committing import Committer
 from hms_ops.errors import StorageError
@@ -35,6 +35,8 @@ log = logging.getLogger("hms_ops.alert")
 
 EVENTS_WAITING_MAX: Final = 200_000
 CHANGES_WAITING_MAX: Final = 1_000_000
+MADE_AT_ONCE: Final = 100  # records of states that are made by who puts them
+UNMADE_MAX: Final = 300_000  # that wait for their turn; with more they are all made by who puts them
 RETRY_SECONDS: Final = 1.0
 OUTBOX: Final = "outbox"
 STUCK_SECONDS: Final = 30  # of one turn: the disk hangs
@@ -53,6 +55,7 @@ class Batch(NamedTuple):
     events: list[Alert]
     commands: list[Command]
     changes: dict[ChangeKey, Change]
+    unmade: list[Unmade]
 
 
 class Keeper:
@@ -84,6 +87,7 @@ class Keeper:
         self._events: deque[Alert] = deque()
         self._commands: list[Command] = []
         self._changes: dict[ChangeKey, Change] = {}
+        self._unmade: list[Unmade] = []  # younger than all of these, in their order
         self._asked = self._done = 0  # turns
         self._begun_ns = 0  # when the turn began that runs now, 0 for none
         self._is_stopped = False
@@ -93,8 +97,8 @@ class Keeper:
         """Keep everything here from the next turn on. Before `run`."""
         self.committer = Committer(store)
 
-    def put(self, events: Iterable[Alert], changes: Iterable[Change] = ()) -> None:
-        """Queue events in their order, with the changes that belong to them; never waits."""
+    def put(self, events: Iterable[Alert], changes: Iterable[Change] = (), states: Unmade = NO_CHANGES) -> None:
+        """Queue events in their order, with the changes and states that belong to them; never waits."""
         with self._guard:
             for event in events:
                 self._counts["events"] += 1
@@ -103,8 +107,27 @@ class Keeper:
                 else:
                     self._counts["lost"] += 1
             if self.committer is not None:
-                self._keep(changes)
+                self._put_changes(list(changes), states)
         self._wake.set()
+
+    def _put_changes(self, changes: list[Change], states: Unmade) -> None:
+        """As they are put: what is made already waits behind what is not."""
+        if not self._unmade and states.count <= MADE_AT_ONCE:
+            self._keep(self._changes, [*self._made(states), *changes])
+            return
+        self._unmade += [states, Unmade(len(changes), lambda: changes)]
+        if sum(one.count for one in self._unmade) > UNMADE_MAX:
+            unmade, self._unmade = self._unmade, []
+            for one in unmade:
+                self._keep(self._changes, self._made(one))
+
+    def _made(self, states: Unmade) -> list[Change]:
+        try:
+            return states.make()
+        except Exception:  # a mistake of ours in a record must not cost a page
+            self._counts["errors"] += 1
+            log.exception("the states of alerts cannot be kept")
+            return []
 
     def command(self, *commands: Command) -> bool:
         """Carry out commands in the next turn and wait for it; False when it did not come in time."""
@@ -155,16 +178,19 @@ class Keeper:
     def counters(self) -> dict[str, int]:
         """events put, turns, lost (events and changes beyond the limits), errors of turns; waiting now."""
         with self._guard:
-            return self._counts | {"waiting": len(self._events), "unsaved": len(self._changes)}
+            return self._counts | {
+                "waiting": len(self._events),
+                "unsaved": len(self._changes) + sum(one.count for one in self._unmade),
+            }
 
     def turn(self) -> None:
         """Step the dispatcher with what waits, commit, send, tell."""
         with self._guard:
             asked = self._asked
             self._begun_ns = steady_ns()
-            batch = Batch(list(self._events), self._commands, self._changes)
+            batch = Batch(list(self._events), self._commands, self._changes, self._unmade)
             self._events.clear()
-            self._commands, self._changes = [], {}
+            self._commands, self._changes, self._unmade = [], {}, []
         try:
             self._carry_out(batch)
         except Exception:
@@ -180,6 +206,8 @@ class Keeper:
         dispatch = self._dispatch(batch)
         made = [self.outbox.changes_for(notification) for notification in dispatch.notifications]
         gone = [Change(OUTBOX, id, None) for id in dispatch.cancelled]
+        for states in batch.unmade:
+            self._keep(batch.changes, self._made(states))
         self._commit([*batch.changes.values(), *dispatch.changes, *made, *gone])
         self.outbox.cancel(dispatch.cancelled)
         for notification in dispatch.notifications:
@@ -218,17 +246,17 @@ class Keeper:
             self.outbox.keep([change for change in changes if change.table == OUTBOX])
             with self._guard:
                 younger, self._changes = self._changes, {}
-                self._keep([*(change for change in changes if change.table != OUTBOX), *younger.values()])
+                self._keep(self._changes, [*(one for one in changes if one.table != OUTBOX), *younger.values()])
             return
         if self.problem:
             log.info("alert states are kept again")
         self.problem = ""
 
-    def _keep(self, changes: Iterable[Change]) -> None:
+    def _keep(self, waiting: dict[ChangeKey, Change], changes: Iterable[Change]) -> None:
         for change in changes:
             key = change.table, change.key
-            if key in self._changes or len(self._changes) < CHANGES_WAITING_MAX:
-                self._changes[key] = change
+            if key in waiting or len(waiting) < CHANGES_WAITING_MAX:
+                waiting[key] = change
             else:
                 self._counts["lost"] += 1
 

@@ -193,12 +193,13 @@ class Life:
         )
 
     def _put_back(self) -> None:
-        """The last hour's steps of what rules read, from disk into the store's columns, so that their windows are whole
-        after a restart. (Of all series it would take seconds for each 10,000.)"""
-        from hms_ops.refill import reload_windows
+        """The last hour's steps of what rules read, from disk into the store's columns: windows stay whole."""
+        from hms_ops.refill import metrics_wanted, reload_windows
 
-        parts = self._parts
-        wanted = parts.duty.rulebook.metrics_read() | parts.duty.anomalies.metrics_waiting()
+        parts, storage = self._parts, self._account.storage
+        assert storage is not None
+        read = parts.duty.rulebook.metrics_read() | parts.duty.anomalies.metrics_waiting()
+        wanted = metrics_wanted(read, parts.duty.anomaly_rules(), storage.catalogue.series_count())
         parts.past.reloaded = reload_windows(parts.store, parts.past, parts.clock.now_ns() // SECOND_NS, wanted)
         parts.duty.take_reloaded(parts.past.reloaded)
 

@@ -16,17 +16,20 @@ A gauge's `+5` adds to what this run saw of it, not to what was put back.
 Threads: the caller's, before the tick runs; listeners may receive already. Errors: StorageError of a disk that fails;
 nothing is half known then, `Reloaded` is NOTHING of what was not written.
 Cost: about 9 s for 100,000 series that were all busy.
-Limits: series up to the store's cap; `left_out` counts the rest and names that no sample could have.
+Limits: series up to the store's cap; `left_out` counts the rest and names that no sample could have. All series are put
+back, for an anomaly rule on every metric, where history has EVERY_SERIES_MAX at most; else the log says so.
 """
 
 import logging
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from hms_ops import kinds
 from hms_ops._ring import Series, Store
+from hms_ops.alert.rule import AnomalyRule
+from hms_ops.anomaly.episode import EVERY
 from hms_ops.backlog import STEP_SECONDS
 from hms_ops.past import Past
 from hms_ops.reloaded import NOTHING, Reloaded
@@ -38,8 +41,24 @@ from hms_ops.tiers import KEPT_STEPS, SLOTS
 log = logging.getLogger("hms_ops.history")
 
 MINUTE_SECONDS: Final = 60
+EVERY_SERIES_MAX: Final = 20_000  # a start takes about two seconds longer for them
 SERIES_AT_ONCE: Final = 20_000  # read and put back together: about 250 MB while it lasts
 _TENS, _MINUTES = 1, 2  # tiers of the store's columns
+
+
+def metrics_wanted(read: set[str], anomalies: Iterable[AnomalyRule], series_count: int) -> set[str] | None:
+    """The metrics to put back: those that rules read, or all of them (None) for an anomaly rule on every one. The
+    count is that of the series in history."""
+    if not any(rule.metric == EVERY for rule in anomalies):
+        return read
+    if series_count <= EVERY_SERIES_MAX:
+        return None
+    log.warning(
+        "history has %d series, more than %d: the anomaly rules on every metric know nothing of before this start",
+        series_count,
+        EVERY_SERIES_MAX,
+    )
+    return read
 
 
 def reload_windows(store: Store, past: Past, now: int, metrics: Container[str] | None = None) -> Reloaded:

@@ -106,8 +106,8 @@ class Rulebook:
         return [name for name, (_, plan) in self.plans.items() if not metrics_of(plan).isdisjoint(metrics)]
 
     def metrics_read(self) -> set[str]:
-        """What rules and anomaly rules look at, but for the anomaly rule on every metric; and one of the engine's own
-        gauges, which tells silence from an engine that was down."""
+        """What rules and anomaly rules look at, but for the anomaly rule on every metric (refill.py does that); and
+        one of the engine's own gauges, which tells silence from an engine that was down."""
         read = {metric for _, plan in self.plans.values() for metric in metrics_of(plan)}
         return read | {rule.metric for rule in self.file.anomalies} - {"*"} | {OWN_SIGN}
 

@@ -68,7 +68,7 @@ export function createLive(client: Client, options: LiveOptions = {}): Live {
 }
 
 export class Store implements Live {
-  /** Calls of watchers and handlers that threw. */
+  /** Calls of watchers and handlers that threw or rejected. */
   errors = 0;
   private readonly source: Source;
   private readonly board: Board;
@@ -215,7 +215,7 @@ export class Store implements Live {
     if (this.isClosed) return;
     if (event.type === "cells") return this.takeCells(event);
     if (event.type === "gap") this.show({ gaps: this.shown.gaps + 1 });
-    for (const handler of [...this.eventHandlers]) this.call(() => handler(event));
+    for (const handler of [...this.eventHandlers]) void this.call(() => handler(event));
     if (event.type !== "action") this.board.renew();
   }
 
@@ -252,16 +252,17 @@ export class Store implements Live {
   }
 
   private tellRoom(room: Room): void {
-    for (const { changed } of [...room.watchers.values()]) this.call(changed);
+    for (const { changed } of [...room.watchers.values()]) void this.call(changed);
   }
 
   private tell(listeners: ReadonlySet<() => void>): void {
-    for (const listener of [...listeners]) this.call(listener);
+    for (const listener of [...listeners]) void this.call(listener);
   }
 
-  private call(listener: () => void): void {
+  /** At once, up to the listener's own first await; one that rejects ends no process. */
+  private async call(listener: () => void): Promise<void> {
     try {
-      listener();
+      await listener();
     } catch (error) {
       if (this.errors++ < 10) console.error("hms-ops: a watcher failed:", error);
     }

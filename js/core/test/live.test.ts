@@ -215,15 +215,17 @@ it("counts gaps, passes them on, and says why it is not live", async () => {
   await until("it is told", () => live.state().connection === "reconnecting" && live.state().error === "HTTP 503: busy");
 });
 
-it("goes on when a watcher throws", async () => {
+it("goes on when a watcher throws or rejects", async () => {
   const log = vi.spyOn(console, "error").mockImplementation(nothing);
   live.watch("a", () => { throw new Error("mine"); });
+  live.watch("a", async () => { throw new Error("mine later"); }); // unhandled it would end the process
+  live.watchEvents(async () => { throw new Error("mine too"); });
   let told = 0;
   live.watch("a", () => told++);
   await following();
-  send(second(100, { a: 1 }));
-  await until("told", () => told === 1);
-  expect(log).toHaveBeenCalledOnce();
+  send(second(100, { a: 1 }), event("gap", "101.1.e", { time: 101, from: 1, to: 2, reason: "slow" }));
+  await until("all are logged", () => log.mock.calls.length === 3);
+  expect(told).toBe(1);
   log.mockRestore();
 });
 

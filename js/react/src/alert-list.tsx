@@ -75,7 +75,7 @@ function AlertItem({ alert, now, unit, actions, who }: AlertItemProps) {
 function standingOf({ acknowledged, silenced_by, held_by, told_at }: Alert): string[] {
   const had = acknowledged && `acknowledged by ${acknowledged.who}${acknowledged.comment ? ` (${acknowledged.comment})` : ""}`;
   return [had, silenced_by && "silenced", !silenced_by && held_by && `held back: ${held_by}`, told_at && `told at ${formatMoment(told_at)}`]
-    .filter((words): words is string => !!words);
+    .filter(Boolean) as string[];
 }
 
 const rank = ({ state, severity }: Alert): number => (state === "firing" ? 0 : 2) + (severity === "page" ? 0 : 1);

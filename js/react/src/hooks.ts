@@ -35,7 +35,7 @@ export function useCells(metric: string, seconds: number = AT_ONCE_SECONDS): rea
 /** The same array where nothing is too old: another piece may keep more of the metric. */
 export function newest(cells: readonly Cell[], seconds: number): readonly Cell[] {
   const last = cells.at(-1);
-  const from = last ? cells.findIndex((cell) => cell.time > last.time - seconds) : 0;
+  const from = cells.findIndex((cell) => cell.time > last!.time - seconds);
   return from > 0 ? cells.slice(from) : cells;
 }
 

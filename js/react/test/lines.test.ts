@@ -42,6 +42,8 @@ test("lines are named by their tags, and by their expression where there are sev
   expect(linesOfAnswers([irs])[0]!.name).toBe("agency irs");
   expect(linesOfAnswers([irs, answerOf("b", 10, [[0, 1]])]).map(({ name }) => name)).toEqual(["avg(a) GROUP BY agency agency irs", "b"]);
   expect(linesOfAnswers([answerOf("b", 10, [[0, 1]])])[0]!.name).toBe("b");
+  const without = { ...irs.series[0]!, tags: {} };
+  expect(linesOfAnswers([{ ...irs, series: [without, ...irs.series] }]).map(({ name }) => name)).toEqual(["no tag", "agency irs"]);
 });
 
 test("history goes on with live rows, and a step they overlap is theirs", () => {

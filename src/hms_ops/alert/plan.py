@@ -8,7 +8,8 @@ knows no store, so it may be shared, and made on any thread.
 
 What is no plain window of memory (an OFFSET, more than an hour, a fold of steps such as `zscore` or an aggregate of a
 calculation) is a reading of a view (view.py), which has a plan of its own. ANOMALY and burn_rate are written out first
-(desugar.py). In a query by step a reading without a written window covers each step (BY_STEP), and there are no views.
+(desugar.py). In a query by step a reading without a written window covers each step (BY_STEP), and folds are all the
+views there are.
 Units are settled here: a number with a unit is counted in the unit of what it stands against.
 Errors: what cannot be evaluated at all is an ExpressionError with its column.
 """
@@ -293,8 +294,10 @@ class _Assembler:
         sums_series: bool = False,
         is_long: bool = False,
     ) -> None:
-        if self.inside:
+        if self.inside and (self.inside != _RANGE or not fold or offset_seconds):
             raise self.error(at, f"{fold or 'OFFSET'} does not stand inside {self.inside}")
+        if self.inside and window_seconds is None:
+            raise self.error(at, f"{fold} over a range needs its window, as in {fold}(x, 10m)")
         window = self.whole(self.window_seconds if window_seconds is None else window_seconds, at)
         offset = self.whole(offset_seconds, at) if offset_seconds else 0
         group_by = GROUP_BY_ALL if sums_series else self.group_by
@@ -428,7 +431,9 @@ class _Assembler:
             self.load(series, function.opcode, figure)
 
     def check_plain(self, node: Aggregate, series: Selector) -> None:
-        if self.inside:
+        if self.inside == _RANGE:
+            self.check_inside(series)
+        elif self.inside:
             raise self.error(node.at, f"{node.function} does not stand inside {self.inside}")
 
     def fold(self, node: Aggregate, inner: Arith, window: float | None, offset: float | None) -> None:

@@ -9,12 +9,12 @@ from starlette.responses import Response
 
 from hms_ops import kinds
 from hms_ops.alert.selection import parse_selection
+from hms_ops.asked import POINTS_MAX
 from hms_ops.csvtext import csv_text
 from hms_ops.http.answer import Json, Problem
 from hms_ops.http.endpoint import Docs, Endpoint, Media, Refusal
 from hms_ops.http.parameters import one_of, read_parameters, read_step, read_unix_seconds, whole_number
 from hms_ops.http.site import site_of
-from hms_ops.query import POINTS_MAX
 from hms_ops.reader import TEXT, Reader
 from hms_ops.series import SeriesInfo
 

@@ -119,7 +119,7 @@ class Remotes:
         self, source: str | None, start: float, end: float | None, points: int
     ) -> tuple[float | None, int | None]:
         """The step of so many points, where the remote is asked: a multiple of what it has; else as it was."""
-        from hms_ops.query import step_of_points
+        from hms_ops.asked import step_of_points
 
         if self._reading is None or (source is None and start >= self._past.first_second):
             return None, points

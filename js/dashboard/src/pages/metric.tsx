@@ -16,6 +16,7 @@ import { Ask } from "../metric/ask";
 import { ByTag } from "../metric/by-tag";
 import { firstQuestion, hasPercentiles, percentilesOf } from "../metric/expressions";
 import { RangePicker, useRange, zoomTo } from "../metric/range-picker";
+import { Unheard } from "../metric/unheard";
 import { RecentAnomalies, Rules } from "../metric/watchers";
 import { useRoute } from "../router";
 import { usePaused } from "../shell/state";
@@ -44,8 +45,8 @@ function Named({ name }: { readonly name: string }) {
     <Page title={name} lead={info?.help || wordsOf(info)} actions={actions}>
       {error && !data && <ErrorNote title="The metric could not be read" error={error} retry={() => void reload()} />}
       {!data && !error && <Loading label="Reading the metric" />}
-      {data && !info && <Empty title="The engine does not know this metric now."><p>It may have been silent for more than an hour; its history, if there is any, is below.</p></Empty>}
-      {data && <Parts name={name} kind={info?.kind ?? "gauge"} unit={info?.unit ?? ""} info={info} question={question} />}
+      {data && !info && <Unheard name={name}><Parts name={name} kind="gauge" unit="" info={info} question={question} /></Unheard>}
+      {info && <Parts name={name} kind={info.kind} unit={info.unit} info={info} question={question} />}
     </Page>
   );
 }
@@ -96,8 +97,8 @@ function Parts({ name, kind, unit, info, question }: PartsProps) {
   return (
     <>
       <Boundary what="The chart">
-        <Section title="Over time" actions={<RangePicker />}>
-          <MetricChart key={range.fixed ? "fixed" : range.key} title={name} metric={name} kind={kind as Kind} height={320} {...chart} />
+        <Section title="Over time" note={kind === "set" && "The engine keeps no history of sets: the line begins a minute before it is looked at."} actions={<RangePicker />}>
+          <MetricChart title={name} metric={name} kind={kind as Kind} height={320} {...chart} />
           <State name={name} info={info} />
         </Section>
       </Boundary>

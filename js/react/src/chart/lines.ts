@@ -60,16 +60,15 @@ export const spliced = (past: readonly Row[], step: number, live: readonly Row[]
   [...past.filter(([time]) => time + step <= (live[0]?.[0] ?? Infinity)), ...live];
 
 export function lineOf(key: string, name: string, rows: readonly Row[]): Line {
-  const column = <T,>(read: (row: Row) => T): T[] => rows.map(read);
-  const line = { key, name: visible(name), times: column(([time]) => time), values: column(([, value]) => value) };
+  const line = { key, name: visible(name), times: rows.map(([time]) => time), values: rows.map(([, value]) => value) };
   if (rows.every(([, , low, high]) => low === high)) return line;
-  return { ...line, low: column(([, , low]) => low), high: column(([, , , high]) => high) };
+  return { ...line, low: rows.map(([, , low]) => low), high: rows.map(([, , , high]) => high) };
 }
 
 /** A line for each series of each answer. With several expressions a line says which one it is of. */
 export const linesOfAnswers = (answers: readonly QueryAnswer[]): Line[] =>
   answers.flatMap(({ expr, series }) => series.map((one) => {
-    const tags = tagsText(one.tags);
+    const tags = tagsText(one.tags) || (series[1] ? "no tag" : ""); // beside those that have the tag of a GROUP BY
     const name = answers.length > 1 || !tags ? `${expr} ${tags}`.trim() : tags;
     return lineOf(`${expr} ${tags}`, name, rowsOfHistory([one.points]));
   }));

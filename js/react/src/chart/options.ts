@@ -87,6 +87,6 @@ function cursorOf({ syncKey }: PlotShape): uPlot.Cursor {
     y: false,
     drag: { setScale: false, dist: 5 },
     points: { size: 9 },
-    ...(syncKey ? { sync: { key: syncKey, scales: ["x", null], setSeries: false, filters: { pub: isShared } } } : {}),
+    ...(syncKey && { sync: { key: syncKey, scales: ["x", null], setSeries: false, filters: { pub: isShared } } }),
   };
 }

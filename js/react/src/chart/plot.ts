@@ -110,9 +110,7 @@ export function createPlot(host: HTMLElement, shape: PlotShape, now: PlotNow): P
       if (JSON.stringify(changed) !== JSON.stringify(theme)) (theme = changed), unmake(), due();
     }),
     observed(ResizeObserver, host, ({ contentRect }) => {
-      const across = Math.round(contentRect.width), down = Math.round(contentRect.height);
-      if (across === width && down === height) return;
-      (width = across), (height = down);
+      (width = Math.round(contentRect.width)), (height = Math.round(contentRect.height));
       now.events.resized(width);
       due();
     }),

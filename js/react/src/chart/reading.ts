@@ -55,9 +55,9 @@ export function moved(key: string, isFar: boolean, lines: readonly Line[], windo
   const line = lines[turn && cursor ? (at + turn + lines.length) % lines.length : at];
   const samples = line ? samplesOf(line, window) : [];
   const jump: Record<string, number> = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
-  if (turn == null && !(key in jump)) return undefined;
+  if (!turn && !(key in jump)) return undefined;
   if (!line || !samples.length) return cursor;
-  if (!cursor) return { line: line.key, time: (key === "Home" ? samples[0]! : samples.at(-1)!).time };
+  if (!cursor) return { line: line.key, time: samples.at(key === "Home" ? 0 : -1)!.time };
   const here = samples.indexOf(nearest(samples, cursor.time));
   const next = turn ? here : here + jump[key]! * (isFar ? MANY : 1);
   return { line: line.key, time: samples[Math.min(samples.length - 1, Math.max(0, next))]!.time };

@@ -44,13 +44,15 @@ export function useZoom(from: number | undefined, to: number | undefined, onRang
 function zoomOf(window: Window | null, set: (window: Window) => void, reset: () => void): Zoom {
   const scaled = (shown: Window, share: number, around = (shown.from + shown.to) / 2): void => {
     const seconds = Math.max(ZOOM_SECONDS_MIN, (shown.to - shown.from) * share);
-    set({ from: around - seconds / 2, to: around + seconds / 2 });
+    // Around the newest sample the right edge stays: behind it is what has not been yet.
+    const to = Math.min(around + seconds / 2, share < 1 ? shown.to : Math.max(shown.to, Date.now() / 1000));
+    set({ from: to - seconds, to });
   };
   return {
     window, set, reset,
     key(key, shown, around) {
       if (key === "0") reset();
-      else if ("+=".includes(key)) scaled(shown, 0.5, around);
+      else if (key === "+" || key === "=") scaled(shown, 0.5, around);
       else if (key === "-") scaled(shown, 2, around);
       else return false;
       return true;

@@ -22,7 +22,8 @@ from hms_ops.alert.states.placing import Placing
 from hms_ops.alert.states.records import Records
 from hms_ops.alert.states.restart import BLINK_SECONDS, Kept, resume
 from hms_ops.alert.states.state import NODATA_POLICIES, AlertState, Event, Timing
-from hms_ops.change import Change
+from hms_ops.change import Unmade
+from hms_ops.garbage import uncollected
 from hms_ops.kernels.phases import (
     CHANGED,
     EPISODE,
@@ -138,14 +139,15 @@ class Instances:
         at = events[TOLD_PLACE]
         columns = (at, events[TOLD_EVENT], events[TOLD_SINCE])
         facts = (places.value[at], places.clocks[EPISODE, at], places.rule[at])
+        rows = zip(*(column.tolist() for column in (*columns, *facts)), strict=True)
         alerts = []
-        for row in zip(*(column.tolist() for column in (*columns, *facts)), strict=True):
-            place, event, since, value, episode, rule = row
-            key, word = self._placing.key(place), _EVENTS[event]
-            if word != "pending":
-                self._count_firing(key[0], 1 if word == "firing" else -1)
-            until = now if word == "resolved" else 0
-            alerts.append(make_alert(key, self._facts[rule], word, value, since, episode, "", until))
+        with uncollected(told):
+            for place, event, since, value, episode, rule in rows:
+                key, word = self._placing.key(place), _EVENTS[event]
+                if word != "pending":
+                    self._count_firing(key[0], 1 if word == "firing" else -1)
+                until = now if word == "resolved" else 0
+                alerts.append(make_alert(key, self._facts[rule], word, value, since, episode, "", until))
         return alerts
 
     # ---- rules
@@ -249,7 +251,7 @@ class Instances:
         phase = self._placing.places.phase
         return self._has_judged_rarely or bool(((phase == PENDING) | (phase == RECOVERING)).any())
 
-    def changes(self) -> list[Change]:
+    def changes(self) -> Unmade:
         """The records that differ from those on disk."""
         return self._records.changes(self._placing.places, self._placing.key, self._placing.gone)
 

@@ -42,6 +42,22 @@ class Row(NamedTuple):
     rule: int
 
 
+class Taken(NamedTuple):
+    """Some places as they were at one moment: arrays of their own, see above."""
+
+    at: At
+    phase: NDArray[np.uint8]
+    value: NDArray[np.float64]
+    marks: NDArray[np.uint8]
+    rule: NDArray[np.int32]
+    clocks: NDArray[np.int64]
+
+    def rows(self) -> Iterator[Row]:
+        columns = [column.tolist() for column in (self.at, self.phase, self.value, self.marks, self.rule, *self.clocks)]
+        for place, phase, value, marks, rule, since, clock_start, stepped, episode, ended in zip(*columns, strict=True):
+            yield Row(place, AlertState(PHASES[phase], since, clock_start, stepped, episode), value, marks, ended, rule)
+
+
 class Places:
     """So many places, all inactive and of no rule."""
 
@@ -80,10 +96,11 @@ class Places:
 
     def rows(self, at: At) -> Iterator[Row]:
         """Those places in plain values, all read at once."""
-        taken = (self.phase[at], self.value[at], self.marks[at], self.rule[at])
-        columns = [at.tolist(), *(column.tolist() for column in taken), *self.clocks[:, at].tolist()]
-        for place, phase, value, marks, rule, since, clock_start, stepped, episode, ended in zip(*columns, strict=True):
-            yield Row(place, AlertState(PHASES[phase], since, clock_start, stepped, episode), value, marks, ended, rule)
+        return self.taken(at).rows()
+
+    def taken(self, at: At) -> "Taken":
+        """Those places as they are now."""
+        return Taken(at, self.phase[at], self.value[at], self.marks[at], self.rule[at], self.clocks[:, at])
 
     def put(self, place: int, state: AlertState, marks: int = CHANGED) -> None:
         """Set the state; marks are added, and the clock is taken to run."""

@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hms_ops.asked import POINTS_MAX
 from hms_ops.prometheus.durations import seconds_of
 from hms_ops.prometheus.query.refused import BAD_DATA, Refused, bad_parameter
-from hms_ops.query import POINTS_MAX
 
 SECONDS_MAX: Final = 1 << 36
 QUERY_SECONDS_MAX: Final = 30.0  # one query; `timeout` may ask for less
