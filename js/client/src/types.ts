@@ -98,7 +98,7 @@ export interface QueryAnswer {
   readonly expr: string;
   readonly step: number;
   /** What windows begin at multiples of, in seconds, where any is written. */
-  grain?: number;
+  readonly grain?: number;
   readonly series: readonly QuerySeries[];
 }
 
