@@ -14,7 +14,7 @@ export default defineConfig({
   plugins: [jsxInJs(), docsPortal()],
   resolve: { alias: packages("node") },
   test: {
-    testTimeout: 20_000,
+    testTimeout: 60_000, // a busy machine draws slowly; what waits says itself for how long
     projects: [
       { extends: true, test: { name: "all", include: ["*/test/**/*.test.{ts,tsx}"], env: { REACT: "19" } } },
       {

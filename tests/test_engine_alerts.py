@@ -470,6 +470,45 @@ def test_units_are_kept_with_the_data(tmp_path: Path) -> None:
         assert states(engine) == {"slow": "firing"}
 
 
+def test_a_described_unit_counts_in_rules_of_a_file_after_a_restart(tmp_path: Path) -> None:
+    with Engine(udp=None, data_dir=tmp_path) as engine:
+        engine.describe("api.latency", unit="ms")
+    config = {"rules": [{"alert": "slow", "if": "last(api.latency) > 1s"}]}
+    with manual(data_dir=tmp_path, config=config) as engine:
+        feed(engine, "api.latency", 250.0, 2)
+        assert engine.alerts() == []
+        feed(engine, "api.latency", 1250.0, 1)
+        assert states(engine) == {"slow": "firing"}
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_timer_is_in_milliseconds_whatever_its_name(is_first: bool) -> None:
+    with manual() as engine:
+        if is_first:
+            engine.ingest(b"web.latency:1|ms")
+            engine.advance(1)
+        engine.alert("slow", if_="last(web.latency) > 1s")
+        engine.ingest(b"web.latency:250|ms")
+        engine.advance(1)
+        assert engine.alerts() == []
+        assert engine.value("last(web.latency) > 0.2s") == 1
+        engine.ingest(b"web.latency:1250|ms")
+        engine.advance(1)
+        assert states(engine) == {"slow": "firing"}
+
+
+def test_a_rule_that_cannot_read_milliseconds_stays_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    with manual() as engine:
+        engine.alert("big", if_="last(web.size) > 5KiB")
+        engine.alert("slow", if_="last(web.latency) > 1s")
+        engine.ingest(b"web.size:6000|ms\nweb.latency:250|ms")
+        engine.advance(2)
+        assert states(engine) == {"big": "firing"}
+        assert [record.message for record in caplog.records if "web.size is a timer" in record.message]
+        engine.alert("more", if_="last(web.size) > 7000")  # others can be added still
+        assert len(engine.rules()) == 3
+
+
 # ---- a wall clock that is set
 
 

@@ -15,6 +15,7 @@ RULES = [
     "ALERT slow WHEN avg(api_ms) > 0.2s AND count(api_ms) > 1 GROUP BY agency",
     "ALERT gone WHEN ABSENT(beat[1m])",
     "ALERT compared WHEN last(depth) > last(limit)",
+    "ALERT before WHEN avg(api_ms) / avg(api_ms, 5m) OFFSET 1h > 2",
 ]
 
 
@@ -66,6 +67,7 @@ def test_what_can_be_drawn_has_its_threshold_in_the_metric_s_own_unit(site: Serv
     }
     assert explained(site, "compared")["drawn"]["threshold"] is None
     assert explained(site, "gone")["drawn"] is None
+    assert explained(site, "before")["drawn"] is None  # a range is not seen at another time
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,14 @@ def test_a_described_unit_counts() -> None:
     assert "with fractions" in lint([given], unit=lambda metric: "ms")[0]
 
 
+@pytest.mark.parametrize("text", ["avg(wait, 1m) > 200ms", "wait BETWEEN 1s AND 2s", "-wait < -200ms"])
+def test_a_time_against_an_unknown_unit_is_told(text: str) -> None:
+    (warning,) = lint([rule(text)], metrics=seen("wait"))
+    assert "the unit of wait is not known" in warning
+    assert lint([rule(text)], metrics=seen("wait"), unit=lambda metric: "ms") == []
+    assert lint([rule(text)]) == [], "it may turn out to be a timer"
+
+
 def test_shipped_rules_are_fine() -> None:
     folder = Path(__file__).parent.parent / "config" / "rules"
     for file in folder.glob("*.yaml"):

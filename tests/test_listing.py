@@ -154,13 +154,14 @@ def test_a_metric_has_the_representative_number_of_its_last_second(site: Serving
     assert later == dict.fromkeys(values, None) | {"api.slow": 1.0}
 
 
-def test_a_unit_that_nobody_has_told_is_what_the_name_ends_in() -> None:
+def test_a_unit_that_nobody_has_told_is_what_the_name_ends_in_or_a_timers() -> None:
     with manual() as engine:
         engine.metric("db.write_ms", 3.0)
         engine.metric("db.rows", 3.0)
+        engine.metric("db.wait", 3.0, kind="timer")
         engine.metric("disk.used_bytes", 3.0)
         engine.describe("disk.used_bytes", unit="KiB")
         engine.advance(1)
         listed, _ = engine.census.metrics("", 10)
         units = {one["metric"]: one["unit"] for one in listed}
-    assert units == {"db.rows": "", "db.write_ms": "ms", "disk.used_bytes": "KiB"}
+    assert units == {"db.rows": "", "db.wait": "ms", "db.write_ms": "ms", "disk.used_bytes": "KiB"}

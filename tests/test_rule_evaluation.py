@@ -382,7 +382,7 @@ def test_a_metric_nobody_has_sent_is_refused_with_the_nearest_names() -> None:
         ("ewma(x, 10m, life=1m) > 1", 1, "ewma has one option, half_life"),
         ("first(x, q=1) > 1", 1, "no option `q`"),
         ("avg(x, q=1) > 1", 1, "no option `q`"),
-        ("avg(x, 401d) > 1", 5, "1s to 400d"),
+        ("avg(x, 401d) > 1", 5, "a window of 401d is none of whole seconds from 1s to 400d"),
         ("avg(x, 500ms) > 1", 5, "1s to 400d"),
         ("avg(x) OFFSET 1500ms > 1", 5, "whole seconds"),
         ("avg(x, 1500ms) > 1", 5, "whole seconds"),

@@ -10,7 +10,7 @@ import pytest
 from tests.dispatching import START, Desk, alert, brief
 
 from hms_ops.alert.dispatch.inhibition import Inhibition, inhibition_from_keys
-from hms_ops.alert.dispatch.matching import Matchers, equal_to, parse_matchers, read_match
+from hms_ops.alert.dispatch.matching import equal_to, parse_matchers, read_match
 from hms_ops.alert.dispatch.mutetime import MuteTime, mute_time_from_keys
 from hms_ops.alert.dispatch.routing import Routing, route_from_keys
 from hms_ops.alert.dispatch.silence import (
@@ -180,9 +180,14 @@ def test_a_silence_has_a_sensible_length(seconds: float) -> None:
         silence(seconds=seconds)
 
 
-def test_a_silence_of_everything_is_refused() -> None:
+@pytest.mark.parametrize("text", ["", "agency!=irs", 'agency=~".*"', 'agency="", zone!~"a|b"'])
+def test_a_silence_of_everything_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="everything"):
-        new_silence(Matchers(), now=START, seconds=60, who="ann")
+        new_silence(parse_matchers(text), now=START, seconds=60, who="ann")
+
+
+def test_a_silence_may_exclude_where_it_also_names() -> None:
+    assert new_silence(parse_matchers("alertname=db.slow, agency!=irs"), now=START, seconds=60, who="ann").matchers
 
 
 def test_the_silences_of_an_alert_are_those_that_name_it() -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hms_ops import kinds
 from hms_ops._ring import Store
-from hms_ops.alert.language.units import metric_unit, unit_name
+from hms_ops.alert.language.units import metric_unit, unit_name, unit_said
 from hms_ops.clock import steady_ns
 from hms_ops.errors import UnknownMetricError
 from hms_ops.past import Past
@@ -110,15 +110,15 @@ class Census:
         store: Store,
         past: Past,
         described: "Callable[[], Mapping[str, Description]]",
-        units: Mapping[str, str],
+        told: Callable[[str], str],
         rules: Callable[[], frozenset[str]],
     ) -> None:
-        """described: kind, unit and help of metrics as the catalogue has them; units: those told to this run.
+        """described: kind, unit and help of metrics as the catalogue has them; told: the unit that this run was told.
         rules: the names of gauges that rules publish."""
         self._store = store
         self._past = past
         self._described = described
-        self._units = units
+        self._told = told
         self._rules = rules
         self._counted: Counted | None = None
 
@@ -135,7 +135,7 @@ class Census:
             Metric(
                 metric=name,
                 kind=kinds.NAMES[kind[place]],
-                unit=described.get(name, NOTHING)["unit"] or self._units.get(name, "") or unit_by_name(name),
+                unit=self._unit(name, described, kind[place]),
                 help=described.get(name, NOTHING)["help"],
                 series=len(slots[place]),
                 rule=name in rules,
@@ -144,6 +144,10 @@ class Census:
             for place, name in enumerate(chosen)
         ]
         return listed, len(found) <= limit
+
+    def _unit(self, name: str, described: "Mapping[str, Description]", kind: int) -> str:
+        said = described.get(name, NOTHING)["unit"] or self._told(name)
+        return unit_said(name, said, kind) or unit_by_name(name)
 
     def tags(self, metric: str) -> list[Tag]:
         """The metric's tags by name, of all series that memory or disk knows."""

@@ -15,7 +15,7 @@ Loading: until `warm` is called no kernel is imported, so that the engine receiv
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from hms_ops._ring import Store
@@ -94,6 +94,7 @@ class Duty:
         self._warnings: list[str] = []  # of the rules in force; logged when they are new
         self._unserved: list[str] = []  # those of them that are about receivers
         self._lock = threading.RLock()
+        self._units_at = -1  # the store's changes up to which units were looked at
 
     # ---- rules in
 
@@ -133,13 +134,35 @@ class Duty:
             self._handover.keep(Change("rules", key_of(name), None))
             return True
 
-    def replan(self, metric: str) -> None:
-        """The unit of a metric has changed: read the rules anew that look at it. ConfigError: nothing has changed."""
+    def replan(self, metrics: Collection[str]) -> None:
+        """The units of metrics have changed: read the rules anew that look at one of them. ConfigError: nothing has
+        changed."""
         with self._lock:
-            anew = self.rulebook.readers_of(metric)
-            self.objectives.replace(self.objectives.slos, is_filled=False)
-            self._take(self.rulebook.prepare(self.rulebook.file, self.rulebook.own, anew=anew))
+            self._read_anew(metrics)
         self.objectives.fill_waiting()
+
+    def _read_anew(self, metrics: Collection[str]) -> None:
+        anew = self.rulebook.readers_of(metrics)
+        self.objectives.replace(self.objectives.slos, is_filled=False)
+        self._take(self.rulebook.prepare(self.rulebook.file, self.rulebook.own, anew=anew))
+
+    def _follow_units(self) -> None:
+        """Read rules and SLOs anew whose metric turned out to be a timer: `200ms` counted as written until then. One
+        that cannot read its metric in milliseconds stays as it is, which is logged."""
+        self._units_at = self.store.changes_count
+        found = self.rulebook.take_known()
+        try:
+            if found:
+                self._read_anew(found)
+        except ConfigError:
+            for metric in found:
+                self._read_anew_or_say(metric)
+
+    def _read_anew_or_say(self, metric: str) -> None:
+        try:
+            self._read_anew([metric])
+        except ConfigError as error:
+            log.warning("%s is a timer, so its unit is ms, which a rule cannot read: %s", metric, error)
 
     def move_clocks(self, reanchor: Callable[[], int]) -> None:
         """The wall clock was set: `reanchor` follows it and returns by how many seconds. `for`, `keep`, escalations and
@@ -192,6 +215,7 @@ class Duty:
     def open(self, store: AlertStore) -> None:
         """Keep alert states here from now on, and go on with those of before. Before `warm`."""
         with self._lock:
+            self._follow_units()  # the catalogue is open
             self.keeper.open(store)
             self.outbox.open(store)
             self._restore_rules(store.load("rules"))
@@ -260,6 +284,8 @@ class Duty:
     def judge(self, end: int) -> None:
         """Everything that looks at the seconds before `end`, which are sealed."""
         with self._lock:
+            if self._units_at != self.store.changes_count:
+                self._follow_units()
             with self._handover.lock:
                 self.anomalies.judge(end)
                 self._handover.put_gathered(self.anomalies.changes())

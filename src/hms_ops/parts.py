@@ -53,7 +53,7 @@ class Parts:
         self.watchers: Watchers[dict[str, Any]] = Watchers()
         self.sealed: Watchers[int] = Watchers()
         self._watches_itself = watches_itself
-        self.described = Described(lambda name: self.duty.replan(name))
+        self.described = Described(lambda name: self.store.metric_kind(name), lambda name: self.duty.replan([name]))
         self._make_store()
         self._make_history()
         self._make_duty(data_dir)
@@ -116,7 +116,7 @@ class Parts:
     def _make_account(self, vitals: Vitals | None) -> None:
         """What there is, and what the engine says of itself; of its host with `vitals`."""
         self.census = Census(
-            self.store, self.past, self.operations.descriptions, self.described.units, lambda: self.duty.reserved
+            self.store, self.past, self.operations.descriptions, self.described.told, lambda: self.duty.reserved
         )
         self.account = Account(
             self.store,

@@ -8,10 +8,11 @@ Threads: whoever holds the lock of duty.py. Limits: RULES_MAX of files, and as m
 Errors: ConfigError with every problem.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from hms_ops._ring import Store
+from hms_ops.alert.language.units import metric_unit
 from hms_ops.alert.plan import Plan, UnitLookup, compile_rule
 from hms_ops.alert.rule import AnomalyRule, Rule
 from hms_ops.alert.rulefile import RULES_MAX, RuleFile
@@ -48,6 +49,7 @@ class Rulebook:
         self._store = store
         self._unit = unit
         self._now = Prepared(RuleFile(), {}, {})
+        self._unitless: frozenset[str] = frozenset()  # what rules and SLOs read as written: nobody knew the unit
         self._released: dict[str, int] = {}  # names of former rules' gauges that still have series: since when, in ns
 
     @property
@@ -86,17 +88,34 @@ class Rulebook:
     def adopt(self, prepared: Prepared) -> None:
         """Reserve the gauges, and put them in force. ConfigError: nothing has changed."""
         self._reserve(prepared.names)
-        self._now = prepared
+        before, self._now = self.plans, prepared
+        stays = {name for name, (_, plan) in self.plans.items() if name in before and before[name][1] is plan}
+        as_before = self._unitless & self._read_by(stays)  # a plan that stays has the units it was made with
+        read = self._read_by(self.plans.keys() - stays).union(*(slo.metrics for slo in self.file.slos))
+        self._unitless = as_before.union(metric for metric in read if not self._has_unit(metric))
 
-    def readers_of(self, metric: str) -> list[str]:
-        """The rules that look at a metric."""
-        return [name for name, (_, plan) in self.plans.items() if metric in metrics_of(plan)]
+    def take_known(self) -> list[str]:
+        """What rules and SLOs read as written whose unit is known by now: samples have shown that it is a timer, or the
+        catalogue was opened. Each is told once."""
+        found = [metric for metric in self._unitless if self._has_unit(metric)]
+        self._unitless = self._unitless.difference(found)
+        return found
+
+    def readers_of(self, metrics: Collection[str]) -> list[str]:
+        """The rules that look at one of these metrics."""
+        return [name for name, (_, plan) in self.plans.items() if not metrics_of(plan).isdisjoint(metrics)]
 
     def metrics_read(self) -> set[str]:
         """What rules and anomaly rules look at, but for the anomaly rule on every metric (refill.py does that); and
         one of the engine's own gauges, which tells silence from an engine that was down."""
         read = {metric for _, plan in self.plans.values() for metric in metrics_of(plan)}
         return read | {rule.metric for rule in self.file.anomalies} - {"*"} | {OWN_SIGN}
+
+    def _read_by(self, names: Collection[str]) -> set[str]:
+        return {metric for name in names for metric in metrics_of(self.plans[name][1])}
+
+    def _has_unit(self, metric: str) -> bool:
+        return metric_unit(metric, self._unit(metric)) is not None
 
     def _plan(self, rule: Rule, known: Plans, objectives: Mapping[str, float]) -> Plan:
         before = known.get(rule.name)

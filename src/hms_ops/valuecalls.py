@@ -72,7 +72,7 @@ class ValueCalls:
         self._parts.described.describe(name, unit, help)
 
     def described_unit(self, metric: str) -> str | None:
-        """What `describe` said; None for nothing."""
+        """What `describe` said, "ms" for a timer whose name says nothing else; None where nothing is known."""
         return self._parts.described.unit(metric)
 
     # ---- values out

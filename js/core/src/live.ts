@@ -230,7 +230,8 @@ export class Store implements Live {
       }
     }
     if (second === null || time > second || isBack) this.show({ second: time, receivedAt: Date.now() });
-    if (!this.isPaused) for (const room of touched) this.tellRoom(room);
+    if (this.isPaused) return;
+    for (const room of this.all()) if (room.forget(time) || touched.has(room)) this.tellRoom(room);
   }
 
   private *roomsOf(cell: Cell): Iterable<Room> {

@@ -1,6 +1,8 @@
 // The newest cells of one series, and snapshots of them that stay the same array until a cell comes.
 import type { Cell } from "@hms-ops/client";
 
+/** How long a gauge's value holds without another, as in the engine. */
+const GAUGE_SECONDS = 300;
 const NONE: readonly Cell[] = Object.freeze([]);
 
 export class Ring {
@@ -42,6 +44,12 @@ export class Ring {
   thaw(): void {
     this.isFrozen = false;
     this.shown = null;
+  }
+
+  /** Whether the stream has gone on to `second` for so long without a cell that what is here says nothing of now. */
+  isOver(second: number, secondsMax: number): boolean {
+    const { newest } = this;
+    return !newest || newest.time <= second - (newest.kind === "gauge" ? Math.max(secondsMax, GAUGE_SECONDS) : secondsMax);
   }
 
   clear(): void {

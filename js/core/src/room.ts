@@ -43,6 +43,15 @@ export class Room {
     return isNew;
   }
 
+  /** Forget what has ended; whether anything had. */
+  forget(second: number): boolean {
+    const { size } = this.rings;
+    for (const [key, ring] of this.rings) if (ring.isOver(second, this.secondsMax)) this.rings.delete(key);
+    if (this.rings.size === size) return false;
+    this.shown = null;
+    return true;
+  }
+
   cells(metric: string): readonly Cell[] {
     return this.rings.get(this.name.endsWith("*") ? metric : POOLED)?.snapshot() ?? NONE;
   }

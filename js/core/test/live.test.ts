@@ -77,6 +77,25 @@ it("takes each second once, in its place, and forgets what is old", async () => 
   expect(values(live.cells("a"))).toEqual([3, 4]);
 });
 
+it("forgets a metric that has ended, by the seconds of the stream; a gauge holds for five minutes, as in the engine", async () => {
+  let told = 0;
+  live.watch("a.ms", () => told++);
+  live.watch("b", nothing);
+  await following();
+  const cell = (metric: string, kind: string) => ({ metric, tags: null, kind, value: 7, count: 1, sum: 7, min: 7, max: 7, last: 7 });
+  send(event("cells", "100.1.e", { time: 100, cells: [cell("a.ms", "timer"), cell("b", "gauge")], left_out: 0 }));
+  await until("both", () => told === 1 && live.cells("b").length === 1);
+  send(second(159, {}));
+  await until("a minute", () => live.state().second === 159);
+  expect(values(live.cells("a.ms"))).toEqual([7]);
+  send(second(160, {}));
+  await until("the timer's end is told", () => told === 2);
+  expect(live.cells("a.ms")).toEqual([]);
+  expect(values(live.cells("b"))).toEqual([7]);
+  send(second(400, {}));
+  await until("the gauge's end", () => live.cells("b").length === 0);
+});
+
 it("keeps series apart by their tags", async () => {
   live.watchSeries("a", nothing);
   await following();

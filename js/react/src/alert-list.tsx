@@ -78,7 +78,7 @@ function standingOf({ acknowledged, silenced_by, held_by, told_at }: Alert): str
     .filter(Boolean) as string[];
 }
 
-const rank = ({ state }: Alert): number => (state === "firing" ? 0 : 1);
+const rank = ({ state, severity }: Alert): number => (state === "firing" ? 0 : 2) + (severity === "page" ? 0 : 1);
 const byUrgency = (one: Alert, other: Alert): number =>
   rank(one) - rank(other) || other.since - one.since || (keyOf(one) < keyOf(other) ? -1 : 1);
 const keyOf = ({ name, tags, episode }: Alert): string => JSON.stringify([name, tags, episode]);

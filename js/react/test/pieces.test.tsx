@@ -162,6 +162,13 @@ test("an alert tells state, severity, name, tags, value, since when, why and who
   expect(screen.queryByRole("button")).toBeNull();
 });
 
+test("a page is not pushed off the list by newer tickets", () => {
+  const tickets = Array.from({ length: 200 }, (_, at) => alertOf(`a${at}`, { since: T0 + at, severity: "ticket" }));
+  live.setAlerts([...tickets, alertOf("older", { since: T0 - 60 }), alertOf("pending", { state: "pending" })]);
+  shown(<AlertList />);
+  expect(screen.getAllByRole("listitem")[0]!.textContent).toMatch(/older/);
+});
+
 test("firing ones come first, then the newest; 200 are listed and the rest counted", () => {
   live.setAlerts([
     alertOf("pending", { state: "pending", since: T0 }),

@@ -101,7 +101,7 @@ class AnomalyRule:
     severity: str = DEFAULT_SEVERITY
     notify: tuple[str, ...] = ()
     ttl_seconds: float = 300.0
-    source: str = ""
+    source: str = field(default="", compare=False)  # a line that moved is no change
 
 
 @takes(oneOf=[{"type": "string"}, {"type": "array", "items": {"type": "string", "minLength": 1}}])

@@ -48,7 +48,15 @@ def list_(limit: int, url: str, as_json: bool) -> int:
 
 def row_of(run: dict[str, Any]) -> tuple[str, ...]:
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run["time"]))
-    return when, str(run["action"]), str(run["state"]), str(run["outcome"])
+    outcome = ", ".join(filter(None, (str(run["outcome"]), helped(run))))
+    return when, str(run["action"]), str(run["state"]), outcome
+
+
+def helped(run: dict[str, Any]) -> str:
+    """What became of the alert after an action that succeeded: it is looked at for as long as `verify` says."""
+    if run.get("verified"):
+        return str(run["verified"])
+    return "not verified yet" if run.get("verify_until") else ""
 
 
 @actions.command()

@@ -28,7 +28,7 @@ class Running:
         return self._one(metric) is not None
 
     def unit(self, metric: str) -> str | None:
-        """The unit it was described with."""
+        """The unit it was described with, ms of a timer whose name has none; None where the engine knows none."""
         found = self._one(metric)
         return (found["unit"] or None) if found else None
 

@@ -180,14 +180,14 @@ async def series(request: Request) -> Response:
 
 
 def series_documents(engine: "Engine", found: Sequence[SeriesInfo]) -> list[SeriesDocument]:
-    """Each series with its metric's unit and help, "" where nobody has given any."""
+    """Each series with its metric's unit, given or of its kind, and help; "" where nothing is known."""
     about = {name: engine.operations.description(name) for name in {info.name for info in found}}
     return [
         {
             "metric": info.name,
             "tags": info.tags,
             "kind": kinds.NAMES[info.kind],
-            "unit": about[info.name]["unit"],
+            "unit": engine.described_unit(info.name) or "",
             "help": about[info.name]["help"],
         }
         for info in found

@@ -96,9 +96,9 @@ def numbers_of(engine: "Engine", query: str, tags: Mapping[str, str]) -> dict[st
 
 def drawn(engine: "Engine", rule: Rule) -> dict[str, Any] | None:
     """The left side of the first comparison, which is the value of its alerts, with the windows that the rule looks at;
-    None where nothing is compared."""
+    None where nothing is compared, or at another time, which a query over a range does not see."""
     compare = next(comparisons(rule.condition), None)
-    if compare is None or next(selectors(compare.left), None) is None:
+    if compare is None or next(selectors(compare.left), None) is None or looks_back(compare.left):
         return None
     unit, threshold = unit_of(compare.left, engine.described_unit), None
     if isinstance(compare.right, Number):
@@ -122,6 +122,11 @@ def comparisons(node: Condition | Arith) -> Iterator[Compare]:
         yield node
     for child in children(node):
         yield from comparisons(child)
+
+
+def looks_back(node: Condition | Arith) -> bool:
+    """Whether there is an OFFSET in it."""
+    return getattr(node, "offset_seconds", None) is not None or any(map(looks_back, children(node)))
 
 
 def unit_text(engine: "Engine", node: Condition | Arith) -> str:

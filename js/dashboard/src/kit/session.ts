@@ -75,3 +75,8 @@ onUnauthorized(() => {
   if (state.session && !state.session.needs_login) state = { ...state, hasEnded: true };
   void readSession();
 });
+
+// Somebody may have signed in in another tab: whoever comes back to this one is not asked again.
+globalThis.addEventListener?.("focus", () => {
+  if (state.session?.needs_login) void readSession();
+});

@@ -23,9 +23,9 @@ export function useKeptFocus(): void {
       if (target.closest("dialog")) around = [...around, ...behind];
       else behind = around;
     };
-    /** A person who clicks beside it has left it; an element that was moved or taken away is seen by `changed` before this timer. */
-    const went = ({ target }: FocusEvent): void => {
-      setTimeout(() => target === last && last?.isConnected && isLost() && (last = null));
+    /** Who presses Tab, or the mouse, leaves it: before anything is drawn for that, or the page would hold them fast. */
+    const left = (event: Event): void => {
+      if (!(event instanceof KeyboardEvent) || event.key === "Tab") last = null;
     };
     const changed = (): void => {
       if (!last || !isLost()) return;
@@ -36,11 +36,13 @@ export function useKeptFocus(): void {
     const seen = new MutationObserver(changed);
     seen.observe(document.body, { childList: true, subtree: true });
     document.addEventListener("focusin", came);
-    document.addEventListener("focusout", went);
+    document.addEventListener("keydown", left, true);
+    document.addEventListener("pointerdown", left, true);
     return () => {
       seen.disconnect();
       document.removeEventListener("focusin", came);
-      document.removeEventListener("focusout", went);
+      document.removeEventListener("keydown", left, true);
+      document.removeEventListener("pointerdown", left, true);
     };
   }, []);
 }

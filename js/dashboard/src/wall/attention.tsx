@@ -5,13 +5,15 @@ import type { Alert } from "@hms-ops/client";
 import { useAlerts } from "@hms-ops/react";
 import { count, plural, tagText } from "../kit/format";
 import { Badge, Light, Time } from "../kit/marks";
+import { severityRank } from "../pages/parts/alertfilter";
 import { link } from "../router";
 import { isStale } from "../shell/fresh";
 import { useFresh } from "../shell/state";
 
 export const SHOWN_MAX = 6;
 
-const rank = (alert: Alert): number => (alert.state === "firing" ? 0 : 2) + (alert.acknowledged ? 1 : 0);
+const rank = (alert: Alert): number =>
+  (alert.state === "firing" ? 0 : 100) + (alert.acknowledged ? 20 : alert.silenced_by ? 40 : 0) + severityRank(alert.severity);
 
 export function Attention({ metrics, series }: { readonly metrics: number; readonly series: number }) {
   const { alerts, rules } = useAlerts();

@@ -77,11 +77,12 @@ class EndSilence:
 def new_silence(
     matchers: Matchers, *, now: float, seconds: float, who: str, comment: str = "", starts: float | None = None
 ) -> Silence:
-    """A silence from `starts` (now) for so many seconds; ValueError beyond SILENCE_SECONDS_MAX or without a matcher."""
+    """A silence from `starts` (now) for so many seconds; ValueError beyond SILENCE_SECONDS_MAX, or when it is as wide
+    as everything: one matcher at least must want a tag to be there, as in Alertmanager."""
     if not 0 < seconds <= SILENCE_SECONDS_MAX:
         raise ValueError(f"a silence lasts up to {SILENCE_SECONDS_MAX / 86_400:.0f} days, not {seconds:g} s")
-    if not matchers.matches:
-        raise ValueError("a silence without a matcher would silence everything; name at least an alert or a tag")
+    if matchers.accept({}):
+        raise ValueError("the silence would silence everything; name at least an alert or a tag that must be there")
     begin = now if starts is None else max(now, starts)
     key = digest([matchers_record(matchers), begin, seconds, who, comment, now])[:ID_CHARACTERS]
     return Silence(key, matchers, begin, begin + seconds, who, comment, now)

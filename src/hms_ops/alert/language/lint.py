@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from typing import Final, NamedTuple, TypeAlias
 
 from hms_ops.alert.figure import SHARES
-from hms_ops.alert.language.functions import percentile_rank
+from hms_ops.alert.language.functions import function_named, percentile_rank
 from hms_ops.alert.language.reach import Line, comparisons, constant, line_of, places, quantities, truth_at
 from hms_ops.alert.language.tokens import duration_text, nearest
 from hms_ops.alert.language.tree import (
@@ -27,12 +27,14 @@ from hms_ops.alert.language.tree import (
     Compare,
     Condition,
     IsNull,
+    Negative,
+    Number,
     Scalar,
     Selector,
     children,
     selectors,
 )
-from hms_ops.alert.language.units import UnitLookup, unit_of
+from hms_ops.alert.language.units import TIME_UNITS, UnitLookup, unit_of
 from hms_ops.alert.language.wording import format
 from hms_ops.alert.plan import DEFAULT_WINDOW_SECONDS, no_units
 from hms_ops.alert.rule import Rule
@@ -116,6 +118,38 @@ def _why(line: Line) -> str:
     low, high = line.reach
     known = [f"not less than {low:g}"] * (low > float("-inf")) + [f"not more than {high:g}"] * (high < float("inf"))
     return f" ({' and '.join(known)})" if known else ""
+
+
+def times_as_written(rule: Rule, known: Known) -> Iterator[str]:
+    """Times against a metric that is no timer and whose unit nobody knows."""
+    for condition in conditions_of(rule):
+        for node in comparisons(condition):
+            sides = [side for side in children(node) if not isinstance(side, CONDITIONS)]
+            if not any(map(_is_time, sides)) or any(unit_of(side, known.unit) for side in sides):
+                continue
+            for metric in filter(known.metrics, filter(None, map(_measured, sides))):
+                yield (
+                    f"the unit of {metric} is not known, so the time in {format(node)} counts as it is written; "
+                    "describe the metric's unit, or write a plain number"
+                )
+
+
+def _is_time(node: Arith) -> bool:
+    inner = node.operand if isinstance(node, Negative) else node
+    return isinstance(inner, Number) and inner.unit in TIME_UNITS
+
+
+def _measured(node: Arith) -> str:
+    """The metric whose unit a calculation has, "" for none."""
+    match node:
+        case Selector(metric):
+            return metric
+        case Aggregate(function, series):
+            known = function_named(function)
+            return _measured(series) if known is not None and known.keeps_unit else ""
+        case Negative(operand):
+            return _measured(operand)
+    return ""
 
 
 def conditions_of(rule: Rule) -> list[Condition]:
@@ -269,6 +303,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     unseen_metrics,
     decided_conditions,
     equal_fractions,
+    times_as_written,
     useless_recovers,
     short_windows,
     rare_judgements,

@@ -1,7 +1,8 @@
 """Units of numbers and metrics: `200ms` against a metric in ms is 200, against one in seconds 0.2.
 
 A metric's unit is what `engine.describe` said, else what its name ends in (`_ms`, `_seconds`, `_bytes`, …), else
-unknown: then a number counts as written, with k, M, G, % and the binary units multiplied out. All scales are exact
+milliseconds for a timer, which is what StatsD's `|ms` and the clients' `timing` send, else unknown: then a time counts
+as written, which the linter says, and k, M, G, % and the binary units are multiplied out. All scales are exact
 powers, and smaller ones divide (200 / 1000, never 200 × 0.001), so that no threshold is off by a rounding.
 `unit_of` is the unit a calculation comes out in: the compiler, PromQL and the linter agree by it.
 """
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Final, NamedTuple, TypeAlias
 
+from hms_ops import kinds
 from hms_ops.alert.language.functions import function_named
 from hms_ops.alert.language.tree import Aggregate, Arith, Binary, Negative, Scalar, Selector
 
@@ -38,7 +40,8 @@ _SIZES: Final = {
 _PERCENT: Final = Unit("share", Fraction(1, 100))
 _PLAIN: Final = {"": Fraction(1), "k": Fraction(1000), "M": Fraction(1_000_000), "G": Fraction(1_000_000_000)}
 
-NUMBER_UNITS: Final = ("", *_TIMES, "%", "k", "M", "G", "KiB", "MiB", "GiB")
+TIME_UNITS: Final = tuple(_TIMES)
+NUMBER_UNITS: Final = ("", *TIME_UNITS, "%", "k", "M", "G", "KiB", "MiB", "GiB")
 
 METRIC_UNITS: Final[dict[str, Unit]] = {
     **_TIMES,
@@ -73,6 +76,13 @@ def metric_unit(metric: str, described: str | None) -> Unit | None:
         return METRIC_UNITS.get(described)
     _, joint, ending = metric.rpartition("_")
     return _ENDINGS.get(ending) if joint else None
+
+
+def unit_said(metric: str, described: str | None, kind: int) -> str | None:
+    """What `described` is to be for a metric of a kind, as far as anything is known of it."""
+    if described or kind != kinds.TIMER or metric_unit(metric, None) is not None:
+        return described or None
+    return "ms"
 
 
 def unit_name(unit: Unit | None) -> str:
