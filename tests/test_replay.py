@@ -91,6 +91,8 @@ WATCHED = rules(
     "ALERT before WHEN avg(api_ms, 5m) > 1.3 * avg(api_ms, 5m) OFFSET 10m EVERY 10s",
     "ALERT ratio WHEN max(api_ms / depth, 5m) > 9 EVERY 10s",
     "ALERT half.hour WHEN avg(api_ms, 30m) > 155 EVERY 1m",
+    "ALERT two.hours WHEN sum(orders, 2h) > 6000 EVERY 10s",  # read from minutes that are not over yet
+    "ALERT three.days WHEN sum(orders, 3d) > 7000 EVERY 10s",  # and from such hours
 )
 
 

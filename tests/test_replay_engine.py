@@ -12,6 +12,8 @@ from tests.test_replay import events_of, rules
 from hms_ops import Engine
 from hms_ops.alert.language.explaining import sentence_of
 from hms_ops.alert.rule import Rule
+from hms_ops.alert.slo import BURNS
+from hms_ops.bygone import STEP_SECONDS
 from hms_ops.replaying import judged, replay
 
 BEGIN = NOW - NOW % 3600 + 3600
@@ -24,6 +26,13 @@ WATCHED = rules(
     "ALERT unsteady WHEN stddev(api_ms, 10m) / avg(api_ms, 10m) > 0.45 EVERY 20s",
     "ALERT gone WHEN ABSENT(heartbeat[30s]) NODATA ok EVERY 10s",
 )
+
+SLO = """
+rules:
+  - {alert: a.long, if: "max(a_ms, 2h) > 200"}
+slos:
+  - {slo: a.slo, objective: 99, good: a_ms <= 200}
+"""
 
 Told = tuple[str, str, tuple[tuple[str, str], ...], int]
 
@@ -95,3 +104,24 @@ def test_restarts_between_steps_leave_no_trace_in_either(tmp_path: Path) -> None
         told = [event for event in log if event[0] == name]
         assert [event for event in again if event[0] == name] == told
         assert told, name
+
+
+def test_a_replay_of_an_slo_and_long_windows_sees_nothing_before_it_came(tmp_path: Path) -> None:
+    """As the journal has it, to the grain of the replay; an outage begins in the middle of a minute and of an hour."""
+    begin, outage = BEGIN + 3000, BEGIN + 4223
+    events: list[dict[str, Any]] = []
+    (tmp_path / "rules.yaml").write_text(SLO)
+    with manual(begin, data_dir=tmp_path / "data", config={"rules": [str(tmp_path / "rules.yaml")]}) as engine:
+        engine.watch(lambda event: events.append(event) if event["kind"] == "alert" else None)
+        for second in range(begin, BEGIN + 4500):
+            engine.metric("a_ms", 300 if outage <= second < outage + 220 else 90, kind="timer")
+            engine.advance(1)
+        objective = engine.duty.objectives.objective
+        watched = [one for one in engine.rules() if one.name.startswith(("a.slo", "a.long"))]
+        found = replay(watched, judged(watched, engine.past, begin, BEGIN + 4500, objective=objective))
+    live = {one["name"]: one["time_ns"] // 10**9 for one in events if one["state"] == "firing"}
+    assert live.keys() == {"a.long", *(f"a.slo.{burn.name}" for burn in BURNS)}
+    assert min(live.values()) > outage
+    assert {one.name for one in found.episodes} == live.keys()
+    for one in found.episodes:
+        assert 0 <= one.fired - live[one.name] <= STEP_SECONDS, one

@@ -4,7 +4,8 @@
        ▲                        thread, each view once in its period                                      │
        └──────────────────────────────── answer(view), the latest one ◄──────────────────────────────────┘
 
-A view is read again every 10 s, or every 360th of its window when that is longer (`View.period_seconds`). The tick
+A view is read again every 10 s, or every 360th of its window when that is longer (`View.period_seconds`), at multiples
+of that, so that a replay reads it at the same seconds. So a rule may tell so much later than it would. The tick
 takes the latest answer and nothing else, so a burn rate over three days costs it nothing, and a disk that hangs makes
 answers old and then NULL (alert/recalled.py). Windows are made of rows of history: no row is longer than a sixtieth of
 the window, unless finer ones are not kept any more; the start is rounded down to a row, and so is the end behind an
@@ -120,7 +121,10 @@ class LongView:
 
     def _is_due(self, view: View, end: int) -> bool:
         known = self._answers.get(view)
-        return known is None or not 0 <= end - known.end < view.period_seconds()
+        if known is None or end < known.end:
+            return True
+        period = view.period_seconds()
+        return end // period > known.end // period
 
     def _put(self, view: View, answer: Answer) -> None:
         before = self._answers.get(view)
@@ -164,7 +168,7 @@ class Recent:
 def read_view(view: View, past: Past, end: int) -> Answer:
     """One view over its window before `end`. ExpressionError, ValueError, StorageError."""
     grid = grid_of(view, past, end)
-    keys, values = values_of(view.plan, past, grid)
+    keys, values = values_of(view.plan, past.before(end), grid)
     found = fold_steps(view, values, grid.step)
     is_known = past.first_second - (end - view.reach_seconds) <= view.window_seconds // HOLE_SHARE
     if not view.sums_series:

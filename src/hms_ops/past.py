@@ -3,7 +3,8 @@
 With a data directory the coarsest tier that serves a step is read as far as it has come, then finer ones, then what
 waits, then the seconds of the open step. All of it is of one moment (recorder.py), so no sample is counted twice and
 none is missed while it moves. Without one, the store's own steps are read (retained.py): the last ten minutes at 10 s,
-the rest of an hour by minute.
+the rest of an hour by minute. `before(second)` is the past as it was then: what came later is not in its rows, however
+long these are.
 
 Rows are merge.py's: step starts int64[k], places of series int64[k], columns float64[6, k] (COUNT SUM M2 MIN MAX LAST).
 A row may be shorter than the step asked for and never crosses one; callers fold them.
@@ -13,6 +14,7 @@ LANDING_SECONDS_MAX; ValueError for a step that is not kept.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from typing import Final, TypeVar
 
 import numpy as np
@@ -33,6 +35,7 @@ from hms_ops.storage.tier import HOUR, MINUTE, TEN_SECONDS, TIERS
 LANDING_SECONDS_MAX: Final = 10.0
 TRIES: Final = 2
 CHUNK_ROWS: Final = 2_000_000  # read at once: about 130 MB
+NOW: Final = 1 << 60  # no second is later
 
 T = TypeVar("T")
 
@@ -46,6 +49,13 @@ class Past:
         self.reloaded = NOTHING  # what refill.py put back into the store's columns
         self.known = recorder.roster.known
         self.metrics = recorder.roster.metrics
+        self._until = NOW
+
+    def before(self, second: int) -> "Past":
+        """The past as it was when `second` began: rows of minutes and hours that were not over then are read finer."""
+        then = copy(self)
+        then._until = second
+        return then
 
     # ---- what there is
 
@@ -134,7 +144,7 @@ class Past:
         """The rows that begin in [start, end), ascending, as coarse as `step` allows; start and end are rounded,
         outwards, to a row."""
         row_seconds = row_seconds_of(step)
-        start, end = start - start % row_seconds, end + -end % row_seconds
+        start, end = start - start % row_seconds, min(end + -end % row_seconds, self._until)
         if self._recorder.storage is None:
             return _folded(retained.hour(self.store, slots_of(series), start, end))
         return _folded(self._spliced(series, start, end, tier_of(step)))
@@ -146,7 +156,7 @@ class Past:
     def _spliced(self, series: Sequence[Known], start: int, end: int, tier: int) -> list[Part]:
         def read() -> tuple[list[Part], list[Waiting], int, tuple[int, int]]:
             waiting, taken_end, ids = self._snapshot(series)
-            ends = self._ends(tier, taken_end)
+            ends = self._ends(tier, min(taken_end, self._until))
             return self._on_disk(ids, start, end, ends), waiting, taken_end, ends
 
         parts, waiting, taken_end, ends = self._at_one_moment(read)
@@ -214,13 +224,14 @@ class Past:
     def sketches(self, series: Sequence[Known], start: int, end: int, step: int) -> Sketches:
         """The sketches of [start, end), ids being places in `series`: for each series one or more within each `step`,
         none that crosses one. Of steps below a minute only what memory has."""
+        end = min(end, self._until)
         if step % MINUTE_SECONDS or self._recorder.storage is None:
             row_seconds = MINUTE_SECONDS if step % MINUTE_SECONDS == 0 else STEP_SECONDS
             return retained.sketches(self.store, slots_of(series), start, end, row_seconds)
 
         def read() -> tuple[list[Sketches], list[Waiting], tuple[int, int]]:
             waiting, taken_end, ids = self._snapshot(series)
-            ends = self._ends(tier_of(step), taken_end)
+            ends = self._ends(tier_of(step), min(taken_end, self._until))
             return self._sketches_on_disk(ids, start, end, ends), waiting, ends
 
         parts, waiting, ends = self._at_one_moment(read)
