@@ -277,6 +277,8 @@ def test_windows_beyond_an_hour_are_read_from_a_history(tmp_path: Path) -> None:
         ("evaluation_interval: 500ms\ntests: []", "test.yml:1: evaluation_interval: rules are judged once a second"),
         ("evaluation_interval: x\ntests: []", "test.yml:1: expected a duration"),
         ("tests: 5", "test.yml:1: expected a list"),
+        ("tests: []", "test.yml:1: nothing is expected"),
+        ("tests:\n- input_series: []", "test.yml:1: nothing is expected"),
     ],
 )
 def test_a_mistake_in_a_test_file_is_told_with_its_line(text: str, problem: str, tmp_path: Path) -> None:
@@ -366,6 +368,9 @@ def test_rules_of_files_beside_and_a_test_without_tests(tmp_path: Path) -> None:
     [
         ("rules: [none.yaml]\nexpect: []", "own.yaml:1: no rule file none.yaml"),
         ("rules: []", "own.yaml:1: nothing is expected"),
+        ("rules: []\nexpect: []", "own.yaml:1: nothing is expected"),
+        ("rules: []\ntests: []", "own.yaml:1: nothing is expected"),
+        ("rules: []\ntests:\n- {name: x, expect: []}", "own.yaml:3: nothing is expected"),
         ("rules: []\nexpect: [{at: 5s, alert: a, state: firing}]", "no rule is named 'a'"),
         ("rules: ['ALERT a WHEN x > 1']\nexpect:\n- {at: 5s, alert: a, state: loud}", "own.yaml:3: state: 'loud'"),
         ("rules: ['ALERT a WHEN x > 1']\nexpect:\n- {at: 5s, alert: a}", "own.yaml:3: an expectation needs"),

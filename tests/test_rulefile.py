@@ -153,6 +153,8 @@ BAD_RULES = [
     ),
     ("{alert: x, if: a > 1 FOR 3m, for: 4m}", "r.yaml:2: for: 'for' stands in the sentence and as a key"),
     ("{alert: x, if: a > 1 EVERY 500ms}", "r.yaml:2: if: EVERY is at least 1s"),
+    ("{alert: x, if: a > 1 EVERY 1500ms}", "r.yaml:2: if: EVERY 1500ms is no whole number of seconds; 2s is the next"),
+    ("{alert: x, if: a > 1, every: 1500ms}", "r.yaml:2: every: 1500ms is no whole number of seconds; 2s is the next"),
     ("a > 1", "r.yaml:2: the key 'alert' is missing: the rule needs a name"),
     ("ALERT x WHEN a >> 1", "r.yaml:2: line 1, column 17: "),
     ("5", "r.yaml:2: expected keys with values, found a number"),

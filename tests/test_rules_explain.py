@@ -182,3 +182,18 @@ def test_an_engine_gives_each_part_its_numbers(capsys: pytest.CaptureFixture[str
 def test_what_cannot_be_read_is_said(given: str, code: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["rules", "explain", given]) == code
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("quantile(a, 2) > 1", "a quantile's rank is from 0 to 1"),
+        ("quantile(a, 2)", "a quantile's rank is from 0 to 1"),
+        ("a > 1 EVERY 1500ms", "EVERY 1500ms is no whole number of seconds"),
+    ],
+)
+def test_what_check_config_refuses_is_not_explained(
+    text: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(["rules", "explain", text]) != 0
+    assert problem in capsys.readouterr().err

@@ -5,6 +5,7 @@ here. `evaluate.py` evaluates the trees, `state.py` judges what they come to, th
 Errors: `rule_from_keys` returns every problem with its key; `rule_from_arguments` raises them as one ConfigError.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
@@ -26,6 +27,7 @@ from hms_ops.alert.keys import (
     read_text,
 )
 from hms_ops.alert.language.grammar import parse_group_by, parse_recover, parse_statement, parse_where
+from hms_ops.alert.language.tokens import duration_text
 from hms_ops.alert.language.tree import Condition, Statement, Tags
 from hms_ops.alert.language.wording import format
 from hms_ops.alert.receivers import is_http
@@ -191,6 +193,14 @@ def read_where(value: Any) -> Tags:
     return parse_where(read_text(value))
 
 
+@takes(**duration_from(1).schema)
+def read_every(value: Any) -> float:
+    seconds = duration_from(1)(value)
+    if problems := every_problems(seconds):
+        raise ValueError(problems[0])
+    return seconds
+
+
 RULE_READERS: Final[dict[str, Reader[Any]]] = {
     "alert": read_name.about("The rule's name, and of the gauge it publishes.", example="finance.latency_high"),
     "if": read_statement.about(
@@ -205,7 +215,7 @@ RULE_READERS: Final[dict[str, Reader[Any]]] = {
     "nodata": one_of(NODATA_POLICIES).about("What it means that nothing is sent."),
     "severity": read_name.about("A word for routes and receivers.", example="page"),
     "notify": read_receivers.about("Who is told.", example=["sms:+1-555-0100"]),
-    "every": duration_from(1).about("How often it is judged, 1s or more.", example="1s"),
+    "every": read_every.about("How often it is judged, in whole seconds.", example="1s"),
     "policy": read_name.about("The name of its escalation policy."),
     "tags": read_texts.about("Tags that go with each of its alerts.", example={"team": "finance"}),
     "annotations": read_texts.about("Texts for people.", example={"summary": "{name} is {value}"}),
@@ -292,11 +302,19 @@ def rule_from_keys(given: Mapping[str, Any], source: str) -> tuple[Rule | None, 
 def check_sentence(statement: Statement) -> list[KeyProblem]:
     """What a sentence may say in the language, and a rule cannot mean."""
     problems = []
-    if statement.every_seconds is not None and statement.every_seconds < 1:
-        problems.append(KeyProblem("if", "EVERY is at least 1s: the engine judges once a second"))
+    if statement.every_seconds is not None:
+        problems += [KeyProblem("if", f"EVERY {problem}") for problem in every_problems(statement.every_seconds)]
     checked: dict[str, Any] = {"alert": statement.name, "severity": statement.severity, "notify": statement.notify}
     found = read_keys({key: value for key, value in checked.items() if value}, RULE_READERS)[1]
     return problems + [KeyProblem("if", problem.message) for problem in found]
+
+
+def every_problems(seconds: float) -> list[str]:
+    """Why a rule cannot be judged that often."""
+    if seconds < 1:
+        return ["is at least 1s: the engine judges once a second"]
+    whole = math.ceil(seconds)
+    return [] if whole == seconds else [f"{duration_text(seconds)} is no whole number of seconds; {whole}s is the next"]
 
 
 def rule_of(statement: Statement, source: str) -> Rule:

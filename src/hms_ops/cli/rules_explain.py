@@ -8,7 +8,7 @@ import click
 
 from hms_ops.cli.options import json_option, show_json, show_table
 from hms_ops.cli.rules_export import STEPS, outside_of, read_all
-from hms_ops.errors import ExpressionError
+from hms_ops.errors import ConfigError, ExpressionError
 from hms_ops.escape import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def explain(given: tuple[str, ...], tier: str | None, dotted_names: bool | None,
     files = tuple(path for path in map(Path, given) if path.is_file() or path.suffix in (".yaml", ".yml"))
     read = read_all(files)
     outside = outside_of(read, tier, dotted_names, url)
-    asked: list[Rule | Query] = [*read.rules, *(read_text(text) for text in given if Path(text) not in files)]
+    asked: list[Rule | Query] = [*read.rules, *(checked(read_text(text)) for text in given if Path(text) not in files)]
     documents = [document_of(one, outside, url) for one in asked]
     if as_json:
         show_json(documents)
@@ -54,15 +54,34 @@ def explain(given: tuple[str, ...], tier: str | None, dotted_names: bool | None,
 def read_text(text: str) -> "Rule | Query":
     """A rule where the text is one, or has a condition; else a query."""
     from hms_ops.alert.language.grammar import parse_query, parse_statement
-    from hms_ops.alert.rule import rule_of
+    from hms_ops.alert.rule import check_sentence, rule_of
 
     try:
-        return rule_of(parse_statement(text), "the text")
+        statement = parse_statement(text)
+        if problems := check_sentence(statement):
+            raise ConfigError(*(problem.message for problem in problems))
+        return rule_of(statement, "the text")
     except ExpressionError as as_rule:
         try:
             return parse_query(text)
         except ExpressionError as as_query:
             raise max(as_rule, as_query, key=lambda error: (error.line, error.column)) from None
+
+
+def checked(one: "Rule | Query") -> "Rule | Query":
+    """The same, once the engine's compiler has taken it, as check-config has it. ExpressionError."""
+    from hms_ops.alert.plan import compile_query, compile_rule
+    from hms_ops.alert.rule import Rule
+    from hms_ops.cli.check_config import ANY_SHARE
+
+    def objective(name: str) -> float:
+        return ANY_SHARE
+
+    if isinstance(one, Rule):
+        compile_rule(one.condition, one.recover, one.where, one.group_by, text=one.text, objective=objective)
+    else:
+        compile_query(one, objective=objective)
+    return one
 
 
 # ---- the document

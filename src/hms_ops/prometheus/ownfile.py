@@ -129,7 +129,10 @@ def read_test(node: Node, is_root: bool, problems: list[str]) -> OwnTest:
         problems += unknown_keys(node, TEST_KEYS)
     name, judge = node.get("name"), node.get("judge")
     feeds = gathered(problems, node.get("series"), read_feed)
+    before = len(problems)
     expectations = gathered(problems, node.get("expect"), read_expectation)
+    if not expectations and len(problems) == before:
+        problems.append(node.problem("nothing is expected: a test without `expect` would always pass"))
     seconds = (
         JUDGE_SECONDS_MIN if judge is None else next(iter(gathered(problems, judge, seconds_of)), JUDGE_SECONDS_MIN)
     )

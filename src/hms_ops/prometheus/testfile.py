@@ -120,6 +120,8 @@ def read_test_file(root: Node, path: Path) -> TestFile:
             problems.append(node.problem(f"no rule file {node.value}"))
         rule_files += map(Path, found)
     groups = [read_group(node, every, problems) for node in elements(root.get("tests"))]
+    if not problems and not any(group.alert_tests or group.expression_tests for group in groups):
+        problems.append(root.problem("nothing is expected: write tests with alert_rule_test or promql_expr_test"))
     if problems:
         raise ConfigError(*problems)
     return TestFile(path, tuple(rule_files), every, tuple(groups))
