@@ -4,8 +4,9 @@
     union   3 7 9                    what `window_groups` folds
     member  1 0 2 . | 0 2 . | 1 .    in place: where each stands in the union, plus `base`
 
-Fed by alert/windows.py when rules changed or series outgrew their room, in a tick; ten million members take about 20 ms,
-where numpy takes ten times as long. Threads: any; no state, no GIL. The explicit signature compiles the kernel at import.
+Fed by alert/windows.py when rules changed or series outgrew their room, in a tick; ten million members take about
+20 ms, where numpy takes ten times as long. Threads: any; no state, no GIL. The explicit signature compiles the kernel
+at import.
 """
 
 import numpy as np
