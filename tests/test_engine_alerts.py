@@ -82,7 +82,7 @@ def test_no_data_neither_resolves_nor_fires() -> None:
 
 def test_no_data_alerts_where_the_rule_says_so() -> None:
     with manual() as engine:
-        engine.alert("gone", if_="absent(heartbeat)", for_="5s")
+        engine.alert("gone", if_="absent(heartbeat[3s])", for_="5s")
         engine.alert("dead", if_="count(beats, 5s) = 0")
         feed(engine, "beats", 1.0, 10, kind="counter")
         assert states(engine) == {"gone": "firing"}
@@ -606,7 +606,7 @@ def test_an_event_that_cannot_be_written_takes_no_other_along(tmp_path: Path) ->
 def test_the_value_of_an_alert_without_one_is_none_in_events_and_nan_in_python() -> None:
     with manual() as engine:
         events = told_by(engine, "alert")
-        engine.alert("gone", if_="last(a) > 5", nodata="alert")
-        engine.advance(1)
+        engine.alert("gone", if_="last(a[3s]) > 5", nodata="alert")
+        engine.advance(5)
         assert math.isnan(engine.alerts()[0].value)
         assert events[0]["value"] is None

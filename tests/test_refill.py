@@ -120,14 +120,15 @@ def whole_after(recording: Recording, rules: RuleSet, text: str) -> int:
 
 
 def test_a_rule_is_whole_when_its_longest_window_has_filled() -> None:
-    texts = ("avg(x) > 1", "avg(x, 2m) > 1 OR avg(x, 10m) > 1", "x > 1", "p99(t, 5m) > 1", "1 > 2")
+    texts = ("avg(x) > 1", "avg(x, 2m) > 1 OR avg(x, 10m) > 1", "x > 1", "p99(t, 5m) > 1", "1 > 2", "y > 1")
     recording = Recording()
     recording.add("t", 1.0, "ms")
+    recording.add("x", 1.0)
     recording.advance(1)
     rules = rules_of(recording, *texts)
     found = rules.evaluate()
     assert dict(zip((name for name, _ in found.keys), found.whole.tolist(), strict=True)) == dict(
-        zip(texts, [False, False, True, False, True], strict=True)
+        zip(texts, [False, False, True, False, True, False], strict=True)
     )
     assert [whole_after(recording, rules, text) for text in (texts[0], texts[3], texts[1])] == [59, 295, 590]
     recording.advance(10)

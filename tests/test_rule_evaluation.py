@@ -179,6 +179,8 @@ def test_a_rule_without_group_by_has_one_instance_even_before_its_metric_is_seen
     rules = rules_of(Fleet(FIRST), "avg(x) > 1", "ABSENT(x)", "avg(x) > 1 GROUP BY a")
     found = rules.evaluate()
     assert found.keys == [("rule0", ()), ("rule1", ())]
+    np.testing.assert_array_equal(found.condition, [NULL, NULL], "nothing was watched yet")
+    found = rules.evaluate(FIRST + 60)
     np.testing.assert_array_equal(found.condition, [NULL, 1])
     np.testing.assert_array_equal(found.recover, [NULL, 0])
 

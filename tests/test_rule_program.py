@@ -1,6 +1,7 @@
 """kernels.program by itself: what each LOAD makes of a group's statistics by kind, truth with NULL, who reads what."""
 
 import math
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -43,6 +44,7 @@ def run(
     stats: list[tuple[float, ...]],
     kind: int = kinds.TIMER,
     reference: list[int] | None = None,
+    known: Sequence[float] = (),
 ) -> NDArray[np.float64]:
     """float64[3, instances]: value, condition, recover. A LOAD's number is its operand, a PUSH's its constant."""
     instances = len(stats) if reference is None else len(reference)
@@ -52,9 +54,10 @@ def run(
         np.array([COVERED_SECONDS]),
         np.zeros(len(stats), np.int64),
         np.full(len(stats), kind, np.int8),
+        np.array(known),
         np.arange(instances, dtype=np.int32) if reference is None else np.array(reference, np.int32),
         np.array([opcode for opcode, _ in code], np.int8),
-        np.array([number if opcode in op.LOADS else 0 for opcode, number in code], np.int32),
+        np.array([number if opcode in (*op.LOADS, op.KNOWN) else 0 for opcode, number in code], np.int32),
         np.array([number for _, number in code], np.float64),
         np.array([0, len(code)], np.int32),
         np.array([0, instances], np.int32),
@@ -122,8 +125,9 @@ def test_a_rate_over_no_covered_second_is_null() -> None:
     one = np.zeros(1, np.int32)
     code = np.array([op.LOAD_RATE, op.STORE_VALUE], np.int8)
     run_programs(
-        np.array([BUSY]), np.array([0]), np.zeros(1, np.int64), np.array([kinds.COUNTER], np.int8), one, code,
-        np.zeros(2, np.int32), np.zeros(2), np.array([0, 2], np.int32), np.array([0, 1], np.int32), np.empty(8), *out,
+        np.array([BUSY]), np.array([0]), np.zeros(1, np.int64), np.array([kinds.COUNTER], np.int8), np.empty(0), one,
+        code, np.zeros(2, np.int32), np.zeros(2), np.array([0, 2], np.int32), np.array([0, 1], np.int32), np.empty(8),
+        *out,
     )  # fmt: skip
     assert math.isnan(out[0, 0])
 
@@ -208,6 +212,19 @@ def test_each_instance_reads_its_own_group() -> None:
     assert value.tolist() == [3, 0, 2, 1]
     assert condition.tolist() == [1, 0, 0, 0]
     assert recover.tolist() == [1e300] * 4, "what no instruction stores stays as it was"
+
+
+def test_what_rests_on_a_window_with_a_hole_is_null_where_it_is_in_doubt() -> None:
+    def seen(truth: float, known: float, *code: tuple[int, float]) -> float:
+        program = [(op.PUSH, truth), (op.KNOWN, 1), *code, (op.STORE_CONDITION, 0)]
+        return float(run(program, [BUSY], known=(NULL, known))[1, 0])
+
+    for truth in (1.0, 0.0, NULL):
+        assert same(seen(truth, 1.0, (op.AND, 0)), truth)
+        assert same(seen(truth, 1.0, (op.NOT, 0), (op.OR, 0)), truth)
+    assert [seen(0.0, NULL, (op.AND, 0)), seen(1.0, NULL, (op.NOT, 0), (op.OR, 0))] == [0.0, 1.0]
+    assert math.isnan(seen(1.0, NULL, (op.AND, 0)))
+    assert math.isnan(seen(0.0, NULL, (op.NOT, 0), (op.OR, 0)))
 
 
 def test_a_missing_side_is_null_and_absent() -> None:

@@ -26,16 +26,18 @@ timings = st.builds(
     every_seconds=st.sampled_from([1, 1, 2, 5]),
 )
 truths = st.sampled_from([1.0, 1.0, 0.0, math.nan])
-Tick = tuple[int, list[float], list[float]]
+Tick = tuple[int, list[float], list[float], list[bool]]
 
 
 @st.composite
 def runs(draw: st.DrawFn) -> tuple[list[Timing], list[Tick]]:
-    """Timings of some instances, and ticks: the seconds since the one before, conditions, recoveries."""
+    """Timings of some instances, and ticks: the seconds since the one before, conditions, recoveries, and which windows
+    are known all through."""
     rules = draw(st.lists(timings, min_size=1, max_size=6))
     column = st.lists(truths, min_size=len(rules), max_size=len(rules))
     steps = st.sampled_from([1, 1, 1, 2, 9, -3])
-    return rules, draw(st.lists(st.tuples(steps, column, column), max_size=40))
+    whole = st.lists(st.sampled_from([True, True, False]), min_size=len(rules), max_size=len(rules))
+    return rules, draw(st.lists(st.tuples(steps, column, column, whole), max_size=40))
 
 
 class Kernel:
@@ -92,18 +94,18 @@ def test_the_kernel_steps_as_its_twin_does(run: tuple[list[Timing], list[Tick]])
     rules, ticks = run
     kernel, states, now = Kernel(rules), [INACTIVE] * len(rules), 1000
     kernel.last = last = now - 1
-    for seconds, condition, recover in ticks:
+    for seconds, condition, recover, whole in ticks:
         now += seconds
         expected = []
         for place, (timing, state) in enumerate(zip(rules, states, strict=True)):
             if not is_judged(timing, now, last):
                 continue
-            states[place], event = step(state, condition[place], recover[place], timing, now)
+            states[place], event = step(state, condition[place], recover[place], timing, now, is_whole=whole[place])
             if event:
                 told = state if event == "resolved" else states[place]
                 expected.append((place, event, told.since))
         last = now
-        assert kernel.step(now, condition, recover) == expected
+        assert kernel.step(now, condition, recover, whole=whole) == expected
         assert kernel.states() == states
         assert kernel.counts[1] == sum(state.phase != "inactive" for state in states)
 
@@ -114,7 +116,7 @@ def test_neighbours_do_not_matter(run: tuple[list[Timing], list[Tick]]) -> None:
     rules, ticks = run
     together, alone = Kernel(rules), Kernel(rules[:1])
     now = 1000
-    for seconds, condition, recover in ticks:
+    for seconds, condition, recover, _ in ticks:
         now += seconds
         told = [event for event in together.step(now, condition, recover) if event[0] == 0]
         assert alone.step(now, condition[:1], recover[:1]) == told
@@ -128,7 +130,7 @@ def test_a_mark_is_set_whenever_time_alone_does_not_explain_the_state(run: tuple
     kernel, now = Kernel(rules), 1000
     kernel.last = now - 1
     kept = (INACTIVE, False)
-    for seconds, condition, recover in ticks:
+    for seconds, condition, recover, _ in ticks:
         now += max(1, seconds) if rules[0].every_seconds == 1 else 1  # a missed EVERY is judged late
         kernel.step(now, condition[:1], recover[:1])
         if kernel.places.marks[0] & phases.CHANGED:
@@ -168,6 +170,13 @@ def test_a_restored_instance_stands_still_until_its_windows_are_known(nodata: st
 
 def test_what_is_new_is_stepped_whether_its_windows_are_known_or_not() -> None:
     assert Kernel([Timing()]).step(1, [1.0], [0.0], whole=[False]) == [(0, "firing", 1)]
+
+
+def test_no_data_is_none_only_once_the_window_was_watched() -> None:
+    kernel = Kernel([Timing(nodata="alert"), Timing(nodata="ok")])
+    kernel.places.put(1, AlertState("firing", 1, 1, 1, 1), 0)
+    assert kernel.step(2, [math.nan] * 2, [math.nan] * 2, whole=[False] * 2) == []
+    assert kernel.step(3, [math.nan] * 2, [math.nan] * 2, whole=[True] * 2) == [(0, "firing", 3), (1, "resolved", 1)]
 
 
 @pytest.mark.parametrize(("waits", "told"), [(True, []), (False, [(0, "resolved", 7)])])

@@ -198,6 +198,7 @@ def run_parts(plan: Plan, found: Answerable, chosen: dict[SourceKey, Chosen], gr
         np.concatenate([np.empty(0, np.int64), *(found.covered[window] for window in windows)]),
         np.repeat(numbers, np.diff(base) * grid.count) + np.tile(np.arange(grid.count), base[-1]),
         np.repeat(part_kinds, np.diff(base) * grid.count).astype(np.int8),
+        unused,
         np.concatenate([np.empty(0, np.int32), *references]),
         plan.code,
         reading_starts[plan.operand].astype(np.int32),

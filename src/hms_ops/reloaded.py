@@ -39,8 +39,10 @@ class Reloaded:
         return max(0, min(end, self.start) - begin) + sum(seconds for seconds in inside if seconds > 0)
 
     def is_whole(self, begin: int, end: int, first_second: int) -> bool:
-        """Whether [begin, end) is known but for what the rounding of a window's start may come to as well."""
-        return self.unknown_seconds(begin, end, first_second) * HOLE_SHARE <= end - begin
+        """Whether [begin, end) is known but for what the rounding of a window's start may come to as well. A run begins
+        within its first second, so in a window too short for that share nobody knows that one."""
+        is_in_part = end - begin < HOLE_SHARE and begin <= first_second < end
+        return (self.unknown_seconds(begin, end, first_second) + is_in_part) * HOLE_SHARE <= end - begin
 
 
 NOTHING: Final = Reloaded(-1, -1)

@@ -97,6 +97,8 @@ export interface QuerySeries {
 export interface QueryAnswer {
   readonly expr: string;
   readonly step: number;
+  /** What windows begin at multiples of, in seconds, where any is written. */
+  readonly grain?: number;
   readonly series: readonly QuerySeries[];
 }
 

@@ -55,8 +55,9 @@ class Evaluation:
     end: the second the windows end before. keys: (rule's name, sorted tags of the group). condition, recover: float64,
     1.0, 0.0 or NaN; without a RECOVER clause, recover is NOT condition. value: float64, the left side of the first
     comparison. whole: bool, False where the rule reads a window that is not known all through, since this run began
-    within it; what is NULL or small there may be so for that. problems: rules that could not be evaluated and why; they
-    have no places, their states must stay.
+    within it; what is NULL or small there may be so for that, and what would be TRUE for that alone is NULL (doubt.py).
+    The `last` of such a window counts only where the condition is NULL. problems: rules that could not be evaluated and
+    why; they have no places, their states must stay.
     """
 
     end: int
@@ -125,8 +126,7 @@ class RuleSet:
         """All rules over windows that end before second `end` (the last sealed one + 1)."""
         end = self._store.sealed_second + 1 if end is None else end
         machine = self._bind()
-        condition, recover, value = machine.run(self._store, end, self.reloaded)
-        whole = machine.whole(self._store.first_second, end, self.reloaded)
+        condition, recover, value, whole = machine.run(self._store, end, self.reloaded)
         return Evaluation(end, self._keys, condition, recover, value, whole, self.problems)
 
     def _bind(self) -> Machine:
@@ -269,7 +269,7 @@ def query_now(
     if len(rule.instances) > INSTANCES_MAX:
         raise error_at(plan.text, 0, f"the answer has {len(rule.instances)} values, {INSTANCES_MAX} are allowed")
     end = store.sealed_second + 1 if end is None else end
-    _, _, value = Machine(Arrangement([rule]), store).run(store, end, reloaded)
+    value = Machine(Arrangement([rule]), store).run(store, end, reloaded).value
     return [(dict(key), result) for (_, key), result in zip(rule.instances, value.tolist(), strict=True)]
 
 

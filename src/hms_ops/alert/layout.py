@@ -15,6 +15,7 @@ and the readings (0.5 µs each).
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import is_ as is_same
 from typing import Final, NamedTuple, TypeAlias
 
@@ -136,10 +137,9 @@ class Programs:
 
 
 class Spans(NamedTuple):
-    """lengths: see Arrangement.spans; rules, numbers: int64[k], rule by rule the numbers of the lengths it reads."""
+    """lengths: see Arrangement.spans; numbers: int64[readings], which of them each reading has, -1 for a view's."""
 
     lengths: tuple[tuple[int, bool], ...]
-    rules: NDArray[np.int64]
     numbers: NDArray[np.int64]
 
 
@@ -166,9 +166,12 @@ class Arrangement:
         self._constant = joined((plan.constant for plan in plans), np.float64)
         self._program_offset = offsets((len(plan.code) for plan in plans), np.int32)
         self._is_load = (self._code >= op.LOADS.start) & (self._code < op.LOADS.stop)
+        self._rule_of_reading = np.repeat(np.arange(len(plans)), self._readings_of_rule)
+        # What finds the newest finds it whatever was before: only that it is NULL may be so for an unknown window.
+        self._is_last = np.array([one.loads == (op.LOAD_LAST,) for plan in plans for one in plan.readings], np.bool_)
         first_reading = np.cumsum(self._readings_of_rule) - self._readings_of_rule
         self._operand = joined((plan.operand for plan in plans), np.int32) + np.repeat(
-            first_reading, np.diff(self._program_offset)
+            first_reading.astype(np.int32), np.diff(self._program_offset)
         )
         self._has_recover = np.array([plan.has_recover for plan in plans], np.bool_)
         self.renew_spans()
@@ -207,27 +210,35 @@ class Arrangement:
         self._spans = self._find_spans()
 
     def _find_spans(self) -> "Spans":
-        """What of the past each rule must know. A reading of nothing but `last` needs none: what it finds is the newest
-        whatever was before."""
+        """What of the past each reading must know."""
         found: dict[tuple[int, bool], int] = {}
-        rules, numbers = [], []
-        for place, rule in enumerate(self.rules):
+        numbers = []
+        for rule in self.rules:
             for reading, source in zip(rule.plan.readings, rule.sources, strict=True):
-                if reading.loads == (op.LOAD_LAST,) or reading.view is not None:
-                    continue
                 is_of_run = reading.figure is not None or source.kind == kinds.SET
-                rules.append(place)
-                numbers.append(found.setdefault((reading.window_seconds, is_of_run), len(found)))
-        return Spans(tuple(found), np.array(rules, np.int64), np.array(numbers, np.int64))
+                span = reading.window_seconds, is_of_run
+                numbers.append(found.setdefault(span, len(found)) if reading.view is None else -1)
+        return Spans(tuple(found), np.array(numbers, np.int64))
 
-    def whole(self, is_known: Sequence[bool], unknown_rules: Sequence[int] = ()) -> NDArray[np.bool_]:
-        """bool[instances]: whether all that an instance reads is known. is_known: of each of `spans`; unknown_rules:
-        places of rules with views that are not."""
-        whole = np.ones(len(self.rules), np.bool_)
-        whole[list(unknown_rules)] = False
-        unknown = ~np.array(is_known, np.bool_)
-        whole[self._spans.rules[unknown[self._spans.numbers]]] = False
-        return np.repeat(whole, [len(rule.instances) for rule in self.rules])
+    def known(self, spans: Sequence[bool], unknown_readings: Sequence[int] = ()) -> NDArray[np.bool_]:
+        """bool[readings]: whether what each reads is known. spans: of each of `spans`; unknown_readings: the numbers
+        of those of views that are not."""
+        known = np.array([*spans, True], np.bool_)[self._spans.numbers]
+        known[list(unknown_readings)] = False
+        return known
+
+    def whole(self, known: NDArray[np.bool_], condition: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """bool[instances], see Evaluation. known: bool[readings]."""
+        whole, is_watched = np.ones((2, len(self.rules)), np.bool_)
+        whole[self._rule_of_reading[~known & ~self._is_last]] = False
+        is_watched[self._rule_of_reading[~known]] = False
+        instances = [len(rule.instances) for rule in self.rules]
+        return np.repeat(whole, instances) & (np.repeat(is_watched, instances) | ~np.isnan(condition))
+
+    @property
+    def readings(self) -> int:
+        """How many readings the rules have."""
+        return len(self._rule_of_reading)
 
     @property
     def spans(self) -> tuple[tuple[int, bool], ...]:
@@ -274,13 +285,12 @@ class Arrangement:
             if not isinstance(part.source, Source)
         ]
 
-    def rules_of_views(self) -> list[tuple[ViewGroups, list[int]]]:
-        """The places of the rules that read each view."""
+    def readings_of_views(self) -> list[tuple[ViewGroups, list[int]]]:
+        """The numbers of the readings of each view."""
         found: dict[int, tuple[ViewGroups, list[int]]] = {}
-        for place, rule in enumerate(self.rules):
-            for source in rule.sources:
-                if not isinstance(source, Source):
-                    found.setdefault(id(source), (source, []))[1].append(place)
+        for number, source in enumerate(chain.from_iterable(rule.sources for rule in self.rules)):
+            if not isinstance(source, Source):
+                found.setdefault(id(source), (source, []))[1].append(number)
         return list(found.values())
 
     def programs(self, group_base: NDArray[np.int64]) -> Programs:
@@ -294,7 +304,7 @@ class Arrangement:
         return Programs(
             reference=np.where(group < 0, np.int32(-1), group + base),
             code=self._code,
-            operand=np.where(self._is_load, start[np.where(self._is_load, self._operand, 0)], np.int32(0)),
+            operand=np.where(self._is_load, start[np.where(self._is_load, self._operand, 0)], self._operand),
             constant=self._constant,
             program_offset=self._program_offset,
             instance_offset=offsets(instances, np.int32),

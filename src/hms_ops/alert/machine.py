@@ -9,7 +9,7 @@ Data: what `run` returns is the caller's, and never written again.
 
 from collections.abc import Collection
 from itertools import chain
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,15 @@ from hms_ops.tiers import SLOTS, TIER_SECONDS, WINDOW_SECONDS_MAX
 _NO_ROWS: Final = np.zeros(0, np.int64)
 
 Floats: TypeAlias = NDArray[np.float64]
+
+
+class Results(NamedTuple):
+    """What rules came to; one place for each instance, see Evaluation."""
+
+    condition: Floats
+    recover: Floats
+    value: Floats
+    whole: NDArray[np.bool_]
 
 
 class Machine:
@@ -46,7 +55,8 @@ class Machine:
         self._sets = self._arrangement.sets(base)
         self._figures = self._arrangement.figures(base)
         self._views = self._arrangement.views(base)
-        self._readers = self._arrangement.rules_of_views() if self._views else []
+        self._readers = self._arrangement.readings_of_views() if self._views else []
+        self._all_known = np.ones(self._arrangement.readings)
         self._all_whole = np.ones(len(self._programs.has_recover), np.bool_)
         if len(self._stats) < base[-1]:
             self._stats = np.empty((base[-1] + base[-1] // 8, 8))
@@ -65,20 +75,21 @@ class Machine:
             self._sets = self._arrangement.sets(self._windows.group_base)
         return True
 
-    def whole(self, first_second: int, end: int, reloaded: Reloaded) -> NDArray[np.bool_]:
-        """bool[instances], see Evaluation. Of windows there is something to find out in a run's first hour only."""
-        views = [rules for source, rules in self._readers if not source.is_whole(end, first_second, reloaded)]
+    def _known(self, first_second: int, end: int, reloaded: Reloaded) -> NDArray[np.bool_] | None:
+        """bool[readings]: whether what each reads is known; None where all is. Of windows there is something to find
+        out in a run's first hour only."""
+        views = [numbers for source, numbers in self._readers if not source.is_whole(end, first_second, reloaded)]
         if end - WINDOW_SECONDS_MAX >= first_second and not views:
-            return self._all_whole
-        known = {True: NOTHING, False: reloaded}
+            return None
+        of_run = NOTHING if first_second < end else reloaded  # where all of time is of before, so are sketches
         spans = [
-            known[is_of_run].is_whole(end - seconds, end, first_second)
+            (of_run if is_of_run else reloaded).is_whole(end - seconds, end, first_second)
             for seconds, is_of_run in self._arrangement.spans
         ]
-        return self._arrangement.whole(spans, list(chain.from_iterable(views)))
+        return self._arrangement.known(spans, list(chain.from_iterable(views)))
 
-    def run(self, store: Store, end: int, reloaded: Reloaded = NOTHING) -> tuple[Floats, Floats, Floats]:
-        """(condition, recover, value), float64[instances] each."""
+    def run(self, store: Store, end: int, reloaded: Reloaded = NOTHING) -> Results:
+        """All rules over what the store has before second `end`."""
         windows, programs = self._windows, self._programs
         first_second = store.first_second
         known_from = reloaded.known_from(first_second)
@@ -119,12 +130,14 @@ class Machine:
             fill_figures(self._figures, store, end, self._stats)
         for source, first in self._views:
             self._stats[first : first + len(source.keys), LAST] = source.values(store, end, reloaded)
+        known = self._known(first_second, end, reloaded)
         value, condition, recover = np.full((3, len(programs.has_recover)), np.nan)
         run_programs(
             self._stats,
             covered,
             windows.group_window,
             windows.group_kind,
+            self._all_known if known is None else np.where(known, 1.0, np.nan),
             programs.reference,
             programs.code,
             programs.operand,
@@ -136,7 +149,8 @@ class Machine:
             condition,
             recover,
         )
-        return condition, np.where(programs.has_recover, recover, 1.0 - condition), value
+        whole = self._all_whole if known is None else self._arrangement.whole(known, condition)
+        return Results(condition, np.where(programs.has_recover, recover, 1.0 - condition), value, whole)
 
 
 def _covered(reach: NDArray[np.int64], end: int, first_second: int, reloaded: Reloaded) -> NDArray[np.int64]:

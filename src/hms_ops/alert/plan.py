@@ -10,6 +10,8 @@ What is no plain window of memory (an OFFSET, more than an hour, a fold of steps
 calculation) is a reading of a view (view.py), which has a plan of its own. ANOMALY and burn_rate are written out first
 (desugar.py). In a query by step a reading without a written window covers each step (BY_STEP), and folds are all the
 views there are.
+A rule's comparison that is in doubt while a window is not known all through (doubt.py) is NULL until it is: a KNOWN of
+that reading stands behind it. Queries say what is known.
 Units are settled here: a number with a unit is counted in the unit of what it stands against.
 Errors: what cannot be evaluated at all is an ExpressionError with its column.
 """
@@ -21,6 +23,7 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hms_ops.alert.doubt import Counted, Reader, Readers, doubts
 from hms_ops.alert.figure import SHARES, Figure, figure_of
 from hms_ops.alert.language.desugar import Objectives, anomaly_condition, burn_rate, none_known
 from hms_ops.alert.language.functions import function_named
@@ -101,7 +104,8 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A compiled rule or query. code: int8[n]; operand: int32[n], a LOAD's reading; constant: float64[n], a PUSH's."""
+    """A compiled rule or query. code: int8[n]; operand: int32[n], a LOAD's or KNOWN's reading; constant: float64[n], a
+    PUSH's."""
 
     text: str
     group_by: tuple[str, ...]
@@ -138,7 +142,7 @@ def compile_rule(
 ) -> Plan:
     """The plan of a rule. text: what the condition was parsed from, for the errors' columns; unit: described units;
     objective: the share that a service level promises, by its name."""
-    assembler = _Assembler(where, group_by, text, unit, window_seconds, objective)
+    assembler = _Assembler(where, group_by, text, unit, window_seconds, objective, is_rule=True)
     shown = first_left(assembler.written_out(condition) if isinstance(condition, Anomaly) else condition)
     assembler.emit(condition if shown is None else shown)
     assembler.add(op.STORE_VALUE)
@@ -181,9 +185,14 @@ class _Assembler:
         window_seconds: int,
         objective: Objectives,
         inside: str = "",
+        *,
+        is_rule: bool = False,
     ) -> None:
         self.where, self.group_by, self.text, self.unit = where, group_by, text, unit
         self.window_seconds, self.objective, self.inside = window_seconds, objective, inside
+        self.is_rule = is_rule
+        self.latest = 0
+        self.number_of: dict[Reader, int] = {}  # the readings of those that may be in doubt
         self.readings: dict[tuple[SourceKey, int, Figure | None, View | None], int] = {}
         self.loads: list[set[int]] = []
         self.required: list[bool] = []
@@ -245,6 +254,7 @@ class _Assembler:
             self.places.append(at)
         self.loads[number].add(opcode)
         self.required[number] |= opcode != op.LOAD_ABSENT
+        self.latest = number
         self.add(opcode, number, at=at)
 
     def window(self, series: Selector) -> int:
@@ -324,15 +334,47 @@ class _Assembler:
         else:
             self.arith(node, against)
 
-    def condition(self, node: Condition) -> None:
+    def condition(self, node: Condition, *, is_false: bool = False) -> None:
+        """is_false: whether it is its FALSE that something begins with, as behind NOT."""
         match node:
             case Junction(operator, left, right):
-                self.condition(left)
-                self.condition(right)
+                self.condition(left, is_false=is_false)
+                self.condition(right, is_false=is_false != (operator == "UNLESS"))
                 self.add(_JUNCTION[operator], at=node.at)
+                if operator == "UNLESS" and not is_false:  # which a NULL holds not back
+                    self.hold_back(self.doubted(right, is_false=True), is_false=False)
             case Not(operand):
-                self.condition(operand)
+                self.condition(operand, is_false=not is_false)
                 self.add(op.NOT, at=node.at)
+            case Between(left, low, high, negated=True) if self.is_rule:  # each side has its own doubts
+                outside = Compare("<", left, low, node.at), Compare(">", left, high, node.at)
+                self.condition(Junction("OR", *outside, node.at), is_false=is_false)
+            case Anomaly():
+                self.condition(self.written_out(node), is_false=is_false)
+            case _:
+                self.leaf(node)
+                self.hold_back(self.doubted(node, is_false=is_false), is_false=is_false)
+
+    def doubted(self, node: Condition, *, is_false: bool) -> Readers:
+        if not self.is_rule:
+            return frozenset()
+        return doubts(node, self.counting, is_false=is_false)
+
+    def counting(self, node: Compare | Between) -> Counted:
+        """How the numbers of a comparison are counted."""
+        sides = (node.left, node.right) if isinstance(node, Compare) else (node.left, node.low, node.high)
+        own = next((unit for side in sides if (unit := self.unit_of(side)) is not None), None)
+        return lambda number: self.number(number, own)
+
+    def hold_back(self, readers: Readers, *, is_false: bool) -> None:
+        """Make a TRUE (a FALSE) NULL as long as these windows are not known all through."""
+        for number in sorted({self.number_of[reader] for reader in readers}):
+            self.add(op.KNOWN, number)
+            self.negate(is_false)
+            self.add(op.OR if is_false else op.AND)
+
+    def leaf(self, node: Condition) -> None:
+        match node:
             case Compare(operator, left, right):
                 self.operands(left, right)
                 self.add(_COMPARE[operator], at=node.at)
@@ -349,8 +391,7 @@ class _Assembler:
                     self.shifted(Absent(_bare(series), node.at), series)
                 else:
                     self.load(series, op.LOAD_ABSENT)
-            case Anomaly():
-                self.condition(self.written_out(node))
+                self.number_of[node] = self.latest
 
     def negate(self, negated: bool) -> None:
         if negated:
@@ -370,10 +411,13 @@ class _Assembler:
                 self.add(op.PUSH, constant=self.number(node, against), at=node.at)
             case Selector():
                 self.last(node)
+                self.number_of[node] = self.latest
             case Aggregate("burn_rate"):
                 self.arith(self.burn_rate(node), against)
+                self.number_of[node] = self.latest
             case Aggregate():
                 self.aggregate(node)
+                self.number_of[node] = self.latest
             case Scalar():
                 self.scalar(node, against)
             case Negative(operand):

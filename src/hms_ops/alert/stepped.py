@@ -267,6 +267,7 @@ def run_on_steps(
         covered,
         np.tile(np.arange(steps), sum(counts)),
         np.repeat(source_kinds, np.array(counts, np.int64) * steps).astype(np.int8),
+        unused,
         np.concatenate([np.empty(0, np.int32), *references]).astype(np.int32),
         plan.code,
         np.where(is_load, starts[np.where(is_load, plan.operand, 0)], 0).astype(np.int32),

@@ -57,10 +57,12 @@ STORE_VALUE: Final = 70
 STORE_CONDITION: Final = 71
 STORE_RECOVER: Final = 72
 
+KNOWN: Final = 80  # 1.0 where all of the window of the operand's reading is known, else NULL
+
 
 def stack_effect(opcode: int) -> int:
     """How many more numbers are on the stack after an instruction than before."""
-    if opcode == PUSH or opcode in LOADS:
+    if opcode in (PUSH, KNOWN) or opcode in LOADS:
         return 1
     if NEGATE <= opcode <= IS_NULL or opcode == HALT:
         return 0

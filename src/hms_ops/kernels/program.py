@@ -190,7 +190,7 @@ _I8 = types.Array(types.int64, 1, "C", readonly=True)
 _F8 = types.Array(types.float64, 1, "C", readonly=True)
 _OUT = types.float64[::1]
 _STATS = types.Array(types.float64, 2, "C", readonly=True)
-_SIGNATURE = types.void(_STATS, _I8, _I8, _I1, _I4, _I1, _I4, _F8, _I4, _I4, _OUT, _OUT, _OUT, _OUT)
+_SIGNATURE = types.void(_STATS, _I8, _I8, _I1, _F8, _I4, _I1, _I4, _F8, _I4, _I4, _OUT, _OUT, _OUT, _OUT)
 
 
 @njit(_SIGNATURE, cache=True, nogil=True, error_model="numpy")
@@ -199,6 +199,7 @@ def run_programs(
     covered: NDArray[np.int64],
     group_window: NDArray[np.int64],
     group_kind: NDArray[np.int8],
+    known: NDArray[np.float64],
     reference: NDArray[np.int32],
     code: NDArray[np.int8],
     operand: NDArray[np.int32],
@@ -215,11 +216,12 @@ def run_programs(
     stats            float64[G, 8], from kernels.window
     covered          int64[W], seconds covered by each window, which `rate` divides by
     group_window, group_kind   int64[G], int8[G]
+    known            float64[readings of all programs], 1.0 or NaN, what KNOWN pushes
     reference        int32[R]: the group of each reading of each instance, -1 where it has none (then all is NULL and
                      ABSENT is TRUE)
     code             int8[C], instructions of all programs
     operand          int32[C]: for a LOAD, where the reading's groups begin in `reference`; the k-th instance of the
-                     program reads reference[operand + k]
+                     program reads reference[operand + k]; for a KNOWN, the number of the reading
     constant         float64[C], what PUSH pushes
     program_offset   int32[P + 1]: program p is code[program_offset[p]:program_offset[p + 1]]
     instance_offset  int32[P + 1]: its instances are instance_offset[p]:instance_offset[p + 1]
@@ -252,7 +254,7 @@ def run_programs(
                 elif o <= op.BETWEEN:
                     top -= 2
                     stack[top] = _ternary(o, stack[top], stack[top + 1], stack[top + 2])
-                else:
+                elif o <= op.STORE_RECOVER:
                     if o == op.STORE_VALUE:
                         value[i] = stack[top]
                     elif o == op.STORE_CONDITION:
@@ -260,3 +262,6 @@ def run_programs(
                     else:
                         recover[i] = stack[top]
                     top -= 1
+                else:
+                    top += 1
+                    stack[top] = known[operand[c]]

@@ -29,6 +29,7 @@ from hms_ops.kernels.phases import (
     NO_EVENT,
     NODATA,
     NODATA_ALERT,
+    NODATA_KEEP,
     NODATA_OK,
     PENDING,
     RECOVERING,
@@ -184,7 +185,8 @@ def step_states(  # type: ignore[no-untyped-def]
     """Step all places to the second `now`.
 
     condition, recover: float64[placed], 1.0, 0.0 or NaN. whole: bool[placed], or of length 0 where all windows are
-    known; a RESTORED instance stands still while its own is not. rule: int32[places], its rule's row, -1 for none.
+    known; a RESTORED instance stands still while its own is not, and of any other NODATA does not judge a NULL then:
+    nobody knows whether there was data. rule: int32[places], its rule's row, -1 for none.
     timings: float64[rules, 4]. is_judged: bool[rules], False leaves the instances of a rule as they are.
     waits_unplaced: whether RESTORED instances beyond `condition` stand still whatever NODATA says. room: how many may
     live at once. counts: int64[3], takes how many events there are, how many instances live now, and for how many there
@@ -206,7 +208,10 @@ def step_states(  # type: ignore[no-untyped-def]
             clocks[STEPPED, place] = now
             continue
         recovered = recover[place] if place < placed else math.nan
-        breach, calm = _verdict(seen, recovered, timings[row, NODATA], timings[row, HAS_RECOVER] != 0.0)
+        nodata = timings[row, NODATA]
+        if is_partly and place < placed and not whole[place]:
+            nodata = float(NODATA_KEEP)
+        breach, calm = _verdict(seen, recovered, nodata, timings[row, HAS_RECOVER] != 0.0)
         if marks[place] & RESTORED and was != INACTIVE:
             if (is_partly and not whole[place]) if place < placed else waits_unplaced:
                 seen = breach = calm = math.nan

@@ -160,7 +160,7 @@ def _are_neighbours(member):  # type: ignore[no-untyped-def]
     """Whether each is one more than the one before; what was born late may stand behind higher ones."""
     if member[-1] - member[0] != len(member) - 1:
         return False
-    for i in range(len(member)):
+    for i in range(len(member)):  # noqa: SIM110, numba compiles the loop, and all() of a generator not
         if member[i] - member[0] != i:
             return False
     return True

@@ -156,7 +156,8 @@ class IsNull:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """TRUE when no matching series had a sample in its window; never NULL."""
+    """TRUE when no matching series had a sample in its window; never NULL, but in a rule soon after a start
+    (alert/doubt.py)."""
 
     series: Selector
     at: int = _at()

@@ -10,7 +10,8 @@ is the reference twin. Nothing here reads a clock, allocates more than one state
 
 Calm is: the condition is FALSE and, where the rule has a RECOVER condition, that one is TRUE. A condition is 1.0, 0.0
 or NaN, SQL's NULL. NULL changes no state and the clocks of `for` and `keep` stand still meanwhile, so a gap in the
-data neither fires nor resolves; unless the rule's NODATA says otherwise: `alert` reads NULL as TRUE, `ok` as calm.
+data neither fires nor resolves; unless the rule's NODATA says otherwise: `alert` reads NULL as TRUE, `ok` as calm, once
+all that the rule reads was watched.
 
 Seconds are whole Unix seconds; `for` and `keep` are compared with ≥, so `FOR 3m` fires on the tick at which the
 condition has been true for three minutes. An episode is numbered by the second it fired in (moved up by one where an
@@ -21,7 +22,7 @@ nothing of it changes.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, NamedTuple
 
 Phase = Literal["inactive", "pending", "firing", "recovering"]
@@ -68,12 +69,15 @@ def is_judged(timing: Timing, now_second: int, last_second: int) -> bool:
 
 
 def step(
-    state: AlertState, condition: float, recover: float, timing: Timing, now_second: int
+    state: AlertState, condition: float, recover: float, timing: Timing, now_second: int, *, is_whole: bool = True
 ) -> tuple[AlertState, Event | None]:
     """The state after the tick `now_second`, and the event if there is one to tell.
 
-    `condition` and `recover` are 1.0, 0.0 or NaN (NULL); `recover` is not looked at where the rule has none.
+    `condition` and `recover` are 1.0, 0.0 or NaN (NULL); `recover` is not looked at where the rule has none. is_whole:
+    False where a window is not known all through, as after a start; nobody knows then whether a NULL is no data.
     """
+    if not is_whole:
+        timing = replace(timing, nodata="keep")
     breach, calm = verdict(condition, recover, timing)
     return STEPS[state.phase](state, breach, calm, timing, now_second)
 
