@@ -120,7 +120,7 @@ def test_why_somebody_was_told_is_explained(engine: Engine, run: Run) -> None:
     assert len(told(run("explain", "db.slow", "--tag", "agency:irs", "--json"))["decisions"]) == 1
     code, out, err = run("explain", "nobody")
     assert (code, out) == (1, "")
-    assert "nothing was decided about 'nobody'" in err
+    assert "no rule is named 'nobody'" in err
 
 
 def test_dead_letters_are_listed_and_sent_again(engine: Engine, run: Run, wait_until: Callable[..., None]) -> None:

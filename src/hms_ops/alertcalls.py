@@ -20,7 +20,9 @@ from hms_ops.duty import Duty
 from hms_ops.events import Reported, journal_event
 from hms_ops.hooks import AlertHandler
 from hms_ops.paging import BY_PROGRAM, Paging
+from hms_ops.parts import Parts
 from hms_ops.quantity import parse_duration
+from hms_ops.rulehealth import RuleHealth
 
 DECISIONS_READ_MAX: Final = 20_000  # of the journal, all alerts together
 DECISIONS_TOLD_MAX: Final = 1_000
@@ -35,6 +37,7 @@ class AlertCalls:
     duty: Duty
     paging: Paging
     metric: Callable[..., None]
+    _parts: Parts
     _emit: Callable[[dict[str, Any]], None]
     _check_not_forked: Callable[[], None]
 
@@ -209,6 +212,12 @@ class AlertCalls:
     def rules(self) -> list[Rule]:
         """The rules in force."""
         return self.duty.rules()
+
+    def rule_health(self) -> Mapping[str, RuleHealth]:
+        """Of the rules that do more or less than watch: by name, those that are not evaluated, and those that nothing
+        has ever matched, which cannot fire."""
+        self._check_not_forked()
+        return self._parts.health.of_all()
 
     def on_alert(
         self, name: str | None = None, on: str | Sequence[str] = ("firing",)

@@ -177,6 +177,12 @@ class Duty:
         """The rules in force, those of files first."""
         return [rule for rule, _ in self.rulebook.plans.values()]
 
+    def suspects(self) -> tuple[dict[str, str], list[Rule]]:
+        """(rules that cannot be evaluated and why, those that read something no series matches now)."""
+        with self._lock:
+            refused, unread = self.judging.suspects()
+            return refused, [rule for name, (rule, _) in self.rulebook.plans.items() if name in unread]
+
     def anomaly_rules(self) -> list[AnomalyRule]:
         return list(self.rulebook.file.anomalies)
 

@@ -85,6 +85,10 @@ class Judging:
         found = self.rule_set.problems if self.rule_set is not None else {}
         return [f"rule {name} is not evaluated: {why}" for name, why in found.items()]
 
+    def suspects(self) -> tuple[dict[str, str], set[str]]:
+        """(rules that cannot be evaluated and why, the names of rules that read something no series matches now)."""
+        return (dict(self.rule_set.problems), self.rule_set.unread()) if self.rule_set is not None else ({}, set())
+
     def history_problems(self) -> list[str]:
         """Why windows beyond memory are not read, when they are not."""
         return self.long_view.problems() if self.long_view is not None else []

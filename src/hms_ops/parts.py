@@ -30,6 +30,7 @@ from hms_ops.publisher import Publisher
 from hms_ops.reading import Reading
 from hms_ops.recorder import Recorder
 from hms_ops.remote.remotes import Remotes
+from hms_ops.rulehealth import RulesHealth
 from hms_ops.sealer import Sealer
 from hms_ops.selfwatch import with_self_watch
 from hms_ops.threads import Threads
@@ -129,6 +130,7 @@ class Parts:
             self.remotes,
             lambda: self.listeners,
         )
+        self.health = RulesHealth(self.duty, self.past)
         signs = self.account.signs if self._watches_itself else None
         self.account.publisher = self.publisher = Publisher(self.store, vitals, signs)
 

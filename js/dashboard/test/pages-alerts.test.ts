@@ -1,3 +1,4 @@
+import { ruleRow } from "../src/pages/alerts-rules";
 import { describe, expect, it } from "vitest";
 import { filterAlerts, hasTags, severitiesOf, sortAlerts } from "../src/pages/parts/alertfilter";
 import { alertKey, filled, overall, standings } from "../src/pages/parts/alertwords";
@@ -12,7 +13,7 @@ const alert = (given: Partial<AlertDoc> = {}): AlertDoc => ({
 });
 const rule = (given: Partial<RuleDoc> = {}): RuleDoc => ({
   name: "db.write_slow", if: "", for: "2s", keep: "0s", recover: "", where: "", groupBy: [], nodata: "keep", severity: "page", notify: [], every: "1s",
-  policy: "desk", tags: { team: "db" }, annotations: {}, source: "rules.yaml:1", unit: "ms", ...given,
+  policy: "desk", tags: { team: "db" }, annotations: {}, source: "rules.yaml:1", unit: "ms", state: "watching", problem: "", ...given,
 });
 const silence = (given: Partial<SilenceDoc> = {}): SilenceDoc => ({
   id: "abc", state: "active", match: "{}", starts: NOW - 10, ends: NOW + 3600, who: "bob", comment: "upgrade", created: NOW - 10, endedBy: "", ...given,
@@ -38,6 +39,18 @@ describe("how an alert stands", () => {
     expect(coming).toMatch(/^Next in 2 min \(\d\d:\d\d:\d\d\), level 2 of the policy desk: sms:\+1-555-0101\.$/);
   });
   it("says that pending tells nobody", () => expect(texts({ state: "pending" })).toEqual(["Nobody is told before it fires."]));
+});
+
+describe("a rule in the list", () => {
+  it("is calm, pending or firing by its alerts", () => {
+    expect(ruleRow(rule(), []).state).toBe("Calm");
+    expect(ruleRow(rule(), [alert({ state: "pending" })]).is).toBe("pending");
+    expect(ruleRow(rule(), [alert(), alert()]).state).toBe("2 firing");
+  });
+  it("is not calm when it cannot fire", () => {
+    const row = ruleRow(rule({ state: "never matched", problem: "no metric 'x' was ever seen" }), []);
+    expect(row).toMatchObject({ state: "Never matched", is: "never matched", light: "waiting" });
+  });
 });
 
 describe("what the list comes to", () => {

@@ -8,7 +8,7 @@ import { messageOf } from "./query.js";
 type Action = "ack" | "unack" | "silence" | "unsilence";
 
 const WORDS: Readonly<Record<Action, string>> = {
-  ack: "Acknowledge", unack: "Take acknowledgement back", silence: "Silence", unsilence: "End silence",
+  ack: "Acknowledge", unack: "End acknowledgement", silence: "Silence", unsilence: "End silence",
 };
 const focused = (field: HTMLElement | null): void => field?.focus();
 const HOUR = 3600;

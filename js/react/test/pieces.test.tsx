@@ -229,7 +229,7 @@ test("a silence has a span; a refusal is told in the engine's words and the form
 test("what was done can be taken back", async () => {
   live.setAlerts([alertOf("slow", { acknowledged: { who: "ann", at: T0, comment: "", until: null }, silenced_by: "a791" })]);
   shown(<AlertList actions />);
-  fireEvent.click(screen.getByRole("button", { name: /^Take acknowledgement back/ }));
+  fireEvent.click(screen.getByRole("button", { name: /^End acknowledgement/ }));
   await pass(10);
   fireEvent.click(screen.getByRole("button", { name: /^End silence/ }));
   await pass(10);

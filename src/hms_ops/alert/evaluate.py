@@ -113,6 +113,11 @@ class RuleSet:
             self._recall.want({view for view in views if view.is_long})
         self._machine = None
 
+    def unread(self) -> set[str]:
+        """The rules that read something which no series matches now, or that were not looked at yet."""
+        matched = self._watch.matched()
+        return {name for name, plan in self._plans.items() if not matched.issuperset(plan.sources())}
+
     def put(self, name: str, plan: Plan) -> None:
         """Add or change one rule."""
         self.replace({**self._plans, name: plan})

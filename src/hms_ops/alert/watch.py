@@ -56,6 +56,10 @@ class Watch:
             self._sources_of.setdefault(source.key.metric, []).append(source)
             self._note(source)
 
+    def matched(self) -> set[SourceKey]:
+        """The sources that some series matches now."""
+        return {key for key, source in self._sources.items() if len(source.member)}
+
     def follow(self) -> set[str]:
         """Take what changed in the store; returns the metrics that gained or lost series or changed their kind."""
         stale = self._stale_slots()

@@ -11,11 +11,13 @@ from urllib.parse import quote
 
 import click
 
+from hms_ops.alert.language.tokens import nearest
 from hms_ops.cli.options import DURATION, TAG, json_option, series_text, show_json, show_table, url_option
 from hms_ops.cli.reach import RequestRefused, get, post
 from hms_ops.cli.reach import delete as delete_at
 from hms_ops.quantity import duration_text
 
+UNABLE_SHOWN: Final = 10  # rules that cannot fire
 TEST_SECONDS: Final = 60.0  # a receiver may take as long as it may; see alert/receivers
 NOT_FOUND: Final = 404
 
@@ -59,7 +61,8 @@ def list_(firing: bool, url: str, as_json: bool) -> int:
       hms-ops-engine alerts list
       hms-ops-engine alerts list --firing && echo 'all is well'
     """
-    found = [alert for alert in alerts_of(get(url, "/v1/alerts")) if not firing or alert["state"] == "firing"]
+    answer = get(url, "/v1/alerts")
+    found = [alert for alert in alerts_of(answer) if not firing or alert["state"] == "firing"]
     if as_json:
         show_json({"alerts": found})
     elif found:
@@ -67,7 +70,20 @@ def list_(firing: bool, url: str, as_json: bool) -> int:
         show_table([("STATE", "ALERT", "VALUE", "SINCE", "STANDS"), *rows])
     else:
         click.echo("no alert is " + ("firing" if firing else "pending or firing"))
+    if not as_json:
+        tell_unable(answer["rules"])
     return int(firing and bool(found))
+
+
+def tell_unable(rules: list[dict[str, Any]]) -> None:
+    """Which rules cannot fire; they would look calm for ever. Beside the list, which may go to a pipe."""
+    unable = [rule for rule in rules if rule["problem"]]
+    for rule in unable[:UNABLE_SHOWN]:
+        click.echo(f"{rule['alert']} ({rule['source']}): {rule['state']}: {rule['problem']}", err=True)
+    if len(unable) > UNABLE_SHOWN:
+        click.echo(
+            f"and {len(unable) - UNABLE_SHOWN:,} more rules that cannot fire; see --json of /v1/alerts", err=True
+        )
 
 
 def alerts_of(answer: Any) -> list[dict[str, Any]]:
@@ -280,8 +296,19 @@ def explain(name: str, tags: tuple[tuple[str, str], ...], url: str, as_json: boo
     if answer["decisions"]:
         show_table([("TIME", "STATE", "ALERT", "DECISION", "WHY", "RECEIVER"), *map(decision_row, answer["decisions"])])
         return 0
-    click.echo(f"nothing was decided about {name!r} since the engine started", err=True)
+    click.echo(nothing_words(name, get(url, "/v1/alerts")["rules"]), err=True)
     return 1
+
+
+def nothing_words(name: str, rules: list[dict[str, Any]]) -> str:
+    """Why nothing was decided about a name: its rule cannot fire, there is no such rule, or nothing has happened."""
+    rule = next((rule for rule in rules if rule["alert"] == name), None)
+    if rule is None:
+        told = f"no rule is named {name!r}, and nothing was decided about such an alert since the engine started"
+        return told + nearest(name, [rule["alert"] for rule in rules])
+    if rule["problem"]:
+        return f"nothing was decided about {name!r}: {rule['state']}: {rule['problem']}"
+    return f"nothing was decided about {name!r} since the engine started"
 
 
 def quoted(text: str) -> str:

@@ -21,6 +21,7 @@ from hms_ops.http.parameters import invalid, read_document
 from hms_ops.http.site import site_of
 from hms_ops.http.why import value_unit
 from hms_ops.reader import Reader
+from hms_ops.rulehealth import WATCHING
 
 if TYPE_CHECKING:
     from hms_ops.engine import Engine
@@ -82,6 +83,8 @@ RuleDocument = TypedDict(
         "annotations": dict[str, str],
         "source": str,
         "unit": str,
+        "state": Literal["watching", "never matched", "not evaluated"],
+        "problem": str,
     },
 )
 
@@ -154,8 +157,9 @@ def rule_document(rule: Rule) -> dict[str, Any]:
 
 
 def running_rule(engine: "Engine", rule: Rule) -> dict[str, Any]:
-    """The same of an engine that knows units."""
-    return rule_document(rule) | {"unit": value_unit(engine, rule)}
+    """The same of an engine that knows units, and whether the rule can fire: `state`, and `problem` where it cannot."""
+    health = engine.rule_health().get(rule.name, WATCHING)
+    return rule_document(rule) | {"unit": value_unit(engine, rule)} | health._asdict()
 
 
 async def post_rule(request: Request) -> Response:

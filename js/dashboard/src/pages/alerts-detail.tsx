@@ -14,6 +14,7 @@ import { useMay } from "../kit/session";
 import { link, useParameter } from "../router";
 import { Standings } from "./alerts-list";
 import { AlertActions } from "./parts/alertactions";
+import { UNABLE } from "./alerts-rules";
 import { alertLink, eventsPath, explainPath, type AlertData } from "./parts/alertdata";
 import { alertKey, eachOf, filled, stateWord, valueText, whyText } from "./parts/alertwords";
 import { receiverName } from "./parts/decisionwords";
@@ -49,7 +50,7 @@ function Detail({ name, tags, data, mine }: DetailProps & { readonly mine: reado
   if (!alert && !rule && !mine.length) return <Gone name={name} />;
   return (
     <>
-      <Now name={name} tags={alert?.tags ?? tags ?? {}} alert={alert} data={data} instances={mine.length} problem={data.problems.get(name)} />
+      <Now name={name} tags={alert?.tags ?? tags ?? {}} alert={alert} data={data} instances={mine.length} />
       <div className="columns">
         <Section title="Why"><Why name={name} tags={alert?.tags ?? tags ?? {}} expression={alert ? whyText(alert) : rule?.if ?? ""} /></Section>
         {rule && <WhatToDo alert={alert} rule={rule} />}
@@ -76,18 +77,17 @@ interface NowProps {
   readonly alert: AlertDoc | undefined;
   readonly data: AlertData;
   readonly instances: number;
-  readonly problem: string | undefined;
 }
 
-function Now({ tags, alert, data, instances, name, problem }: NowProps) {
+function Now({ tags, alert, data, instances, name }: NowProps) {
   const maySilence = useMay("silence");
   const silences = data.silences.data ?? [];
   const rule = data.rules.get(name);
   if (!alert)
     return (
       <Section title="Now">
-        {problem !== undefined && <p className="field-error">This rule is not evaluated: <Told>{problem}</Told></p>}
-        <p><Calm instances={instances} isFailing={problem !== undefined} /></p>
+        {rule?.problem && <p className="field-error">{UNABLE[rule.state]}: <Told>{rule.problem}</Told></p>}
+        <p><Calm instances={instances} isFailing={Boolean(rule?.problem)} /></p>
         <Tags tags={tags} />
       </Section>
     );

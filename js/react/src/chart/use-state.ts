@@ -44,8 +44,8 @@ export function useZoom(from: number | undefined, to: number | undefined, onRang
 function zoomOf(window: Window | null, set: (window: Window) => void, reset: () => void): Zoom {
   const scaled = (shown: Window, share: number, around = (shown.from + shown.to) / 2): void => {
     const seconds = Math.max(ZOOM_SECONDS_MIN, (shown.to - shown.from) * share);
-    // Around the newest sample the right edge stays: behind it is what has not been yet.
-    const to = Math.min(around + seconds / 2, share < 1 ? shown.to : Math.max(shown.to, Date.now() / 1000));
+    // Never beyond the right edge: behind the newest sample is what has not been yet. Arrows at the edge go on.
+    const to = Math.min(around + seconds / 2, shown.to);
     set({ from: to - seconds, to });
   };
   return {

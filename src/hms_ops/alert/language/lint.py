@@ -27,6 +27,7 @@ from hms_ops.alert.language.tree import (
     Compare,
     Condition,
     IsNull,
+    Junction,
     Negative,
     Number,
     Scalar,
@@ -83,22 +84,32 @@ def lint(
 
 def unseen_metrics(rule: Rule, known: Known) -> Iterator[str]:
     """A rule whose metrics nobody has sent cannot fire, unless it asks for just that."""
-    for metric in dict.fromkeys(needed_metrics(rule.condition)):
-        if metric not in known.names and known.metrics(metric) is False:
-            yield f"no metric {metric!r} was ever seen, so this cannot fire; send it, or correct its name"
+
+    def is_unseen(series: Selector) -> str:
+        metric = series.metric
+        return metric if metric not in known.names and known.metrics(metric) is False else ""
+
+    for metric in dict.fromkeys(what_is_missing(rule.condition, is_unseen)):
+        yield f"no metric {metric!r} was ever seen, so this cannot fire; send it, or correct its name"
 
 
-def needed_metrics(node: Condition | Arith) -> Iterator[str]:
-    """The metrics without which a node is NULL."""
-    if isinstance(node, Absent | IsNull) or (isinstance(node, Scalar) and node.function == "coalesce"):
-        return
-    if isinstance(node, Aggregate) and node.function == "burn_rate" and isinstance(node.series, Selector):
-        yield from (node.series.metric + ending for ending in _GOOD_AND_TOTAL)
-    elif isinstance(node, Selector):
-        yield node.metric
-    else:
-        for child in children(node):
-            yield from needed_metrics(child)
+def what_is_missing(node: Condition | Arith, problem: Callable[[Selector], str]) -> list[str]:
+    """What `problem` says, "" for nothing, of the series without which a condition is never TRUE, or a number NULL."""
+    match node:
+        case Absent() | IsNull() | Scalar(function="coalesce"):
+            return []
+        case Junction("OR", left, right):
+            ours, theirs = what_is_missing(left, problem), what_is_missing(right, problem)
+            return ours + theirs if ours and theirs else []
+        case Junction("UNLESS", left, _):
+            return what_is_missing(left, problem)
+        case Aggregate("burn_rate", Selector(slo, matchers)):
+            found = [problem(Selector(slo + ending, matchers)) for ending in _GOOD_AND_TOTAL]
+        case Selector():
+            found = [problem(node)]
+        case _:
+            found = [why for child in children(node) for why in what_is_missing(child, problem)]
+    return [why for why in found if why]
 
 
 def decided_conditions(rule: Rule, known: Known) -> Iterator[str]:

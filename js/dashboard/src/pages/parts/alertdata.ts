@@ -3,7 +3,7 @@
 import { useMemo } from "react";
 import { engineNow } from "../../kit/clock";
 import { link } from "../../router";
-import { readAlerts, readProblems, readSilences, type AlertDoc, type AlertsDoc, type RuleDoc, type SilenceDoc } from "./documents";
+import { readAlerts, readSilences, type AlertDoc, type AlertsDoc, type RuleDoc, type SilenceDoc } from "./documents";
 import { useNews, useRead, type Readable } from "./use";
 
 export const ALERTS_EVERY_SECONDS = 5;
@@ -13,32 +13,17 @@ export interface AlertData {
   readonly answer: Readable<AlertsDoc>;
   readonly silences: Readable<readonly SilenceDoc[]>;
   readonly rules: ReadonlyMap<string, RuleDoc>;
-  /** Rule → why it is not evaluated. */
-  readonly problems: ReadonlyMap<string, string>;
 }
 
 const NO_RULES: readonly RuleDoc[] = [];
-const PROBLEM = /^rule (.+?) is not evaluated: (.*)$/s;
 
 export function useAlertData(): AlertData {
   const answer = useRead("/v1/alerts", readAlerts, ALERTS_EVERY_SECONDS);
   const silences = useRead("/v1/silences", readSilences, SLOW_SECONDS);
-  const health = useRead("/healthz", readProblems, SLOW_SECONDS);
   useNews(["alert"], ["/v1/alerts", "/v1/silences"]);
   const list = answer.data?.rules ?? NO_RULES;
   const rules = useMemo(() => new Map(list.map((rule) => [rule.name, rule])), [list]);
-  const problems = useMemo(() => problemsOf(health.data ?? []), [health.data]);
-  return { answer, silences, rules, problems };
-}
-
-/** Which rules the engine's health says are not evaluated, and why. */
-export function problemsOf(lines: readonly string[]): ReadonlyMap<string, string> {
-  const found = new Map<string, string>();
-  for (const line of lines) {
-    const [, name, why] = PROBLEM.exec(line) ?? [];
-    if (name !== undefined) found.set(name, why ?? "");
-  }
-  return found;
+  return { answer, silences, rules };
 }
 
 /** The address of an alert's own view; the rule's, where no tags are given. */

@@ -55,6 +55,9 @@ export interface RuleDoc {
   readonly annotations: Texts;
   readonly source: string;
   readonly unit: string;
+  /** watching, never matched, not evaluated. */
+  readonly state: string;
+  readonly problem: string;
 }
 
 export interface AlertsDoc {
@@ -113,6 +116,8 @@ const readRule = (from: Members): RuleDoc => ({
   annotations: texts(from, "annotations"),
   source: text(from, "source"),
   unit: text(from, "unit"),
+  state: text(from, "state"),
+  problem: text(from, "problem"),
 });
 
 // ---- why
@@ -224,4 +229,3 @@ export const readSilences = (value: unknown): readonly SilenceDoc[] =>
 
 // ---- the engine's problems
 
-export const readProblems = (value: unknown): readonly string[] => words(membersOf(value, "state of the engine"), "problems");
