@@ -208,9 +208,12 @@ def test_alerts_are_listed_with_those_that_fire_first(answering: Callable[[int, 
         {"name": "a.slow", "state": "pending", "value": 1.5, "tags": {}, "since": 1_700_000_000.0},
         {"name": "b.down", "state": "firing", "value": None, "tags": {"host": "h1"}, "since": 1_700_000_000.0},
     ]
-    url = answering(200, {"alerts": alerts})
+    watched = {"alert": "a.slow", "source": "r.yaml:1", "state": "watching", "problem": ""}
+    lost = {"alert": "z", "source": "r.yaml:2", "state": "never matched", "problem": "no metric 'x' was ever seen"}
+    url = answering(200, {"alerts": alerts, "rules": [watched, lost]})
     done = run("alerts", "list", "--url", url)
     assert done.returncode == 0
+    assert done.stderr == "z (r.yaml:2): never matched: no metric 'x' was ever seen\n"
     assert [line.split()[1] for line in done.stdout.splitlines()] == ["ALERT", "b.down{host=h1}", "a.slow"]
     assert run("alerts", "list", "--firing", "--url", url).returncode == 1
     assert json.loads(run("alerts", "list", "--json", "--url", url).stdout) == {"alerts": alerts}

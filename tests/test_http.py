@@ -70,7 +70,7 @@ def test_series_are_listed_by_prefix(site: Serving) -> None:
     assert answer.json() == {
         "series": [
             {"metric": "list.a", "tags": {"zone": "east"}, "kind": "counter", "unit": "", "help": ""},
-            {"metric": "list.b", "tags": {}, "kind": "timer", "unit": "", "help": ""},
+            {"metric": "list.b", "tags": {}, "kind": "timer", "unit": "ms", "help": ""},
         ],
         "is_complete": True,
     }
