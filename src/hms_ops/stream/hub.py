@@ -188,10 +188,10 @@ class Hub:
         while self._asks:
             self._asks.popleft()()
         joined, self._joining = self._joining, []
-        self._followers.update((follower.outflow, follower) for follower in joined)
         if joined or len(self._followers) != before:
-            self._feed.want(self._followers.values())
-        self._hungry.extend(self._feed.join(follower for follower in joined if follower.outflow in self._followers))
+            self._feed.want([*self._followers.values(), *joined])
+        self._hungry.extend(self._feed.join(joined))
+        self._followers.update((follower.outflow, follower) for follower in joined)  # counted once they follow
 
     def _admit(self, follower: Follower) -> None:
         self._joining.append(follower)
