@@ -371,14 +371,41 @@ def test_connections_beyond_the_bound_are_told_to_come_again(
     monkeypatch.setattr(bounds, "CONNECTIONS_MAX", 2)
     with server_of(site.engine) as (server, url):
         held = [socket.create_connection(address_of(url), timeout=10) for _ in range(2)]
-        for client in held:
-            client.sendall(GET)
+        for client in held:  # at work
+            client.sendall(b"GET /v1/stream?metric=a HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert client.recv(65_536).startswith(b"HTTP/1.1 200 ")
         assert exchange(address_of(url), b"").startswith(b"HTTP/1.1 503 ")
         assert server.tally["connections"] == 1
         held.pop().close()
         wait_until(lambda: exchange(address_of(url), GET).startswith(b"HTTP/1.1 200 "))
         held.pop().close()
+
+
+def is_served(client: socket.socket) -> bool:
+    """Ask on an open connection, and read the answer to its end."""
+    client.sendall(GET)
+    answer = b""
+    while not answer.endswith(b"}"):
+        answer += client.recv(65_536)
+    return answer.startswith(b"HTTP/1.1 200 ")
+
+
+def test_who_asks_for_nothing_makes_room_for_a_probe_strangers_first(
+    site: Serving, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
+) -> None:
+    monkeypatch.setattr(bounds, "CONNECTIONS_MAX", 3)
+    with server_of(site.engine) as (server, url):
+        known, *strangers = (socket.create_connection(address_of(url), timeout=10) for _ in range(3))
+        assert is_served(known)
+        strangers[1].sendall(b"GET / HTTP/1.1\r\n")  # half a head
+        wait_until(lambda: len(server._connections()) == 3)
+        assert exchange(address_of(url), GET).startswith(b"HTTP/1.1 200 ")
+        assert server.tally["made-room"] == 1
+        with contextlib.suppress(ConnectionResetError):
+            assert strangers[0].recv(1) == b"", "the one that waited longest"
+        assert is_served(known)
+        for client in (known, *strangers):
+            client.close()
 
 
 def test_websockets_are_not_spoken(site: Serving) -> None:

@@ -47,6 +47,7 @@ class Connection(HttpToolsProtocol):
         self._writing: asyncio.TimerHandle | None = None
         self._in_head = False
         self._head_bytes = 0
+        self._idle_since = self.loop.time()
         # uvicorn's loggers belong to the host program, which may be a uvicorn server itself.
         self.logger = log
         self.access_log = False
@@ -54,7 +55,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._read_within(HEAD_SECONDS, "head-timeout")
-        if len(self.connections) > CONNECTIONS_MAX:
+        if len(self.connections) > CONNECTIONS_MAX and not self._make_room():
             self._refuse(FULL)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -96,6 +97,10 @@ class Connection(HttpToolsProtocol):
         self._reading = None
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
+
     def pause_writing(self) -> None:
         super().pause_writing()
         self._write_within(STALL_SECONDS)
@@ -112,6 +117,21 @@ class Connection(HttpToolsProtocol):
     def cut_from_outside(self) -> None:
         """Cut it now, whatever is under way; from any thread."""
         self.loop.call_soon_threadsafe(self.transport.abort)
+
+    def _make_room(self) -> bool:
+        """Cut the connection that has asked for nothing the longest, first of those that never did: strangers who hold
+        all places must not keep a supervisor's probe out. False when all are at work."""
+        others = (one for one in self.connections if isinstance(one, Connection) and one is not self)
+        idle = [one for one in others if one.asks_nothing() and not one.transport.is_closing()]
+        if not idle:
+            return False
+        min(idle, key=lambda one: (one.cycle is not None, one._idle_since))._cut("made-room")
+        return True
+
+    def asks_nothing(self) -> bool:
+        """Whether no request is here: neither a whole head, nor a body or an answer under way."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or (cycle.response_complete and not self.pipeline)
 
     def _is_idle(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle  # None before the first request, whatever uvicorn's hint says
