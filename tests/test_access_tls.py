@@ -211,7 +211,7 @@ def test_a_client_that_never_shakes_hands_is_cut(
         assert len(server._tls.open) == 0
 
 
-def test_connections_without_a_handshake_count_with_the_others(
+def test_connections_without_a_handshake_count_with_the_others_and_make_room(
     site: Serving, pki: Pki, wait_until: Callable[..., None]
 ) -> None:
     with server_of(site.engine, tls=pki.files) as (server, url):
@@ -219,8 +219,9 @@ def test_connections_without_a_handshake_count_with_the_others(
         server._tls.connections_max = 5
         place = ("127.0.0.1", port_of(url))
         held = [socket.create_connection(place, 10) for _ in range(8)]
-        wait_until(lambda: server.tally["connections"] == 3)
+        wait_until(lambda: server.tally["made-room"] == 3)
         assert len(server._tls.open) == 5
+        assert httpx.get(f"{url}/readyz", verify=pki.context(), trust_env=False).status_code == 200, "a probe gets in"
         for one in held:
             one.close()
         wait_until(lambda: server._tls is not None and not server._tls.open)

@@ -390,7 +390,7 @@ def is_served(client: socket.socket) -> bool:
     return answer.startswith(b"HTTP/1.1 200 ")
 
 
-def test_who_asks_for_nothing_makes_room_for_a_probe_strangers_first(
+def test_who_asks_for_nothing_the_longest_makes_room_for_a_probe(
     site: Serving, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
 ) -> None:
     monkeypatch.setattr(bounds, "CONNECTIONS_MAX", 3)

@@ -47,7 +47,7 @@ class Connection(HttpToolsProtocol):
         self._writing: asyncio.TimerHandle | None = None
         self._in_head = False
         self._head_bytes = 0
-        self._idle_since = self.loop.time()
+        self.idle_since = self.loop.time()
         # uvicorn's loggers belong to the host program, which may be a uvicorn server itself.
         self.logger = log
         self.access_log = False
@@ -98,7 +98,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        self._idle_since = self.loop.time()
+        self.idle_since = self.loop.time()
         super().on_response_complete()
 
     def pause_writing(self) -> None:
@@ -119,13 +119,13 @@ class Connection(HttpToolsProtocol):
         self.loop.call_soon_threadsafe(self.transport.abort)
 
     def _make_room(self) -> bool:
-        """Cut the connection that has asked for nothing the longest, first of those that never did: strangers who hold
-        all places must not keep a supervisor's probe out. False when all are at work."""
+        """Cut the connection that has asked for nothing the longest: strangers who hold all places must not keep a
+        supervisor's probe out. False when all are at work."""
         others = (one for one in self.connections if isinstance(one, Connection) and one is not self)
         idle = [one for one in others if one.asks_nothing() and not one.transport.is_closing()]
         if not idle:
             return False
-        min(idle, key=lambda one: (one.cycle is not None, one._idle_since))._cut("made-room")
+        min(idle, key=lambda one: one.idle_since).cut("made-room")
         return True
 
     def asks_nothing(self) -> bool:
@@ -147,13 +147,13 @@ class Connection(HttpToolsProtocol):
 
     def _read_within(self, seconds: float, reason: str) -> None:
         stop(self._reading)
-        self._reading = self.loop.call_later(seconds, self._cut, reason)
+        self._reading = self.loop.call_later(seconds, self.cut, reason)
 
     def _write_within(self, seconds: float) -> None:
         stop(self._writing)
-        self._writing = self.loop.call_later(seconds, self._cut, "stalled")
+        self._writing = self.loop.call_later(seconds, self.cut, "stalled")
 
-    def _cut(self, reason: str) -> None:
+    def cut(self, reason: str) -> None:
         self._tally[reason] += 1
         self.transport.abort()
 

@@ -21,11 +21,14 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from hms_ops.errors import ConfigError
 from hms_ops.setting import Kind, quoted
 from hms_ops.yamlfile import Node, unknown_keys
+
+if TYPE_CHECKING:
+    from hms_ops.http.connection import Connection
 
 HANDSHAKE_SECONDS: Final = 10
 SHUTDOWN_SECONDS: Final = 5
@@ -216,11 +219,12 @@ class Handshake(SSLProtocol):
         self._tls = tls
         self._app = app
         self._why = "tls"  # what it is counted under when it ends without a handshake
+        self._began = loop.time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.raw = cast(asyncio.Transport, transport)
         self._tls.open.add(self)
-        if len(self._tls.open) > self._tls.connections_max:
+        if len(self._tls.open) > self._tls.connections_max and not self._make_room():
             # There is nothing to say in clear to a client that waits for a handshake.
             self._why = "connections"
             self.raw.abort()
@@ -232,6 +236,30 @@ class Handshake(SSLProtocol):
         if not self.is_shaken:
             self._tls.tally[self._why] += 1
         super().connection_lost(exc)
+
+    def _make_room(self) -> bool:
+        """As `Connection` makes room: cut the one that has asked for nothing the longest, be it for a handshake."""
+        others = [one for one in self._tls.open if one is not self and one.waits_since() is not None]
+        if not others:
+            return False
+        longest = min(others, key=lambda one: one.waits_since() or 0.0)
+        self._tls.open.discard(longest)
+        longest.make_room()
+        return True
+
+    def waits_since(self) -> float | None:
+        """The loop's time since when it has asked for nothing; None while it is at work."""
+        if not self.is_shaken:
+            return self._began
+        app = cast("Connection", self._app)
+        return app.idle_since if app.asks_nothing() else None
+
+    def make_room(self) -> None:
+        if self.is_shaken:
+            cast("Connection", self._app).cut("made-room")
+        else:
+            self._why = "made-room"
+            self.cut()
 
     @property
     def is_shaken(self) -> bool:
