@@ -30,6 +30,7 @@ REFUSALS: Final = (
     "body-too-large",
     "busy",
     "connections",
+    "made-room",
     "csp-report",
     "head-timeout",
     "head-too-large",
