@@ -51,7 +51,7 @@ const readState = (live: Live) => live.state();
 /** The connection, and the newest second that came; it changes each second. */
 export const useLiveState = (): LiveState => useWatched(watchState, readState, NO_STATE);
 
-/** The latest value of a metric: NaN before the first cell. Of a rule: 1 while it fires, else 0. */
+/** The latest value of a metric: NaN before the first cell, and once the metric has ended. Of a rule: 1 while it fires, else 0. */
 export function useMetric(metric: string): number {
   const cells = useCells(metric);
   const { alerts, rules } = useAlerts();
